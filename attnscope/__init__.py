@@ -1,0 +1,69 @@
+"""See, measure and change how video diffusion models attend across shot cuts.
+
+Every public name is resolved on first use, so that ``import attnscope`` costs nothing: reading a store and
+drawing a figure never waits for torch.
+
+>>> import attnscope as scope
+>>> scope.ShotPlan.from_seconds([1.5], duration=3.0, fps=16).num_shots
+2
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FrameLayout",
+    "ShotPlan",
+    "attach",
+    "errors",
+    "load",
+    "open_store",
+    "plots",
+    "probe",
+    "probe_video",
+    "run_with_cache",
+    "run_with_hooks",
+    "schema",
+    "structure",
+    "synthetic",
+]
+
+if TYPE_CHECKING:
+    from attnscope import errors, plots, schema, structure, synthetic
+    from attnscope.hooks import attach, run_with_cache, run_with_hooks
+    from attnscope.layout import FrameLayout
+    from attnscope.models import load
+    from attnscope.probing import probe, probe_video
+    from attnscope.shots import ShotPlan
+    from attnscope.storage import open_store
+else:
+    from importlib import import_module
+
+    _MODULE_OF = {
+        "FrameLayout": "layout",
+        "ShotPlan": "shots",
+        "attach": "hooks",
+        "load": "models",
+        "open_store": "storage",
+        "probe": "probing",
+        "probe_video": "probing",
+        "run_with_cache": "hooks",
+        "run_with_hooks": "hooks",
+    }
+
+    def __getattr__(name: str) -> object:
+        """Import what was asked for, and remember it."""
+        if name not in __all__:
+            raise AttributeError(f"module 'attnscope' has no attribute {name!r}; it has {', '.join(__all__)}")
+        if name not in _MODULE_OF:
+            return import_module(f"attnscope.{name}")
+        value = getattr(import_module(f"attnscope.{_MODULE_OF[name]}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        """List the public names, resolved or not."""
+        return sorted([*__all__, "__version__"])

@@ -1,0 +1,39 @@
+"""What made a dataset: model, versions, scheduler, arguments. No times of day, so that equal runs are equal."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from attnscope.families import Family
+
+_PACKAGES = ("attnscope", "torch", "diffusers", "transformers")
+_READING = "mass: joint softmax over all tokens, summed over key tokens, mean over query tokens"
+
+
+def describe_run(pipe: Any, family: Family, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """List everything a reader needs to repeat a run, as JSON."""
+    denoiser = next(iter(family.denoisers(pipe).values()))
+    parameter: Any = next(denoiser.parameters())
+    scheduler = getattr(pipe, "scheduler", None)
+    return {
+        "reading": _READING,
+        "family": family.name,
+        "model": str(getattr(denoiser, "name_or_path", "") or type(pipe).__name__).rsplit("/weights/", 1)[-1],
+        "model_class": type(pipe).__name__,
+        "denoiser_config": _plain(dict(getattr(denoiser, "config", {}))),
+        "dtype": str(parameter.dtype).removeprefix("torch."),
+        "device": parameter.device.type,
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "scheduler": type(scheduler).__name__,
+        "scheduler_config": _plain(dict(getattr(scheduler, "config", {}))),
+        **_plain(settings),
+    }
+
+
+def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what JSON can hold; say the class of what it cannot."""
+    plain: dict[str, Any] = json.loads(json.dumps(value, default=lambda item: f"<{type(item).__name__}>"))
+    return {name: item for name, item in plain.items() if not name.startswith("_")}

@@ -1,0 +1,158 @@
+"""Collecting the frame mass of a running pipeline, step by step, into a store or into memory.
+
+Legend: S branches, L layers, H heads, F query frames, G key frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from attnscope.errors import RunError
+from attnscope.hooks import Attachment, Call, HookPoint
+from attnscope.schema import build_dataset, with_shots
+from attnscope.storage import StoreHeader
+
+Array = npt.NDArray[np.float32]
+
+
+class Sink(Protocol):
+    """Where finished steps go: a store on disk, or memory."""
+
+    def is_done(self, prompt: int, step: int) -> bool:
+        """Say whether a step is already there."""
+
+    def append(
+        self, prompt: int, step: int, mass: Array, text_mass: Array | None, timestep: float, sigma: float
+    ) -> None:
+        """Take over one finished step, mass (S, L, H, F, G)."""
+
+
+class Memory:
+    """Keeps finished steps in memory, for a probe that is given no path."""
+
+    def __init__(self, header: StoreHeader) -> None:
+        self.header = header
+        self._units: dict[tuple[int, int], tuple[Array, Array | None, float, float]] = {}
+
+    def is_done(self, prompt: int, step: int) -> bool:
+        """Say whether a step is already there."""
+        return (prompt, step) in self._units
+
+    def append(
+        self, prompt: int, step: int, mass: Array, text_mass: Array | None, timestep: float, sigma: float
+    ) -> None:
+        """Take over one finished step."""
+        self._units[prompt, step] = (mass, text_mass, timestep, sigma)
+
+    def dataset(self) -> xr.Dataset:
+        """Label everything that was kept."""
+        head = self.header
+        grid = [[self._units[prompt, step] for step in head.steps] for prompt in range(len(head.prompts))]
+        masses = np.stack([np.stack([unit[0] for unit in row]) for row in grid])
+        texts = [[unit[1] for unit in row if unit[1] is not None] for row in grid]
+        dataset = build_dataset(
+            masses,
+            text_mass=np.stack([np.stack(row) for row in texts]) if head.has_text_mass else None,
+            prompts=head.prompts,
+            seeds=head.seeds,
+            steps=head.steps,
+            timesteps=[unit[2] for unit in grid[0]],
+            sigmas=[unit[3] for unit in grid[0]],
+            branches=head.branches,
+            layers=head.layers,
+            modules=head.modules,
+            stages=head.stages,
+            heads=head.heads,
+            latent=head.grid,
+            attrs=head.attrs,
+        )
+        return with_shots(dataset, head.plans)
+
+
+class Recorder:
+    """Listens to frame mass while a pipeline runs one prompt, and hands on every step as soon as it is whole."""
+
+    def __init__(
+        self, attachment: Attachment, header: StoreHeader, sink: Sink, on_step: Callable[[], None]
+    ) -> None:
+        self._attachment, self._header, self._sink, self._on_step = attachment, header, sink, on_step
+        points = [cast(HookPoint, tap.hook_frame_mass) for tap in attachment.taps.values()]
+        self._names = [point.name for point in points if point.layer in header.layers]
+        self._prompt = 0
+        self._unit: dict[tuple[str, int], tuple[Array, Array | None]] = {}
+        self._stop: Callable[[], None] | None = None
+        attachment.on_call(self._before, when="before")
+        attachment.on_call(self._after, when="after")
+
+    def begin(self, prompt: int) -> None:
+        """Say which prompt runs from here on."""
+        self._prompt, self._unit = prompt, {}
+
+    def end(self) -> None:
+        """Check that the prompt's steps were all there.
+
+        Raises
+        ------
+        RunError
+            The pipeline never ran a step or a guidance branch that was asked for.
+        """
+        missing = [step for step in self._header.steps if not self._sink.is_done(self._prompt, step)]
+        if missing:
+            heard = sorted({branch for branch, _ in self._unit})
+            raise RunError(
+                f"expected branches {', '.join(self._header.branches)} at every step, got {heard or 'none'} at step "
+                f"{missing[0]} of prompt {self._prompt}; the uncond branch needs a guidance scale above 1"
+            )
+
+    def _before(self, call: Call) -> None:
+        self._silence()
+        wanted = call.branch in self._header.branches and call.step in self._header.steps
+        if wanted and not self._sink.is_done(self._prompt, call.step):
+            self._stop = self._attachment.listen(self._names, self._hear)
+
+    def _after(self, call: Call) -> None:
+        self._silence()
+        complete = len(self._unit) == len(self._header.branches) * len(self._header.layers)
+        if call.step in self._header.steps and complete:
+            mass, text = self._collect()
+            self._sink.append(self._prompt, call.step, mass, text, call.timestep, call.sigma)
+            self._unit = {}
+            self._on_step()
+
+    def _silence(self) -> None:
+        if self._stop is not None:
+            self._stop()
+            self._stop = None
+
+    def _hear(self, mass_BHFG: object, point: HookPoint) -> None:
+        import torch
+
+        assert isinstance(mass_BHFG, torch.Tensor)
+        segments = self._attachment.layout.segments
+        frames = [i for i, segment in enumerate(segments) if segment.kind == "frame"]
+        texts = [i for i, segment in enumerate(segments) if segment.kind == "text"]
+        if len(mass_BHFG) != 1:
+            raise RunError(
+                f"expected one video at a time, got a batch of {len(mass_BHFG)} at {point.name}; "
+                "pass several prompts as a list instead"
+            )
+        mass = mass_BHFG[0].detach().float().cpu().numpy()[list(self._header.heads)][:, frames]
+        text = mass[..., texts].sum(axis=-1) if texts else None
+        self._unit[point.call.branch, point.layer] = (mass[..., frames], text)
+
+    def _collect(self) -> tuple[Array, Array | None]:
+        head = self._header
+        units = [[self._unit[branch, layer] for layer in head.layers] for branch in head.branches]
+        mass = np.stack([np.stack([unit[0] for unit in row]) for row in units])
+        texts = [[unit[1] for unit in row if unit[1] is not None] for row in units]
+        return mass, np.stack([np.stack(row) for row in texts]) if head.has_text_mass else None
+
+
+def missing_steps(header: StoreHeader, sink: Sink, prompt: int) -> Sequence[int]:
+    """Steps of a prompt that are not there yet."""
+    return [step for step in header.steps if not sink.is_done(prompt, step)]

@@ -1,0 +1,154 @@
+"""What is asked of a probe, checked before anything runs: prompts, plans, videos, sizes, steps, branches."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from attnscope.errors import InputError, ShotPlanError
+from attnscope.families import Family
+from attnscope.shots import ShotPlan
+
+Plans = ShotPlan | None | Sequence[ShotPlan | None]
+
+BRANCHES = ("cond", "uncond")
+
+_SIZE = ("num_frames", "height", "width")
+_TIMED_SHOT = re.compile(r"\bshot\s*\d+\s*:\s*\[", re.IGNORECASE)
+
+
+def require_prompts(prompt: str | Sequence[str]) -> tuple[str, ...]:
+    prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
+    if not prompts:
+        raise InputError("expected at least one prompt, got none in probe; give a text or several")
+    return prompts
+
+
+def settled(pipe: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in the pipeline's own defaults, so that the record says what ran."""
+    parameters = inspect.signature(type(pipe).__call__).parameters
+    unknown = sorted(set(arguments) - set(parameters)) if "arguments" not in parameters else []
+    if unknown:
+        raise InputError(
+            f"expected arguments of {type(pipe).__name__}, got {', '.join(unknown)} in probe; leave them out"
+        )
+    names = ("height", "width", "num_frames", "num_inference_steps", "guidance_scale")
+    defaults = {name: parameters[name].default for name in names if name in parameters}
+    return {**defaults, **arguments}
+
+
+def require_runnable(arguments: Mapping[str, Any], branches: tuple[str, ...]) -> int:
+    """Refuse steps and guidance with which nothing would run; returns the number of steps."""
+    num_steps, guidance = int(arguments["num_inference_steps"]), float(arguments.get("guidance_scale", 1.0))
+    if num_steps < 1:
+        raise InputError(f"expected at least 1 step, got {num_steps} as num_inference_steps; write 20")
+    if not math.isfinite(guidance):
+        raise InputError(
+            f"expected a finite number, got {guidance} as guidance_scale; write for instance 2.5"
+        )
+    if "uncond" in branches and "guidance_scale" in arguments and guidance <= 1:
+        raise InputError(
+            f"expected a guidance scale above 1 where the uncond branch is recorded, got {guidance:g} as "
+            "guidance_scale; raise it or record cond alone"
+        )
+    return num_steps
+
+
+def require_size(pipe: Any, family: Family, size: Mapping[str, Any]) -> None:
+    """Refuse videos of a size that the model cannot make."""
+    family.require_size(pipe, **{name: int(size[name]) for name in _SIZE})
+
+
+def plans_of(
+    prompts: tuple[str, ...],
+    shots: Plans,
+    fps: Fraction,
+    arguments: dict[str, Any],
+    asked_frames: int | None = None,
+) -> tuple[ShotPlan | None, ...]:
+    """Give every prompt its plan, and the pipeline the number of frames that the plans need."""
+    if shots is None:
+        timed = [_TIMED_SHOT.search(text) is not None for text in prompts]
+        plans = tuple(
+            ShotPlan.from_prompt(t, fps=fps) if is_timed else None
+            for t, is_timed in zip(prompts, timed, strict=True)
+        )
+    else:
+        plans = repeat_plans(shots, len(prompts), None)
+    counts = {plan.num_frames for plan in plans if plan is not None}
+    if len(counts) > 1:
+        raise ShotPlanError(
+            f"expected plans of one length, got {sorted(counts)} frames in probe; probe them one by one"
+        )
+    if counts and asked_frames not in (None, *counts):
+        raise ShotPlanError(
+            f"expected as many frames as the shots have, {counts.pop()}, got {asked_frames} as num_frames; "
+            "leave it out or change the shots"
+        )
+    if counts:
+        arguments["num_frames"] = counts.pop()
+    return plans
+
+
+def repeat_prompt(prompt: str | Sequence[str], count: int) -> tuple[str, ...]:
+    prompts = (prompt,) * count if isinstance(prompt, str) else tuple(prompt)
+    if len(prompts) != count:
+        raise InputError(
+            f"expected one prompt for each of {count} videos, got {len(prompts)} in probe_video; give one or {count}"
+        )
+    return prompts
+
+
+def repeat_plans(shots: Plans, count: int, num_frames: int | None) -> tuple[ShotPlan | None, ...]:
+    plans = (shots,) * count if shots is None or isinstance(shots, ShotPlan) else tuple(shots)
+    if len(plans) != count:
+        raise ShotPlanError(
+            f"expected one plan for each of {count} runs, got {len(plans)}; give one or {count}"
+        )
+    for plan in plans:
+        if plan is not None and num_frames is not None and plan.num_frames != num_frames:
+            raise ShotPlanError(
+                f"expected a plan of {num_frames} frames, as the video has, got one of {plan.num_frames} "
+                "in probe_video; plan the video that is given"
+            )
+    return plans
+
+
+def branches_of(text: str) -> tuple[str, ...]:
+    branches = tuple(part.strip() for part in text.split(","))
+    for part in branches:
+        if part not in BRANCHES or branches.count(part) > 1:
+            raise InputError(
+                f"expected cond, uncond or both as cond,uncond, got {text!r} as branch; name one of them"
+            )
+    return branches
+
+
+def require_videos(video: Any) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+    videos = [np.asarray(clip) for clip in ([video] if getattr(video, "ndim", 0) == 4 else video)]
+    shapes = {clip.shape for clip in videos}
+    good = len(shapes) == 1 and all(clip.ndim == 4 and clip.shape[-1] == 3 for clip in videos)
+    if not good or any(clip.dtype != np.uint8 for clip in videos):
+        raise InputError(
+            "expected uint8 videos of one shape (frames, height, width, 3), got "
+            f"{sorted((str(clip.dtype), clip.shape) for clip in videos)[:3]} in probe_video; convert or cut them"
+        )
+    if (len(videos[0]) - 1) % 4 or len(videos[0]) < 5:
+        raise InputError(
+            f"expected 4n + 1 frames, at least 5, got {len(videos[0])} in probe_video; leave out frames at the end"
+        )
+    return videos
+
+
+def require_sigma(sigma: float) -> float:
+    if not 0 < sigma <= 1:
+        raise InputError(
+            f"expected noise levels above 0 and up to 1, got {sigma} in probe_video; choose others"
+        )
+    return float(sigma)

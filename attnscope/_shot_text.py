@@ -1,0 +1,153 @@
+"""Shots as people write them: in a prompt, or on the command line. Read here, planned in ``shots.py``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Literal
+
+from attnscope.errors import ShotPlanError, quote
+
+# Bounded digits: a hostile prompt must not buy a number with a million digits.
+_NUMBER = r"(\d{1,6}(?:\.\d{0,9})?|\.\d{1,9})"
+_MARKER = re.compile(r"\bshot\s*(\d{1,4})\s*:", re.IGNORECASE | re.ASCII)
+_SPAN = re.compile(rf"\s*\[\s*{_NUMBER}\s*s?\s*[,-]\s*{_NUMBER}\s*s?\s*\]", re.IGNORECASE | re.ASCII)
+_SPEC_SPAN = re.compile(rf"{_NUMBER}\s*([sf]?)\s*-\s*{_NUMBER}\s*([sf])", re.IGNORECASE | re.ASCII)
+_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_DECLARED = re.compile(rf"\s*(\d{{1,4}}|{'|'.join(_WORDS)})\s+shots?\s*[:;,.]", re.IGNORECASE | re.ASCII)
+_PROMPT_FORM = '"Two shots: ...; Shot 1: [0s, 4s] ...; Shot 2: [4s, 8s] ..."'
+_SPEC_FORM = '"0-1.5s,1.5-3s" or "0-24f,24-49f"'
+
+Span = tuple[Fraction, Fraction]
+
+
+@dataclass(frozen=True)
+class ShotPrompt:
+    """A prompt that lists its shots, taken apart: what holds for all of them, and each caption with its time.
+
+    ``general`` is the text before the first shot, without the number of shots; ``captions`` has one entry per
+    shot, ``times_s`` its start and stop in seconds.
+    """
+
+    general: str
+    captions: tuple[str, ...]
+    times_s: tuple[tuple[float, float], ...]
+
+
+def parse_prompt(text: str) -> ShotPrompt:
+    """Take a prompt apart that lists its shots, as CineTrans prompts do.
+
+    The form is ``"Two shots: general; Shot 1: [0s, 4s] caption; Shot 2: [4s, 8s] caption"``. The number of
+    shots in front, the spaces and the "s" may be missing. Shots must be numbered from 1, begin at 0 s, and
+    follow each other without gap or overlap.
+
+    Raises
+    ------
+    ShotPlanError
+        The text lists no shots, or times or numbers contradict each other.
+
+    Examples
+    --------
+    >>> parse_prompt("Two shots: a red ball; Shot 1: [0s, 4s] wide shot; Shot2:[4,8.5] close-up.")
+    ShotPrompt(general='a red ball', captions=('wide shot', 'close-up.'), times_s=((0.0, 4.0), (4.0, 8.5)))
+    """
+    markers = list(_MARKER.finditer(text))
+    if not markers:
+        raise ShotPlanError(
+            f"expected a prompt like {_PROMPT_FORM}, got no shots in {quote(text)}; list the shots"
+        )
+    numbers = [int(marker[1]) for marker in markers]
+    if numbers != list(range(1, len(numbers) + 1)):
+        raise ShotPlanError(
+            f"expected shots numbered 1, 2, 3, ... in order, got {quote(numbers)} in {quote(text)}; "
+            "renumber them"
+        )
+    stops = [marker.start() for marker in markers[1:]] + [len(text)]
+    spans, captions = [], []
+    for marker, stop in zip(markers, stops, strict=True):
+        body = text[marker.end() : stop]
+        span = _SPAN.match(body)
+        if span is None:
+            raise ShotPlanError(
+                f"expected a time like [0s, 4s] after {quote(marker[0])}, got {quote(body[:24])} in "
+                f"{quote(text)}; "
+                "write start and stop in seconds"
+            )
+        spans.append((Fraction(span[1]), Fraction(span[2])))
+        captions.append(_trimmed(body[span.end() :]))
+    _require_contiguous(spans, "s", text)
+    general = _general(text[: markers[0].start()], len(markers), text)
+    return ShotPrompt(general, tuple(captions), tuple((float(start), float(stop)) for start, stop in spans))
+
+
+def _general(head: str, num_listed: int, text: str) -> str:
+    declared = _DECLARED.match(head)
+    if declared is None:
+        return _trimmed(head)
+    word = declared[1].lower()
+    num_declared = int(word) if word.isdigit() else _WORDS.index(word) + 1
+    if num_declared != num_listed:
+        raise ShotPlanError(
+            f"expected {num_declared} shots because the prompt begins with {quote(declared[0].strip())}, "
+            f"got {num_listed} in {quote(text)}; correct the number or list the missing shots"
+        )
+    return _trimmed(head[declared.end() :])
+
+
+def _trimmed(text: str) -> str:
+    return text.strip(" \t\r\n;,")
+
+
+def parse_spec(spec: str) -> tuple[list[Span], Literal["s", "f"]]:
+    """Read spans off the command line; returns them and their unit, seconds or frames.
+
+    >>> parse_spec("0-1.5s,1.5-3s")
+    ([(Fraction(0, 1), Fraction(3, 2)), (Fraction(3, 2), Fraction(3, 1))], 's')
+    """
+    spans, units = [], set()
+    for part in spec.split(","):
+        match = _SPEC_SPAN.fullmatch(part.strip())
+        if match is None:
+            raise ShotPlanError(
+                f"expected shots like {_SPEC_FORM}, got {quote(part.strip())} in {quote(spec)}; "
+                "write start, stop and the unit s or f"
+            )
+        spans.append((Fraction(match[1]), Fraction(match[3])))
+        units |= {unit.lower() for unit in (match[2], match[4]) if unit}
+    if len(units) != 1:
+        raise ShotPlanError(
+            f"expected one unit for all shots, got s and f in {quote(spec)}; use {_SPEC_FORM}"
+        )
+    unit: Literal["s", "f"] = "s" if units == {"s"} else "f"
+    _require_contiguous(spans, unit, spec)
+    return spans, unit
+
+
+def _require_contiguous(spans: list[Span], unit: str, text: str) -> None:
+    if spans[0][0] != 0:
+        raise ShotPlanError(
+            f"expected shot 1 to begin at 0{unit}, got {_show(spans[0], unit)} in {quote(text)}; begin at "
+            f"0{unit}"
+        )
+    for number, (start, stop) in enumerate(spans, start=1):
+        if stop <= start:
+            raise ShotPlanError(
+                f"expected shot {number} to stop after it starts, got {_show((start, stop), unit)} in "
+                f"{quote(text)}; "
+                "write the earlier time first"
+            )
+    for number, ((start, stop), following) in enumerate(pairwise(spans), start=2):
+        if following[0] != stop:
+            fault = "overlap with" if following[0] < stop else "gap after"
+            raise ShotPlanError(
+                f"expected shot {number} to begin where shot {number - 1} stops, got "
+                f"{_show(following, unit)} after "
+                f"{_show((start, stop), unit)} ({fault} shot {number - 1}) in {quote(text)}; "
+                "let every shot begin where the one before it stops"
+            )
+
+
+def _show(span: Span, unit: str) -> str:
+    return f"[{float(span[0]):g}{unit}, {float(span[1]):g}{unit}]"

@@ -1,0 +1,81 @@
+"""The command line: one file a command. Results go to stdout, everything else to stderr.
+
+Exit codes: 0 done; 1 the run failed; 2 bad input; 3 something of the machine is missing; 130, 143 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from cyclopts import App
+from cyclopts.exceptions import CycloptsError
+
+from attnscope import __version__
+from attnscope.errors import AttnscopeError
+
+# A command's module is imported when the command is called or explained, so that the overview needs no torch.
+_COMMANDS = {
+    "probe": "Record which frames look at which, and measure it against the shots.",
+    "structure": "Measure how strongly attention in a store follows the shots.",
+    "validate": "Check a store: schema, checksums, row sums; one line for each violation.",
+    "models": "List the models that come with the package.",
+    "doctor": "Say what is installed and which implementation will run here.",
+}
+
+app = App(
+    name="attnscope",
+    help="See, measure and change how video diffusion models attend across shot cuts.",
+    version=__version__,
+    version_flags=["--version"],
+    help_flags=["--help", "-h"],
+    help_format="plaintext",  # no parser for markup to load: help is there at once
+)
+for _name, _sentence in _COMMANDS.items():
+    app.command(f"attnscope.cli.{_name}:{_name}_command", name=_name, help=_sentence)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code.
+
+    ``--debug`` anywhere shows the traceback of an error above its one line.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except (AttnscopeError, CycloptsError) as error:
+        if debug:
+            traceback.print_exc()
+        return _say(error, words)
+    except KeyboardInterrupt:
+        print("attnscope: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # the reader of our output has gone (attnscope ... | head): nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def _say(error: Exception, words: Sequence[str]) -> int:
+    # a converter's own message says more than the sentence that is put around it
+    error = error.__cause__ if isinstance(error.__cause__, AttnscopeError) else error
+    line = " ".join(str(error).split())
+    if isinstance(error, CycloptsError):
+        command = f"attnscope {words[0]}" if words and words[0] in _COMMANDS else "attnscope"
+        line += f"{'' if line.endswith(('.', '?')) else '.'} See `{command} --help`."
+    print(f"attnscope: error: {line}", file=sys.stderr)
+    return error.exit_code if isinstance(error, AttnscopeError) else 2
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

@@ -1,0 +1,49 @@
+"""Options that several commands share, and numbers that are read strictly: "1.5" is no number of frames."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from cyclopts import Parameter, Token
+
+from attnscope.errors import InputError, quote
+
+_WHOLE = re.compile(r"\d{1,18}", re.ASCII)  # fits 64 bits
+
+
+def _whole(least: int, most: int = 10**18) -> Callable[[Any, Sequence[Token]], int]:
+    def read(_: Any, tokens: Sequence[Token]) -> int:
+        text = tokens[0].value
+        if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
+            span = f"from {least} to {most}" if most < 10**18 else f"from {least}"
+            raise InputError(
+                f"expected a whole number {span}, got {quote(text)} as {tokens[0].keyword}; write {max(least, 1)}"
+            )
+        return int(text)
+
+    return read
+
+
+def _finite(_: Any, tokens: Sequence[Token]) -> float:
+    try:
+        value = float(tokens[0].value)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(
+            f"expected a finite number, got {quote(tokens[0].value)} as {tokens[0].keyword}; write for instance 2.5"
+        )
+    return value
+
+
+AsJson = Annotated[
+    bool, Parameter(name="--json", negative="", help="Print one JSON document and nothing else.")
+]
+Seed = Annotated[int, Parameter(converter=_whole(0))]
+Steps = Annotated[int, Parameter(converter=_whole(1, 1000))]
+Frames = Annotated[int, Parameter(converter=_whole(5, 1_000_000))]
+Pixels = Annotated[int, Parameter(converter=_whole(16, 16_384))]
+Strength = Annotated[float, Parameter(converter=_finite)]

@@ -1,0 +1,83 @@
+"""What a probe leaves for people: a table on the terminal, and pictures beside the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnscope.cli._output import print_table
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+PAPER_LAYERS = (7, 28)
+"""The layers that CineTrans masks in a 30-block Wan; marked in profiles of such models."""
+
+_LINES = (
+    ("contrast", "intra-shot mass / inter-shot mass"),
+    ("contrast_no_diagonal", "the same without the diagonal"),
+    ("contrast_lag_matched", "the same at equal frame distance"),
+    ("own_shot_mass", "share of attention that stays in the shot"),
+    ("pearson_r", "r of mass with same-shot, off-diagonal"),
+    ("pearson_p", "p from circular shifts of the cuts"),
+    ("pearson_r_distance_removed", "r with the frame-distance profile removed"),
+    ("first_frame_sink", "pull of the first frame (1 = none)"),
+    ("boundary_recall_within_1", "cuts read from attention, within 1 latent frame"),
+)
+
+
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """Print the headline numbers and the best layers."""
+    rows = [(words, summary[name]) for name, words in _LINES if name in summary]
+    print_table("Attention across the cuts (mean over heads, steps, layers)", ("measure", "value"), rows)
+    by_layer = summary["contrast_by_layer"]
+    known = [(layer, value) for layer, value in by_layer.items() if value is not None]
+    best = sorted(known, key=lambda item: -item[1])[:5]
+    r, removed = summary["pearson_r_by_layer"], summary["pearson_r_distance_removed_by_layer"]
+    lines = [(f"layer {layer}", value, r[layer], removed[layer]) for layer, value in best]
+    print_table("Layers of highest contrast", ("layer", "contrast", "r", "r, distance removed"), lines)
+    for note in summary.get("notes", []):
+        print(f"note: {note}")
+
+
+def measure(dataset: xr.Dataset, *, branch: str) -> dict[str, Any]:
+    """Compute the summary; where no shots are known the video counts as one shot, and what needs cuts is None."""
+    from attnscope import structure
+
+    if not bool((dataset.query_shot >= 0).any()):
+        whole = {name: dataset[name] * 0 for name in ("query_shot", "key_shot")}
+        dataset = dataset.assign_coords(whole)
+    return dict(structure.summary(dataset, branch=branch))
+
+
+def draw_figures(dataset: xr.Dataset, folder: Path, *, branch: str) -> list[str]:
+    """Draw maps, and where there are cuts the profile over layers and the overview; PNG and PDF each."""
+    from attnscope import plots
+
+    drawn = plots.save_figure(plots.plot_maps(dataset, branch=branch), folder / "maps")
+    if _has_cuts(dataset):
+        curves = layer_curves(dataset, branch=branch)
+        deep = int(dataset.layer.max()) >= PAPER_LAYERS[1]
+        options: dict[str, Any] = {**curves, "band": PAPER_LAYERS if deep else None}
+        drawn += plots.save_figure(plots.plot_profile(**options), folder / "profile")
+        drawn += plots.save_figure(
+            plots.plot_overview(dataset, branch=branch, **options), folder / "overview"
+        )
+    return [str(path) for path in drawn]
+
+
+def layer_curves(dataset: xr.Dataset, *, branch: str) -> dict[str, xr.Dataset]:
+    """Contrast and both correlations over layers, on maps averaged over heads and steps, with their ranges."""
+    from attnscope import structure
+
+    maps = structure.mean_map(dataset.sel(branch=branch))
+    return {
+        "contrast": structure.profile(structure.contrast(maps)),
+        "correlation": structure.profile(structure.correlation(maps)["r"]),
+        "distance_removed": structure.profile(structure.correlation(maps, distance_removed=True)["r"]),
+    }
+
+
+def _has_cuts(dataset: xr.Dataset) -> bool:
+    return bool((dataset.query_shot.max() > 0).item())

@@ -1,0 +1,308 @@
+"""`attnscope probe`: look at a model's attention while it makes videos, or while it looks at one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnscope.cli._options import AsJson, Frames, Pixels, Seed, Steps, Strength
+from attnscope.cli._output import finite, print_json, progress_bar
+from attnscope.cli._report import draw_figures, measure, print_summary
+from attnscope.dataset import render, sample_scene
+from attnscope.errors import InputError, PromptFileError, ShotPlanError, VideoError, quote
+from attnscope.ranges import parse_range
+from attnscope.shots import ShotPlan
+from attnscope.storage import Store
+from attnscope.videos import DEFAULT_SIGMAS, Footage, fps_of, read_video
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+DEMO_SEED = 20
+"""Seed of the drawn film that is looked at when neither prompt nor video is given."""
+
+
+Crop = tuple[float, float, float, float]
+
+
+def probe_command(
+    *,
+    model: str = "wan-mini",
+    prompt: str | None = None,
+    prompts: Path | None = None,
+    video: Path | None = None,
+    shots: str | None = None,
+    layers: str = "all",
+    heads: str = "all",
+    steps: str = "all",
+    branch: str = "cond",
+    seed: Seed = 0,
+    out: Path | None = None,
+    sigmas: str | None = None,
+    crop: str | None = None,
+    num_inference_steps: Steps | None = None,
+    num_frames: Frames | None = None,
+    height: Pixels | None = None,
+    width: Pixels | None = None,
+    guidance_scale: Strength | None = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record which frames look at which, and measure it against the shots.
+
+    With --prompt or --prompts the model makes videos and is watched. With --video it looks at a video that exists,
+    at several noise levels. With neither it looks at a drawn film of three shots whose cuts are known. Writes a
+    store, pictures and summary.json to --out; the same command resumes after being killed.
+
+    Parameters
+    ----------
+    model
+        An embedded model, a diffusers folder, or a hub model owner/name.
+    prompt
+        One prompt. "Two shots: a dog; Shot 1: [0s, 1.5s] ...; Shot 2: [1.5s, 3s] ..." carries its own shots.
+    prompts
+        A text file, one prompt a line; empty lines and lines that begin with # are skipped.
+    video
+        A video file to look at instead of making one.
+    shots
+        The shots to measure against: "0-1.5s,1.5-3s", or in frames "0-24f,24-49f".
+    layers
+        Layer labels from 1, as in "7-28", "-6:", "all".
+    heads
+        Heads from 0.
+    steps
+        Denoising steps from 0; with a video, noise levels from 0 (the highest).
+    branch
+        Guidance branch: cond, uncond or cond,uncond.
+    seed
+        Seed of the first run; run i uses seed + i.
+    out
+        Folder for the results; by default one below runs/ that is named after the model and the request.
+    sigmas
+        Noise levels for a video, as in "0.9,0.5,0.1".
+    crop
+        Shares of a video's picture to cut off first: top,right,bottom,left.
+    num_inference_steps
+        Denoising steps the pipeline takes; its own default otherwise.
+    num_frames
+        Frames of the video; its own default otherwise, or what the shots say.
+    height
+        Picture height in pixels.
+    width
+        Picture width in pixels.
+    guidance_scale
+        Strength of the prompt; its own default otherwise.
+    """
+    given: dict[str, Any] = {
+        "num_inference_steps": num_inference_steps, "num_frames": num_frames, "height": height, "width": width,
+        "guidance_scale": guidance_scale,
+    }  # fmt: skip
+    pipeline = {name: value for name, value in given.items() if value is not None}
+    texts = _read_prompts(prompt, prompts, video)
+    _check_early(texts, video, shots, branch)
+    _require_relevant(texts, video, {"--sigmas": sigmas, "--crop": crop, **pipeline})
+    levels = DEFAULT_SIGMAS if sigmas is None else _numbers(sigmas, "--sigmas")
+    border = _crop("0,0,0,0" if crop is None else crop)
+    asked = [model, texts, str(video), shots, layers, heads, steps, branch, seed, levels, border, pipeline]
+    folder = out or Path("runs") / f"{Path(model).name}-{_digest(asked)}"
+    store = folder / "attention.zarr"
+
+    from attnscope import models, probing
+
+    pipe = models.load(model)
+    ranges: dict[str, Any] = {"layers": layers, "heads": heads}
+    if texts:
+        plan = None if shots is None else ShotPlan.from_spec(shots, fps=fps_of(pipe))
+        with progress_bar("probing") as on_step:
+            dataset = probing.probe(
+                pipe, texts, shots=plan, branch=branch, seed=seed, out=store, on_step=on_step, steps=steps,
+                **ranges, **pipeline,
+            )  # fmt: skip
+    else:
+        footage = _footage(pipe, video, shots, seed, border, pipeline)
+        chosen = parse_range(steps, range(len(levels)), name="steps")
+        with progress_bar("probing") as on_step:
+            dataset = probing.probe_video(
+                pipe, footage.frames, prompt=footage.caption, shots=footage.plan, seed=seed, out=store,
+                on_step=on_step, sigmas=[sorted(levels, reverse=True)[step] for step in chosen], **ranges,
+            )  # fmt: skip
+    _report(model, dataset, folder, str(dataset.branch.values[0]), as_json)
+
+
+@dataclass(frozen=True)
+class _Footage:
+    """A video to look at: its frames, its shots where known, and what the model is told about it."""
+
+    frames: Any
+    plan: ShotPlan | None
+    caption: str
+
+
+def _footage(
+    pipe: Any, video: Path | None, shots: str | None, seed: int, crop: Crop, pipeline: dict[str, Any]
+) -> _Footage:
+    """Read the video file, or draw the film of the demonstration."""
+    size = {"height": pipeline.get("height", 64), "width": pipeline.get("width", 64)}
+    fps = fps_of(pipe)
+    if video is not None:
+        most = pipeline.get("num_frames", 81)
+        _require_size(pipe, num_frames=most, **size)
+        taken = read_video(video, fps=fps, max_frames=most, crop=crop, **size)
+        return _Footage(taken.frames, None if shots is None else _plan_of(taken, shots), "")
+    plan = None if shots is None else ShotPlan.from_spec(shots, fps=fps)
+    num_frames = pipeline.get("num_frames", 49 if plan is None else plan.num_frames)
+    if plan is not None and plan.num_frames != num_frames:
+        raise ShotPlanError(
+            f"expected as many frames as the shots have, {plan.num_frames}, got {num_frames} as --num-frames; "
+            "leave it out or change the shots"
+        )
+    _require_size(pipe, num_frames=num_frames, **size)
+    scene = sample_scene(DEMO_SEED + seed, num_shots=3, num_frames=num_frames, plan=plan, fps=fps)
+    return _Footage(render(scene, **size), scene.plan, scene.caption("none"))
+
+
+def _require_size(pipe: Any, **size: int) -> None:
+    """Refuse a size before anything of that size is drawn or decoded."""
+    from attnscope import families
+
+    families.find(pipe).require_size(pipe, **size)
+
+
+def _plan_of(taken: Footage, shots: str) -> ShotPlan:
+    """Bring shots that are given on the clock of the file to the frames that were taken from it."""
+    given = ShotPlan.from_spec(shots, fps=taken.source_fps)
+    if abs(given.num_frames - taken.num_source_frames) > max(4, taken.source_fps / 2):
+        raise ShotPlanError(
+            f"expected shots over the whole video, {float(taken.num_source_frames / taken.source_fps):.2f} s, got "
+            f"{float(given.duration_s):.2f} s as --shots; give every shot up to the end"
+        )
+    cuts = tuple(taken.at(cut) for cut in given.cuts_frame)
+    return ShotPlan.from_frames(cuts, num_frames=len(taken.frames), fps=taken.fps)
+
+
+def _check_early(texts: tuple[str, ...], video: Path | None, shots: str | None, branch: str) -> None:
+    """Refuse what can be refused before anything heavy is imported."""
+    if video is not None and not os.path.isfile(video):
+        raise VideoError(
+            f"expected a video file, got {str(video)!r}, which is no file, as --video; check the path"
+        )
+    if not texts and branch != "cond":
+        raise InputError(
+            f"expected branch cond where a video is looked at, got {branch!r} as --branch; guidance exists only where "
+            "a video is made, give a --prompt"
+        )
+    if shots is not None and video is None:
+        ShotPlan.from_spec(shots, fps=16)
+
+
+def _require_relevant(texts: tuple[str, ...], video: Path | None, options: dict[str, Any]) -> None:
+    """Refuse options that would do nothing: they are a misunderstanding."""
+    if texts:
+        idle, there = ("--sigmas", "--crop"), "with --video"
+    else:
+        idle, there = ("num_inference_steps", "guidance_scale"), "with --prompt"
+        idle += ("--crop",) if video is None else ()
+    for name in idle:
+        if options.get(name) is not None:
+            option = f"--{name.lstrip('-').replace('_', '-')}"
+            where = "with --video" if option == "--crop" else there
+            raise InputError(
+                f"expected {option} {where} only, got {quote(options[name])} where it would do nothing in this probe; "
+                "leave it out"
+            )
+
+
+def _read_prompts(prompt: str | None, prompts: Path | None, video: Path | None) -> tuple[str, ...]:
+    given = [
+        name
+        for name, value in (("--prompt", prompt), ("--prompts", prompts), ("--video", video))
+        if value is not None
+    ]
+    if len(given) > 1:
+        raise InputError(
+            f"expected one of --prompt, --prompts, --video, got {' and '.join(given)}; leave one"
+        )
+    if prompts is None:
+        return () if prompt is None else (prompt,)
+    try:
+        # -sig: some editors put a byte order mark in front, which is no part of the first prompt
+        lines = prompts.read_text(encoding="utf-8-sig").splitlines()
+        if any("\0" in line for line in lines):
+            raise OSError("it holds zero bytes, so it is no text")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise PromptFileError(
+            f"expected a text file with a prompt on each line, got {str(prompts)!r} ({reason}) as --prompts; check it"
+        ) from error
+    texts = tuple(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    if not texts:
+        raise PromptFileError(
+            f"expected at least one prompt, got none in {str(prompts)!r}; write one on a line"
+        )
+    return texts
+
+
+def _numbers(text: str, name: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(
+            f"expected numbers with commas between, got {text!r} as {name}; write 0.9,0.5"
+        ) from error
+
+
+def _crop(text: str) -> Crop:
+    shares = _numbers(text, "--crop")
+    good = len(shares) == 4 and all(0 <= share < 1 for share in shares)
+    if not good or shares[0] + shares[2] >= 1 or shares[1] + shares[3] >= 1:
+        raise InputError(
+            f"expected four shares top,right,bottom,left that leave a picture, got {text!r} as --crop; "
+            "write 0.13,0.04,0.04,0.04"
+        )
+    return (shares[0], shares[1], shares[2], shares[3])
+
+
+def _digest(asked: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _report(model: str, dataset: xr.Dataset, folder: Path, branch: str, as_json: bool) -> None:
+    """Draw the pictures, write summary.json, and print the same as a table or as JSON."""
+    document = finite(
+        {
+            "store": str(folder / "attention.zarr"),
+            "model": model,
+            "layers": dataset.layer.values.tolist(),
+            "modules": dataset.module.values.tolist(),
+            "steps": dataset.step.values.tolist(),
+            "sigmas": dataset.sigma.values.tolist(),
+            "num_frames_latent": dataset.sizes["query_frame"],
+            **_cuts(folder / "attention.zarr"),
+            **measure(dataset, branch=branch),
+            "figures": draw_figures(dataset, folder, branch=branch),
+        }
+    )
+    (folder / "summary.json").write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    if as_json:
+        print_json(document)
+        return
+    print_summary(document)
+    print(f"store     {document['store']}")
+    print(f"pictures  {', '.join(path for path in document['figures'] if path.endswith('.png'))}")
+
+
+def _cuts(store: Path) -> dict[str, list[Any]]:
+    """Where the cuts were asked and where they fall on the latent grid: one list, or one for each prompt."""
+    plans = Store.open(store).header.plans
+    asked = [
+        [] if plan is None else [float(frame / plan.fps) for frame in plan.requested_frame] for plan in plans
+    ]
+    fallen = [[] if plan is None else list(plan.realised_frame) for plan in plans]
+    alike = all(plan == plans[0] for plan in plans)
+    return {
+        "cuts_requested_s": asked[0] if alike else asked,
+        "cuts_realised_frame": fallen[0] if alike else fallen,
+    }

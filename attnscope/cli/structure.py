@@ -1,0 +1,36 @@
+"""`attnscope structure STORE`: the statistics of a store, without a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from attnscope.cli._options import AsJson
+from attnscope.cli._output import print_json
+from attnscope.cli._report import measure, print_summary
+
+
+def structure_command(
+    store: Path,
+    /,
+    *,
+    branch: Annotated[str, Parameter(help="Guidance branch to measure.")] = "cond",
+    as_json: AsJson = False,
+) -> None:
+    """Measure how strongly attention in a store follows the shots.
+
+    Parameters
+    ----------
+    store
+        The store, e.g. runs/probe/attention.zarr; it may be unfinished.
+    """
+    from attnscope.storage import open_store
+
+    dataset = open_store(store)
+    summary: dict[str, Any] = {"store": str(store), **measure(dataset, branch=branch)}
+    if as_json:
+        print_json(summary)
+    else:
+        print_summary(summary)

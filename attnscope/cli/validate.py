@@ -1,0 +1,31 @@
+"""`attnscope validate STORE`: whether every number that a store promises is there, and whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attnscope.cli._options import AsJson
+from attnscope.cli._output import print_json
+
+
+def validate_command(store: Path, /, *, as_json: AsJson = False) -> int:
+    """Check a store: schema, checksums of every chunk, row sums, finiteness; one line for each violation.
+
+    Exit code 0 if nothing is wrong, 1 if something is, 2 if there is no store at all.
+
+    Parameters
+    ----------
+    store
+        The store, e.g. runs/probe/attention.zarr.
+    """
+    from attnscope.storage import require_store, validate_store
+
+    require_store(store)
+    violations = validate_store(store)
+    if as_json:
+        print_json({"store": str(store), "valid": not violations, "violations": violations})
+    else:
+        for line in violations:
+            print(line)
+        print(f"{store}: " + (f"{len(violations)} violations" if violations else "valid"))
+    return 1 if violations else 0

@@ -1,0 +1,7 @@
+"""Videos with known shots: procedural scenes now, film pipelines later."""
+
+from __future__ import annotations
+
+from attnscope.dataset.scenes import Scene, Subject, View, render, sample_scene, vocabulary
+
+__all__ = ["Scene", "Subject", "View", "render", "sample_scene", "vocabulary"]

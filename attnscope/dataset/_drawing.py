@@ -1,0 +1,90 @@
+"""How procedural scenes are painted: places with a texture, subjects with a shape. Numpy only.
+
+Legend: x, y (T, H, W) world coordinates of every pixel; colours RGB in [0, 1]; pixel (T,) world size of one pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+COLOURS: dict[str, tuple[float, float, float]] = {
+    "red": (0.85, 0.15, 0.15),
+    "orange": (0.95, 0.55, 0.10),
+    "yellow": (0.95, 0.88, 0.20),
+    "green": (0.15, 0.65, 0.25),
+    "teal": (0.10, 0.60, 0.62),
+    "blue": (0.15, 0.30, 0.85),
+    "navy": (0.08, 0.10, 0.35),
+    "purple": (0.50, 0.20, 0.70),
+    "pink": (0.95, 0.60, 0.75),
+    "white": (0.95, 0.95, 0.95),
+    "gray": (0.50, 0.50, 0.52),
+    "black": (0.06, 0.06, 0.06),
+}
+"""Colours of places."""
+
+SUBJECT_COLOURS: tuple[str, ...] = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
+
+
+def _blend(value: Array) -> Array:
+    """Turn a signed field into a soft-edged two-colour weight."""
+    return np.asarray(np.clip(0.5 + 2.5 * value, 0, 1))
+
+
+TEXTURES: dict[str, Callable[[Array, Array, float], Array]] = {
+    "stripes": lambda x, y, phase: _blend(np.sin(2 * np.pi * (1.1 * x + phase)) + 0 * y),
+    "bands": lambda x, y, phase: _blend(np.sin(2 * np.pi * (1.1 * y + phase)) + 0 * x),
+    "checks": lambda x, y, phase: _blend(
+        np.sin(2 * np.pi * (0.8 * x + phase)) * np.sin(2 * np.pi * (0.8 * y + phase))
+    ),
+    "dots": lambda x, y, phase: _blend(
+        np.cos(2 * np.pi * (1.0 * x + phase)) + np.cos(2 * np.pi * (1.0 * y + phase)) - 0.6
+    ),
+    "horizon": lambda x, y, phase: _blend(3 * (y - 0.5 * (phase - 0.5) - 0.12 * np.sin(3 * x + 6 * phase))),
+    "rings": lambda x, y, phase: _blend(np.sin(2 * np.pi * (1.2 * np.hypot(x - phase + 0.5, y) + phase))),
+}
+"""Weight of the second colour at (x, y), for a texture with that phase."""
+
+
+def _radius_of_star(x: Array, y: Array) -> Array:
+    return np.asarray(0.25 * (1 + 0.35 * np.cos(5 * np.arctan2(y, x))))
+
+
+SHAPES: dict[str, Callable[[Array, Array], Array]] = {
+    "ball": lambda x, y: np.hypot(x, y) - 0.26,
+    "box": lambda x, y: np.maximum(np.abs(x), np.abs(y)) - 0.22,
+    "diamond": lambda x, y: (np.abs(x) + np.abs(y)) * 0.8 - 0.24,
+    "cross": lambda x, y: np.maximum(
+        np.minimum(np.abs(x), np.abs(y)) - 0.09, np.maximum(np.abs(x), np.abs(y)) - 0.3
+    ),
+    "star": lambda x, y: np.hypot(x, y) - _radius_of_star(x, y),
+}
+"""Signed distance-like fields: negative inside the subject."""
+
+
+def draw_texture(name: str, colours: tuple[str, str], x: Array, y: Array, phase: float) -> Array:
+    """Paint a place: (T, H, W, 3)."""
+    first, second = (np.array(COLOURS[colour]) for colour in colours)
+    weight = TEXTURES[name](x, y, phase)[..., None]
+    return np.asarray((1 - weight) * first + weight * second)
+
+
+def draw_subject(
+    place: Array, shape: str, colour: str, x: Array, y: Array, centre_x: Array, centre_y: Array, pixel: Array
+) -> Array:
+    """Paint the subject over the place, lit from above, with a dark outline and soft edges."""
+    u = x - centre_x[:, None, None]
+    v = y - centre_y[:, None, None]
+    distance = SHAPES[shape](u, v)
+    edge = pixel[:, None, None]
+    inside = np.clip(0.5 - distance / edge, 0, 1)[..., None]
+    rim = np.clip(0.5 - (distance - 0.05) / edge, 0, 1)[..., None]
+    light = np.clip(1.05 - 0.8 * v, 0.7, 1.25)[..., None]
+    body = np.clip(np.array(COLOURS[colour]) * light, 0, 1)
+    outlined = (1 - rim) * place + rim * 0.08
+    return np.asarray((1 - inside) * outlined + inside * body)

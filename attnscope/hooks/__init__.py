@@ -1,0 +1,22 @@
+"""Hook points in the attention of a video model: look, replace, label, and leave without a trace."""
+
+from __future__ import annotations
+
+from attnscope.hooks.attachment import Attachment, attach
+from attnscope.hooks.calls import Call
+from attnscope.hooks.facade import as_nnsight
+from attnscope.hooks.points import HookPoint
+from attnscope.hooks.running import Record, run_with_cache, run_with_hooks
+from attnscope.hooks.tap import Tap
+
+__all__ = [
+    "Attachment",
+    "Call",
+    "HookPoint",
+    "Record",
+    "Tap",
+    "as_nnsight",
+    "attach",
+    "run_with_cache",
+    "run_with_hooks",
+]

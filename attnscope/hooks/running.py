@@ -1,0 +1,111 @@
+"""Running a pipeline once with hooks, or once with a memory of what passed by chosen hook points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from attnscope.hooks.attachment import Attachment, attach
+from attnscope.hooks.calls import Call
+from attnscope.hooks.points import Hook, HookPoint, NameFilter, chosen
+
+
+class Record(NamedTuple):
+    """One value that passed by a hook point, and the call it belongs to."""
+
+    call: Call
+    value: Tensor
+
+
+def run_with_hooks(
+    model: Any, *args: Any, fwd_hooks: Sequence[tuple[NameFilter, Hook]], **kwargs: Any
+) -> Any:
+    """Run a video pipeline once while functions of yours look at, or change, what passes through its attention.
+
+    Parameters
+    ----------
+    model
+        A loaded pipeline, or an `Attachment` that is open already (then it stays open).
+    fwd_hooks
+        Pairs of hook name (or names, or a filter over names) and `hook(value, point)`, which returns None or a
+        replacement. Added in order.
+    *args, **kwargs
+        Passed to the pipeline; its result is returned.
+
+    Raises
+    ------
+    HookNameError
+        If a name does not exist, before anything runs.
+
+    >>> from attnscope.families._tiny import tiny_wan
+    >>> pipe, seen = tiny_wan(num_layers=2), []
+    >>> def look(mass, point):
+    ...     seen.append((point.name, point.call.step, point.call.branch, tuple(mass.shape)))
+    >>> small = dict(height=32, width=32, num_frames=5, num_inference_steps=1, output_type="latent")
+    >>> _ = run_with_hooks(pipe, "a cat", fwd_hooks=[("blocks.1.attn.hook_frame_mass", look)], **small)
+    >>> seen[0]
+    ('blocks.1.attn.hook_frame_mass', 0, 'cond', (1, 2, 2, 2))
+    """
+    if isinstance(model, Attachment):
+        return _run(model, args, kwargs, fwd_hooks)
+    with attach(model) as window:
+        return _run(window, args, kwargs, fwd_hooks)
+
+
+def run_with_cache(
+    model: Any,
+    *args: Any,
+    names_filter: NameFilter,
+    device: str | torch.device | None = None,
+    **kwargs: Any,
+) -> tuple[Any, dict[str, list[Record]]]:
+    """Run a video pipeline once and remember what passed by the hook points you name.
+
+    Every value is copied (to `device`, if given) and detached, one `Record` per denoiser call, in the order of
+    calls. Nothing is remembered by default, because everything would not fit. Values seen again while gradient
+    checkpointing recomputes a layer are not remembered twice.
+
+    Returns
+    -------
+    The pipeline's result, and for each name its records.
+
+    Raises
+    ------
+    HookNameError
+        If a name does not exist or the filter takes none, before anything runs.
+
+    >>> from attnscope.families._tiny import tiny_wan
+    >>> small = dict(height=32, width=32, num_frames=5, num_inference_steps=2, output_type="latent")
+    >>> _, cache = run_with_cache(tiny_wan(2), "a cat", names_filter="blocks.0.attn.hook_frame_mass", **small)
+    >>> [(record.call.step, record.call.branch) for record in cache["blocks.0.attn.hook_frame_mass"]]
+    [(0, 'cond'), (0, 'uncond'), (1, 'cond'), (1, 'uncond')]
+    """
+    if not isinstance(model, Attachment):
+        with attach(model) as window:
+            return run_with_cache(window, *args, names_filter=names_filter, device=device, **kwargs)
+    names = chosen(model.points, names_filter, "run_with_cache")
+    cache: dict[str, list[Record]] = {name: [] for name in names}
+
+    def remember(value: Tensor, point: HookPoint) -> None:
+        if not point.call.recomputed:
+            cache[point.name].append(Record(point.call, value.detach().to(device or value.device, copy=True)))
+
+    return _run(model, args, kwargs, [(names, remember)]), cache
+
+
+def _run(
+    window: Attachment,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    hooks: Sequence[tuple[NameFilter, Hook]],
+) -> Any:
+    wanted = [(chosen(window.points, names, "run_with_hooks"), hook) for names, hook in hooks]
+    removers = [window.listen(names, hook) for names, hook in wanted]
+    try:
+        return window.model(*args, **kwargs)
+    finally:
+        for remove in removers:
+            remove()

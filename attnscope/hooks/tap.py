@@ -1,0 +1,175 @@
+"""The tap: stands at an attention site, lets the model's own processor work, and shows what passes through."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import Tensor, nn
+
+from attnscope.errors import InputError, LayoutError, MaskError, UnsupportedModelError
+from attnscope.hooks.measures import Measures, Offsets
+from attnscope.hooks.points import HookPoint
+from attnscope.hooks.seam import AttentionCall, listening
+from attnscope_kernels import RelationError, biased_attention
+
+if TYPE_CHECKING:
+    from attnscope.families import Site
+    from attnscope.layout import FrameLayout
+
+_MEASURED = ("frame_mass", "token_frame", "lse")
+# Points whose value is not the same if something else shapes the attention, too.
+_NEED_PLAIN_ATTENTION = ("mask", "scores", "pattern", *_MEASURED)
+
+
+class Surroundings(Protocol):
+    """What a tap must be told, and whom it tells when it runs."""
+
+    @property
+    def layout(self) -> FrameLayout:
+        """The layout of the denoiser call that is running."""
+
+    def enter_layer(self, layer: int) -> None:
+        """Note that the attention of this layer runs now; 0 when it is over."""
+
+
+class Tap(nn.Module):
+    """Stands in for a processor, forwards everything to it, and passes what it computes by hook points.
+
+    A tap that only looks calls the original attention with the very tensors it was given, so the video stays
+    bit-identical. What costs time (scores, pattern, frame mass, token mass, log-sum-exp) is computed only while
+    somebody listens. Made by `attach`; its points are `tap.hook_q` to `tap.hook_out`.
+    """
+
+    def __init__(
+        self, inner: Callable[..., Tensor], site: Site, points: Mapping[str, HookPoint], owner: Surroundings
+    ) -> None:
+        super().__init__()
+        self.inner: Any = inner
+        self.site = site
+        self._owner = owner
+        self._points = dict(points)
+        for member, point in points.items():
+            self.add_module(f"hook_{member}", point)
+
+    @property
+    def _attention_backend(self) -> Any:
+        return self.inner._attention_backend
+
+    @_attention_backend.setter
+    def _attention_backend(self, backend: Any) -> None:
+        self.inner._attention_backend = backend
+
+    @property
+    def _parallel_config(self) -> Any:
+        return self.inner._parallel_config
+
+    @_parallel_config.setter
+    def _parallel_config(self, config: Any) -> None:
+        self.inner._parallel_config = config
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Run the processor; listen in only if somebody listens to this tap."""
+        if not any(point.is_awake for point in self._points.values()):
+            plain: Tensor = self.inner(*args, **kwargs)
+            return plain
+        self._owner.enter_layer(self.site.layer)
+        try:
+            with listening(self):
+                output = self.inner(*args, **kwargs)
+            return self._pass("out", output)
+        finally:
+            self._owner.enter_layer(0)
+
+    def attend(self, call: AttentionCall) -> Tensor:
+        """Answer the processor's attention call: show what goes in, weigh, measure, show what comes out."""
+        if call.constrained and any(self._points[member].is_heard for member in _NEED_PLAIN_ATTENTION):
+            raise UnsupportedModelError(
+                f"expected attention that nothing else shapes, got {call.constrained} of the model's own, "
+                f"at {self.site.module}; listen to q, k, v, z and out only"
+            )
+        query = self._pass("q", call.query)
+        key = self._pass("k", call.key)
+        value = self._pass("v", call.value)
+        measures = Measures(query, key, call.scale, lambda: self._offsets(query, key))
+        self._ask_for_mask(measures)
+        output = self._weigh(call, query, key, value, measures)
+        for member in _MEASURED:
+            self._show(member, measures)
+        return self._pass("z", output)
+
+    def _weigh(
+        self, call: AttentionCall, query: Tensor, key: Tensor, value: Tensor, measures: Measures
+    ) -> Tensor:
+        edited = [self._edit(member, measures) for member in ("scores", "pattern")]
+        if any(edited):
+            return measures.weigh(value)
+        if measures.bias is None:
+            return call.run(query, key, value)
+        rows, groups = measures.offsets
+        return biased_attention(
+            query, key, value, query_offsets=rows, key_offsets=groups, bias=measures.bias, scale=call.scale
+        )
+
+    def _ask_for_mask(self, measures: Measures) -> None:
+        point = self._points["mask"]
+        if not point.is_heard:
+            return self._stay_in_step(point)
+        try:
+            measures.impose(point(measures.no_bias()))
+        except RelationError as error:
+            raise MaskError(f"{error} ({point.name})") from error
+
+    def _edit(self, member: str, measures: Measures) -> bool:
+        point = self._points[member]
+        if point.is_heard:
+            return measures.edit(member, point)
+        self._stay_in_step(point)
+        return False
+
+    def _show(self, member: str, measures: Measures) -> None:
+        point = self._points[member]
+        if not point.is_heard:
+            return self._stay_in_step(point)
+        measured = measures.measure(member, point.name)
+        if point(measured) is not measured:
+            raise InputError(
+                f"expected a hook that only looks, got one that replaces a measurement, at {point.name}; "
+                f"return None, and write to hook_mask to change the attention"
+            )
+
+    def _pass(self, member: str, value: Tensor) -> Tensor:
+        point = self._points[member]
+        passed: Tensor = point(value) if point.is_awake else value
+        return passed
+
+    def _stay_in_step(self, point: HookPoint) -> None:
+        # nnsight counts visits: a point that stays silent at one call would shift the number of every later one.
+        if point.is_awake:
+            point(None)
+
+    def _offsets(self, query: Tensor, key: Tensor) -> Offsets:
+        rows = self._owner.layout.offsets
+        if rows[-1] != query.shape[1]:
+            raise LayoutError(
+                f"expected {rows[-1]} query tokens in {len(rows) - 1} frames, got {query.shape[1]}, "
+                f"at {self.site.module}; call the whole denoiser, not one of its layers"
+            )
+        # In cross-attention every text token is a group of its own.
+        return (rows, rows) if self.site.kind == "self" else (rows, tuple(range(key.shape[1] + 1)))
+
+
+@functools.cache
+def tap_class(processor: type) -> type[Tap]:
+    """Return a kind of tap that takes the arguments this kind of processor takes, and says so.
+
+    diffusers drops arguments that are not named in `inspect.signature(processor.__call__)`.
+    """
+
+    def __call__(self: Tap, *args: Any, **kwargs: Any) -> Any:
+        return nn.Module.__call__(self, *args, **kwargs)
+
+    __call__.__signature__ = inspect.signature(processor.__call__)  # type: ignore[attr-defined]
+    return type(f"{processor.__name__}Tap", (Tap,), {"__call__": __call__, "__doc__": Tap.__doc__})

@@ -1,0 +1,192 @@
+"""Find a model by name, read its card, build its pipeline. Weights are safetensors; nothing is downloaded unasked."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from attnscope.errors import SetupError, UnknownModelError, UnsupportedModelError, quote
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import DiffusionPipeline
+
+_WEIGHTS = Path(__file__).parent / "weights"
+_SHARED_WITH = "shares_components_with"
+_INDEX = "model_index.json"
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known of an embedded model: what it is for, how it was trained, what it cannot show.
+
+    ``facts`` is the whole card as written beside the weights (data, recipe, steps, losses, sizes, limits).
+    """
+
+    name: str
+    summary: str
+    path: Path
+    facts: dict[str, Any]
+
+    @property
+    def num_layers(self) -> int:
+        """Number of self-attention layers, labels 1 to this."""
+        return int(self.facts["num_layers"])
+
+    @property
+    def size_mib(self) -> float:
+        """Size of its own files on disk."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()) / 2**20
+
+
+def list_models() -> tuple[ModelCard, ...]:
+    """List the models that come with the package.
+
+    >>> [card.name for card in list_models()]
+    ['wan-mini', 'wan-mini-nocuts']
+    """
+    return tuple(_read_card(path.parent) for path in sorted(_WEIGHTS.glob("*/card.json")))
+
+
+def load(
+    name: str | os.PathLike[str], *, device: str = "cpu", dtype: torch.dtype | None = None
+) -> DiffusionPipeline:
+    """Build a video pipeline, ready to be probed.
+
+    ``name`` is an embedded model (``wan-mini``), a folder in the diffusers format, or a hub model written as
+    ``owner/name``; only the last goes to the network. Weights are loaded as float32 unless ``dtype`` says otherwise
+    (float16 is many times slower on a CPU). Only safetensors files are read.
+
+    Raises
+    ------
+    UnknownModelError
+        No embedded model and no folder has this name, or the folder holds no pipeline; the message lists what there is.
+    UnsupportedModelError
+        The folder holds a pipeline of a family that is not supported.
+    SetupError
+        A hub model could not be fetched.
+
+    Examples
+    --------
+    >>> pipe = load("wan-mini")
+    >>> type(pipe).__name__, len(pipe.transformer.blocks)
+    ('WanMiniPipeline', 30)
+    """
+    import torch
+
+    dtype = torch.float32 if dtype is None else dtype
+    text = os.fspath(name)
+    embedded = {card.name: card for card in list_models()}
+    pipe: Any
+    if text in embedded:
+        pipe = _load_embedded(embedded[text], dtype)
+    elif os.path.isfile(os.path.join(text, _INDEX)):
+        _require_readable(Path(text))
+        pipe = _load_pipeline(text, dtype)
+    elif _HUB_NAME.fullmatch(text) and not os.path.exists(text):
+        pipe = _load_pipeline(text, dtype)
+    else:
+        raise UnknownModelError(_unknown(text))
+    return cast("DiffusionPipeline", pipe.to(device))
+
+
+def _read_card(path: Path) -> ModelCard:
+    facts = json.loads((path / "card.json").read_text())
+    return ModelCard(path.name, facts["summary"], path, facts)
+
+
+def _require_readable(folder: Path) -> None:
+    """Refuse a pipeline on disk that could not be loaded or looked into, before anything heavy happens."""
+    from attnscope.families import FAMILIES
+
+    try:
+        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UnknownModelError(
+            f"expected a diffusers folder, got a damaged file {folder / _INDEX}; restore it"
+        ) from error
+    kind = index.get("_class_name") if isinstance(index, dict) else None
+    known = [name for family in FAMILIES for name in family.models]
+    if kind not in known:
+        raise UnsupportedModelError(
+            f"expected a pipeline out of {', '.join(known)}, got {quote(kind)} in {folder / _INDEX}; give another model"
+        )
+    if not any(folder.glob("*/*.safetensors")):
+        raise UnknownModelError(
+            f"expected weights as safetensors files, got none in {folder}; convert the weights or fetch them anew"
+        )
+
+
+def _unknown(text: str) -> str:
+    names = [card.name for card in list_models()]
+    near = difflib.get_close_matches(text, names, n=1)
+    hint = (
+        f"did you mean {near[0]}?"
+        if near
+        else "give one of them, a diffusers folder, or a hub model owner/name"
+    )
+    if os.path.isdir(text):
+        found = f"a folder without {_INDEX}"
+    else:
+        found = "a file" if os.path.isfile(text) else "no such model and no such folder"
+    return f"expected a model ({', '.join(names)}), got {quote(text)}, {found}; {hint}"
+
+
+def _load_embedded(card: ModelCard, dtype: torch.dtype) -> Any:
+    diffusers: Any = import_module("diffusers")  # untyped calls
+    transformers: Any = import_module("transformers")
+    mini: Any = import_module("attnscope.models._mini")
+    base = _WEIGHTS / card.facts.get(_SHARED_WITH, card.name)
+    local = {"local_files_only": True, "torch_dtype": dtype, "use_safetensors": True}
+    with _no_loading_bar():
+        text_encoder = transformers.UMT5EncoderModel.from_pretrained(
+            base / "text_encoder", local_files_only=True, dtype=dtype, use_safetensors=True
+        )
+    return mini.WanMiniPipeline(
+        tokenizer=transformers.T5Tokenizer.from_pretrained(base / "tokenizer", local_files_only=True),
+        text_encoder=text_encoder.eval(),
+        vae=diffusers.AutoencoderKLWan.from_pretrained(base / "vae", **local).eval(),
+        transformer=diffusers.WanTransformer3DModel.from_pretrained(
+            card.path / "transformer", **local
+        ).eval(),
+        scheduler=diffusers.UniPCMultistepScheduler.from_pretrained(
+            base / "scheduler", local_files_only=True
+        ),
+    )
+
+
+@contextmanager
+def _no_loading_bar() -> Iterator[None]:
+    """Hush transformers' bar for weights that are there at once."""
+    logging: Any = import_module("transformers.utils.logging")
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _load_pipeline(text: str, dtype: torch.dtype) -> Any:
+    diffusers: Any = import_module("diffusers")
+    local = os.path.isdir(text)
+    try:
+        return diffusers.DiffusionPipeline.from_pretrained(
+            text, torch_dtype=dtype, use_safetensors=True, local_files_only=local, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        kind = UnknownModelError if local else SetupError
+        raise kind(
+            f"expected a diffusers pipeline with safetensors weights, got {quote(reason, 160)} from {text}; check its files"
+        ) from error

@@ -1,0 +1,12 @@
+"""Figures of an attention dataset: they draw what they are given and compute nothing.
+
+Figures to move through in a browser are in `attnscope.plots.interactive`.
+"""
+
+from attnscope.plots import interactive as interactive
+from attnscope.plots.composite import plot_overview
+from attnscope.plots.layer_curves import plot_profile
+from attnscope.plots.map_grid import plot_maps
+from attnscope.plots.saving import save_figure
+
+__all__ = ["plot_maps", "plot_overview", "plot_profile", "save_figure"]

@@ -1,0 +1,68 @@
+"""One look for all figures: column widths of papers, fonts that matplotlib ships, colours that all can tell apart."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import matplotlib
+from matplotlib.colors import Colormap
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
+WIDTH_COLUMN_IN: Final = 3.25
+WIDTH_TEXT_IN: Final = 5.5
+WIDTH_PAGE_IN: Final = 6.75
+DPI: Final = 300
+
+INK: Final = "#1b1b24"
+MUTED: Final = "#6b6b76"
+FAINT: Final = "#e9e9ee"
+# Okabe and Ito's palette, which stays apart under the common colour vision deficiencies.
+BLUE: Final = "#0072B2"
+ORANGE: Final = "#D55E00"
+GREEN: Final = "#009E73"
+SHOT_COLOURS: Final = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#0072B2")
+BELOW_SCALE: Final = "#12001c"
+NOT_RECORDED: Final = "#d4d4da"
+
+_STYLE: Final[dict[str, Any]] = {
+    "font.family": "DejaVu Sans",
+    "mathtext.fontset": "dejavusans",
+    "font.size": 7.5,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.4,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "pdf.fonttype": 42,  # TrueType; several venues refuse the default Type 3
+    "svg.fonttype": "none",
+    "svg.hashsalt": "attnscope",
+}
+
+
+def theme() -> AbstractContextManager[None]:
+    """Give the context in which a figure is built and saved; nothing outside it changes."""
+    return matplotlib.rc_context(cast("dict[RcKeyType, Any]", _STYLE))
+
+
+def mass_colours(name: str = "viridis") -> Colormap:
+    """Give the colour map of attention mass: almost black below the scale, grey where nothing was recorded."""
+    return matplotlib.colormaps[name].with_extremes(under=BELOW_SCALE, bad=NOT_RECORDED)

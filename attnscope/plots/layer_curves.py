@@ -1,0 +1,99 @@
+"""Curves over the layers of a model."""
+
+from __future__ import annotations
+
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from attnscope.errors import InputError
+from attnscope.plots import _theme
+from attnscope.plots._panels import draw_curve, prepare_layer_axis
+
+_NEEDED = ("mean", "low", "high")
+
+
+def plot_profile(
+    contrast: xr.Dataset,
+    correlation: xr.Dataset | None = None,
+    *,
+    distance_removed: xr.Dataset | None = None,
+    band: tuple[int, int] | None = None,
+    width_in: float = _theme.WIDTH_TEXT_IN,
+    title: str | None = None,
+) -> Figure:
+    """Draw through which layers attention keeps to its shot: contrast above, correlation with the shots below.
+
+    Each argument is a curve as `structure.profile` returns it: `mean`, `low`, `high` over `layer`; the band from low
+    to high is left out where it is unknown (a single video). Contrast is drawn on a logarithmic axis with a line at 1
+    (cuts ignored). `distance_removed` adds the correlation that is left without mere locality. `band=(7, 28)` shades
+    layers, first and last included: those are the ones that CineTrans masks in Wan 1.3B.
+
+    Raises: InputError for a dataset that is no such curve.
+
+    >>> values = [1.0, 2.0, 4.0]
+    >>> curve = xr.Dataset({name: ("layer", values) for name in ("mean", "low", "high")}, {"layer": [1, 2, 3]})
+    >>> len(plot_profile(curve, curve).axes)
+    2
+    """
+    for curve in (contrast, correlation, distance_removed):
+        if curve is not None and not set(_NEEDED) <= set(curve.data_vars):
+            raise InputError(
+                f"expected a curve with mean, low and high, got variables {sorted(map(str, curve.data_vars))} in "
+                "plot_profile; pass what structure.profile returned"
+            )
+    below = correlation is not None or distance_removed is not None
+    with _theme.theme():
+        fig = Figure(
+            figsize=(width_in, (3.6 if below else 2.1) + (0.2 if title else 0)), layout="constrained"
+        )
+        axes = fig.subplots(2 if below else 1, 1, sharex=True, squeeze=False)[:, 0]
+        draw_contrast(axes[0], contrast, band)
+        if below:
+            draw_correlation(axes[1], correlation, distance_removed, band)
+        axes[-1].set_xlabel("layer")
+        if title:
+            fig.suptitle(title, fontsize=8.5, fontweight="bold", x=0.02, ha="left")
+    return fig
+
+
+def draw_contrast(ax: Axes, contrast: xr.Dataset, band: tuple[int, int] | None) -> None:
+    """Draw the contrast curve on a logarithmic axis with a line at 1."""
+    prepare_layer_axis(ax, contrast, band, named=True)
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_tick_params(which="minor", length=0)
+    ax.axhline(1, color=_theme.MUTED, linewidth=0.8, linestyle=(0, (4, 2)))
+    draw_curve(ax, contrast, _theme.BLUE, "contrast")
+    ax.annotate(
+        "cuts ignored", (1, 1), xycoords=ax.get_yaxis_transform(), xytext=(0, 2), textcoords="offset points",
+        ha="right", va="bottom", fontsize=6.5, color=_theme.MUTED,
+    )  # fmt: skip
+    ax.set_ylabel("attention inside\n÷ across cuts")
+
+
+def draw_correlation(
+    ax: Axes,
+    correlation: xr.Dataset | None,
+    distance_removed: xr.Dataset | None,
+    band: tuple[int, int] | None,
+) -> None:
+    """Draw the correlations with the shots, raw and without distance, around 0."""
+    curves = [
+        (correlation, _theme.MUTED, "raw (locality counts too)"),
+        (distance_removed, _theme.ORANGE, "distance removed"),
+    ]
+    for curve, colour, label in curves:
+        if curve is not None:
+            prepare_layer_axis(ax, curve, band, named=False)
+            band = None  # shaded once
+            draw_curve(ax, curve, colour, label)
+    ax.axhline(0, color=_theme.MUTED, linewidth=0.8, linestyle=(0, (4, 2)))
+    low = ax.get_ylim()[0]
+    ax.set_ylim(min(low, -0.1), 1.32)  # room for the legend above 1
+    ax.set_yticks([tick for tick in (-1.0, -0.5, 0.0, 0.5, 1.0) if tick >= low])
+    ax.set_ylabel("correlation r with\n“same shot”")
+    ax.legend(loc="upper left", ncols=2, borderaxespad=0.1, handlelength=1.4)

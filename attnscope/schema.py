@@ -1,0 +1,342 @@
+"""What an attention dataset is: dims, coordinates, units and invariants. The one place where names are spelled.
+
+An attention dataset is a plain ``xarray.Dataset``. ``mass`` (float32) is the attention probability that the
+tokens of ``query_frame`` give to all tokens of ``key_frame``, averaged over the query tokens; ``text_mass``,
+where a model mixes text into the same attention, is what they give to text. Both together sum to 1 over the keys.
+
+=====================================  ========  ==========================================================
+name                                   on        values
+=====================================  ========  ==========================================================
+``prompt``, ``text``, ``seed``         prompt    run number from 0; the prompt; the seed
+``step``, ``timestep``, ``sigma``      step      denoising step in the order it ran; scheduler's t; noise
+level ``branch``                             branch    ``cond``, ``uncond``
+``layer``, ``module``, ``stage``       layer     label from 1; module path in the pipeline; UNet stage or ""
+``head``                               head      head, from 0
+``query_frame``, ``key_frame``         itself    latent frame, from 0
+``query_start_frame``, ``..._stop_..`` frames    the video frames it covers, half-open; ``key_...`` alike
+``query_start_s``, ``key_start_s``     frames    when it begins, in seconds
+``query_shot``, ``key_shot``           frames    shot from 0, -1 without a plan; also (prompt, frame)
+``done``                               p., step  in stores only: whether this unit of work is complete
+=====================================  ========  ==========================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from attnscope.errors import SchemaError, quote
+from attnscope.shots import LatentPlan
+
+SCHEMA_VERSION = 1
+
+PROMPT = "prompt"
+STEP = "step"
+BRANCH = "branch"
+LAYER = "layer"
+HEAD = "head"
+QUERY_FRAME = "query_frame"
+KEY_FRAME = "key_frame"
+DIMS = (PROMPT, STEP, BRANCH, LAYER, HEAD, QUERY_FRAME, KEY_FRAME)
+TEXT_DIMS = DIMS[:-1]
+
+MASS = "mass"
+TEXT_MASS = "text_mass"
+DONE = "done"
+
+TEXT = "text"
+SEED = "seed"
+TIMESTEP = "timestep"
+SIGMA = "sigma"
+MODULE = "module"
+STAGE = "stage"
+QUERY_SHOT = "query_shot"
+KEY_SHOT = "key_shot"
+NO_SHOT = -1
+
+# The attribute that says how far rows may be from 1: 1e-3 for attention computed in bfloat16.
+TOLERANCE = "row_sum_tolerance"
+DEFAULT_TOLERANCE = 1e-5
+
+FRAME_DIMS = {"query": QUERY_FRAME, "key": KEY_FRAME}
+# Which dim each coordinate that is always there lives on; the shots may also depend on the prompt.
+COORDINATES: dict[str, str] = {
+    **{dim: dim for dim in DIMS},
+    **{TEXT: PROMPT, SEED: PROMPT, TIMESTEP: STEP, SIGMA: STEP, MODULE: LAYER, STAGE: LAYER},
+    **{
+        f"{side}_{what}": dim
+        for side, dim in FRAME_DIMS.items()
+        for what in ("start_frame", "stop_frame", "start_s", "shot")
+    },
+}
+
+Plans = LatentPlan | None | Sequence[LatentPlan | None]
+Coordinate = tuple[tuple[str, ...], NDArray[Any]]
+
+
+def build_dataset(
+    mass: NDArray[np.float32],
+    *,
+    text_mass: NDArray[np.float32] | None = None,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    steps: Sequence[int],
+    timesteps: Sequence[float],
+    sigmas: Sequence[float],
+    branches: Sequence[str],
+    layers: Sequence[int],
+    modules: Sequence[str],
+    stages: Sequence[str],
+    heads: Sequence[int],
+    latent: LatentPlan,
+    attrs: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Label measured attention so that every number says which prompt, step, layer, head and frames it is about.
+
+    Parameters
+    ----------
+    mass : array (prompt, step, branch, layer, head, query_frame, key_frame)
+        Attention probability per frame pair, float32; rows sum to 1, with ``text_mass`` where given.
+    text_mass : array (prompt, step, branch, layer, head, query_frame), optional
+        Attention probability given to text.
+    prompts, seeds, steps, timesteps, sigmas, branches, layers, modules, stages, heads : sequences
+        Labels of the dims, in order; ``layers`` are labels from 1.
+    latent : LatentPlan
+        The latent frames and their shots; :func:`with_shots` gives each prompt its own, or takes them away.
+    attrs : mapping, optional
+        Provenance.
+
+    Raises
+    ------
+    SchemaError
+        A label is missing or the arrays break the invariants; see :func:`violations`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from attnscope.shots import ShotPlan
+    >>> latent = ShotPlan.from_frames([5], num_frames=9, fps=8).to_latent()
+    >>> dataset = build_dataset(
+    ...     np.full((1, 1, 1, 1, 1, 3, 3), 1 / 3, dtype=np.float32), prompts=["a dog"], seeds=[0], steps=[0],
+    ...     timesteps=[999.0], sigmas=[1.0], branches=["cond"], layers=[7], modules=["blocks.6.attn1"],
+    ...     stages=[""], heads=[0], latent=latent)
+    >>> dataset.query_start_frame.values.tolist(), dataset.query_shot.values.tolist()
+    ([0, 1, 5], [0, 0, 1])
+    """
+    values = coordinates(
+        prompts=prompts, seeds=seeds, steps=steps, timesteps=timesteps, sigmas=sigmas, branches=branches,
+        layers=layers, modules=modules, stages=stages, heads=heads, latent=latent,
+    )  # fmt: skip
+    _require_shape(mass, MASS, DIMS, values)
+    variables: dict[str, Coordinate] = {MASS: (DIMS, mass)}
+    if text_mass is not None:
+        _require_shape(text_mass, TEXT_MASS, TEXT_DIMS, values)
+        variables[TEXT_MASS] = (TEXT_DIMS, text_mass)
+    dataset = xr.Dataset(variables, values, {"attnscope_schema": SCHEMA_VERSION, **(attrs or {})})
+    dataset = with_shots(dataset, latent)
+    check(dataset)
+    return dataset
+
+
+def coordinates(
+    *,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    steps: Sequence[int],
+    timesteps: Sequence[float],
+    sigmas: Sequence[float],
+    branches: Sequence[str],
+    layers: Sequence[int],
+    modules: Sequence[str],
+    stages: Sequence[str],
+    heads: Sequence[int],
+    latent: LatentPlan,
+) -> dict[str, Coordinate]:
+    """Return every coordinate of an attention dataset but the shots, as (dims, values)."""
+    values: dict[str, tuple[str, NDArray[Any]]] = {
+        PROMPT: (PROMPT, np.arange(len(prompts), dtype=np.int32)),
+        TEXT: (PROMPT, np.asarray(prompts, dtype=str)),
+        SEED: (PROMPT, np.asarray(seeds, dtype=np.int64)),
+        STEP: (STEP, np.asarray(steps, dtype=np.int32)),
+        TIMESTEP: (STEP, np.asarray(timesteps, dtype=np.float64)),
+        SIGMA: (STEP, np.asarray(sigmas, dtype=np.float64)),
+        BRANCH: (BRANCH, np.asarray(branches, dtype=str)),
+        LAYER: (LAYER, np.asarray(layers, dtype=np.int32)),
+        MODULE: (LAYER, np.asarray(modules, dtype=str)),
+        STAGE: (LAYER, np.asarray(stages, dtype=str)),
+        HEAD: (HEAD, np.asarray(heads, dtype=np.int32)),
+    }
+    first_frames = [latent.first_frame(frame) for frame in range(latent.num_frames + 1)]
+    for side, dim in FRAME_DIMS.items():
+        values[dim] = (dim, np.arange(latent.num_frames, dtype=np.int32))
+        values[f"{side}_start_frame"] = (dim, np.asarray(first_frames[:-1], dtype=np.int32))
+        values[f"{side}_stop_frame"] = (dim, np.asarray(first_frames[1:], dtype=np.int32))
+        values[f"{side}_start_s"] = (
+            dim,
+            np.asarray([float(frame / latent.fps) for frame in first_frames[:-1]]),
+        )
+    length: dict[str, int] = {dim: len(values[dim][1]) for dim in DIMS}
+    for name, (dim, array) in values.items():
+        if array.shape != (length[dim],):
+            raise SchemaError(
+                f"expected one {name} for each of {length[dim]} {dim}s, got {len(array)} "
+                f"in the labels of an attention dataset; give as many as there are {dim}s"
+            )
+    return {name: ((dim,), array) for name, (dim, array) in values.items()}
+
+
+def shot_coordinates(plans: Plans, *, num_prompts: int, num_frames: int) -> dict[str, Coordinate]:
+    """Return ``query_shot`` and ``key_shot``: one row for all prompts, or one per prompt where their cuts differ.
+
+    >>> dims, shots = shot_coordinates(None, num_prompts=4, num_frames=3)["key_shot"]
+    >>> dims, shots.tolist()
+    (('key_frame',), [-1, -1, -1])
+    """
+    each = [plans] * num_prompts if plans is None or isinstance(plans, LatentPlan) else list(plans)
+    lengths = {plan.num_frames for plan in each if plan is not None} - {num_frames}
+    if len(each) != num_prompts or lengths:
+        raise SchemaError(
+            f"expected one plan of {num_frames} latent frames for each of {num_prompts} prompts, got "
+            f"{len(each)} plans "
+            f"of {sorted(lengths) or num_frames} latent frames for the shots of an attention dataset; "
+            "plan the shots on the frames that were measured"
+        )
+    none = np.full(num_frames, NO_SHOT, dtype=np.int32)
+    rows = [none if plan is None else plan.shot_of_frame.astype(np.int32) for plan in each]
+    table = np.stack(rows) if rows else none[np.newaxis]
+    same_for_all = bool((table == table[0]).all())
+    return {
+        f"{side}_shot": ((dim,), table[0]) if same_for_all else ((PROMPT, dim), table)
+        for side, dim in FRAME_DIMS.items()
+    }
+
+
+def with_shots(dataset: xr.Dataset, plans: Plans) -> xr.Dataset:
+    """Say which shot each latent frame belongs to: by one plan, by one plan per prompt, or by none (-1).
+
+    Nothing measured changes. With one plan per prompt whose cuts differ, ``query_shot`` has the dims
+    (prompt, query_frame).
+
+    Raises
+    ------
+    SchemaError
+        A plan has another number of latent frames, or there are not as many plans as prompts.
+
+    >>> from attnscope.synthetic import block_attention
+    >>> from attnscope.shots import ShotPlan
+    >>> dataset = block_attention(ShotPlan.from_frames([5], num_frames=9, fps=8).to_latent())
+    >>> with_shots(dataset, None).query_shot.values.tolist()
+    [-1, -1, -1]
+    """
+    shots = shot_coordinates(plans, num_prompts=dataset.sizes[PROMPT], num_frames=dataset.sizes[QUERY_FRAME])
+    return dataset.drop_vars([QUERY_SHOT, KEY_SHOT], errors="ignore").assign_coords(shots)
+
+
+def violations(dataset: xr.Dataset, tolerance: float | None = None) -> list[str]:
+    """List every way in which a dataset breaks the schema, one line each; an empty list is a valid dataset.
+
+    ``tolerance`` bounds how far a row may be from 1. Without one, the attribute ``row_sum_tolerance`` counts,
+    or 1e-5 (float32 attention; bfloat16 needs 1e-3). Where ``done`` is present, units of work that are not
+    done are left out, since they hold nothing yet.
+
+    >>> violations(xr.Dataset())[0]
+    'expected the variable mass, got none in this dataset; build it with schema.build_dataset'
+    """
+    if tolerance is None:
+        tolerance = float(dataset.attrs.get(TOLERANCE, DEFAULT_TOLERANCE))
+    return _structure_violations(dataset) or _value_violations(dataset, tolerance)
+
+
+def check(dataset: xr.Dataset, tolerance: float | None = None) -> None:
+    """Raise a SchemaError that names the first violation, and how many more there are."""
+    found = violations(dataset, tolerance)
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise SchemaError(found[0] + more)
+
+
+def _require_shape(
+    array: NDArray[Any], name: str, dims: Sequence[str], values: Mapping[str, Coordinate]
+) -> None:
+    shape = tuple(len(values[dim][1]) for dim in dims)
+    if array.shape != shape:
+        raise SchemaError(
+            f"expected {name} of shape {shape} ({', '.join(dims)}), got {array.shape} in build_dataset; "
+            "give one label per entry of each dim"
+        )
+
+
+def _structure_violations(dataset: xr.Dataset) -> list[str]:
+    if MASS not in dataset:
+        return [f"expected the variable {MASS}, got none in this dataset; build it with schema.build_dataset"]
+    found = []
+    for name, dims in ((MASS, DIMS), (TEXT_MASS, TEXT_DIMS)):
+        if name in dataset and (dataset[name].dims != dims or dataset[name].dtype != np.float32):
+            found.append(
+                f"expected {name} as float32 on ({', '.join(dims)}), got {dataset[name].dtype} on "
+                f"({', '.join(map(str, dataset[name].dims))}) in this dataset; transpose or convert it"
+            )
+    for name, dim in COORDINATES.items():
+        allowed = ((dim,), (PROMPT, dim)) if name in (QUERY_SHOT, KEY_SHOT) else ((dim,),)
+        got = dataset.coords[name].dims if name in dataset.coords else None
+        if got not in allowed:
+            found.append(
+                f"expected the coordinate {name} on ({dim}), got {'none' if got is None else got} in this "
+                "dataset; "
+                "build it with schema.build_dataset"
+            )
+    return found or _label_violations(dataset)
+
+
+def _label_violations(dataset: xr.Dataset) -> list[str]:
+    found = []
+    for dim in DIMS:
+        labels = dataset[dim].values
+        if len(set(labels.tolist())) != labels.size:
+            found.append(
+                f"expected each {dim} once, got {quote(labels.tolist())} in this dataset; drop duplicates"
+            )
+    if dataset.sizes[LAYER] and int(dataset[LAYER].min()) < 1:
+        found.append(
+            f"expected layer labels from 1, got {int(dataset[LAYER].min())} in this dataset; "
+            "blocks.0 is layer 1"
+        )
+    return found
+
+
+def _value_violations(dataset: xr.Dataset, tolerance: float) -> list[str]:
+    # One unit at a time: a lazily opened sweep may be larger than memory.
+    found = []
+    for prompt in range(dataset.sizes[PROMPT]):
+        for step in range(dataset.sizes[STEP]):
+            unit = dataset.isel({PROMPT: prompt, STEP: step})
+            if DONE not in dataset or bool(unit[DONE]):
+                text = unit[TEXT_MASS].values if TEXT_MASS in dataset else None
+                where = f"prompt {int(unit[PROMPT])}, step {int(unit[STEP])}"
+                found += row_violations(unit[MASS].values, text, where, tolerance)
+    return found
+
+
+def row_violations(
+    mass: NDArray[Any], text_mass: NDArray[Any] | None, where: str, tolerance: float
+) -> list[str]:
+    """List what is wrong with the numbers of one unit: values that are no probabilities, rows that leak."""
+    arrays = {MASS: mass} if text_mass is None else {MASS: mass, TEXT_MASS: text_mass}
+    for name, array in arrays.items():
+        if num_bad := int(np.count_nonzero(~np.isfinite(array))):
+            return [f"expected finite {name}, got {num_bad} values that are not at {where}; measure it again"]
+        if float(array.min(initial=0.0)) < -tolerance:
+            return [f"expected {name} >= 0, got {float(array.min()):.3g} at {where}; measure it again"]
+    total = mass.sum(axis=-1, dtype=np.float64)
+    if text_mass is not None:
+        total = total + text_mass
+    worst = float(np.abs(total - 1.0).max(initial=0.0))
+    if worst <= tolerance:
+        return []
+    return [
+        f"expected rows that sum to 1 within {tolerance:g}, got one off by {worst:.3g} at {where}; measure it again"
+    ]

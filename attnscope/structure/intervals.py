@@ -1,0 +1,83 @@
+"""How sure a mean over prompts is, and how a statistic runs through the layers."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import xarray as xr
+
+from attnscope.errors import InputError
+from attnscope.schema import LAYER, PROMPT
+from attnscope.structure.arrays import resampling
+
+
+def bootstrap(
+    values: xr.DataArray,
+    dim: str = PROMPT,
+    *,
+    level: float = 0.95,
+    num_draws: int = 2000,
+    seed: int = 0,
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Give the range in which the mean over videos would likely fall if other videos had been drawn: (low, high).
+
+    Percentile bootstrap of the mean along `dim`: the videos are drawn again with replacement `num_draws` times (the
+    same draws for every layer, step and head, so curves move together); NaN values are left out. Both results are NaN
+    where fewer than two values exist, as nothing is known then about the spread. With fewer than about 15 videos the
+    range is too narrow. Dims: those of `values` without `dim`.
+
+    Raises: InputError (dim, level).
+
+    >>> low, high = bootstrap(xr.DataArray([1.0, 2.0, 3.0, 4.0], dims="prompt"))
+    >>> bool(1 < low < 2.5 < high < 4)
+    True
+    """
+    if dim not in values.dims:
+        raise InputError(
+            f"expected a dim of the values to resample, got {dim!r} where there are "
+            f"{', '.join(map(str, values.dims)) or 'none'}; name one of those"
+        )
+    if not 0 < level < 1:
+        raise InputError(f"expected a level between 0 and 1, got {level} in bootstrap; 0.95 is usual")
+    ends: xr.DataArray = xr.apply_ufunc(
+        partial(resampling.percentile_interval, level=level, num_draws=num_draws, seed=seed),
+        values.astype(np.float64),
+        input_core_dims=[[dim]],
+        output_core_dims=[["end"]],
+    )
+    return ends.isel(end=0), ends.isel(end=1)
+
+
+def profile(
+    values: xr.DataArray, along: str = LAYER, *, level: float = 0.95, num_draws: int = 2000, seed: int = 0
+) -> xr.Dataset:
+    """Follow a statistic through the layers: its mean over everything else, and how sure that mean is.
+
+    `values` is any statistic with the dim `along`. First the mean over all dims but `along` and `prompt`, then
+    `mean`, `low` and `high` (see `bootstrap`) and `num` (videos with a value) over prompts, each on dim `along`.
+    For the paper's reading average the maps first: `profile(contrast(mean_map(ds)))`. NaN is left out of means.
+
+    >>> values = xr.DataArray([[1.0, 10.0], [3.0, 30.0]], dims=("prompt", "layer"), coords={"layer": [1, 2]})
+    >>> profile(values)["mean"].values
+    array([ 2., 20.])
+    """
+    if along not in values.dims:
+        raise InputError(
+            f"expected values with the dim {along!r}, got dims {', '.join(map(str, values.dims)) or 'none'} in "
+            "profile; pass a statistic that was not averaged over it"
+        )
+    others = [name for name in values.dims if name not in (along, PROMPT)]
+    per_prompt = values.mean(others, skipna=True)
+    if PROMPT not in per_prompt.dims:
+        per_prompt = per_prompt.expand_dims(PROMPT)
+    low, high = bootstrap(per_prompt, level=level, num_draws=num_draws, seed=seed)
+    return xr.Dataset(
+        {
+            "mean": per_prompt.mean(PROMPT, skipna=True),
+            "low": low,
+            "high": high,
+            "num": per_prompt.notnull().sum(PROMPT),
+        },
+        attrs={"level": level, "statistic": str(values.name or "")},
+    )

@@ -1,0 +1,76 @@
+"""What every statistic needs of an attention dataset: its frame maps, its shots, and averages of maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from attnscope.errors import InputError, SchemaError, ShotPlanError
+from attnscope.schema import DIMS, HEAD, KEY_FRAME, MASS, QUERY_FRAME, QUERY_SHOT, STEP, TEXT_MASS
+
+
+def frame_mass_of(ds: xr.Dataset) -> xr.DataArray:
+    """Take the frame maps out of a dataset, in memory, and check that they are frame by frame."""
+    if MASS not in ds or not {QUERY_FRAME, KEY_FRAME} <= set(ds[MASS].dims):
+        raise SchemaError(
+            f"expected a variable {MASS!r} with dims {QUERY_FRAME} and {KEY_FRAME}, got variables "
+            f"{sorted(map(str, ds.data_vars))} in the dataset; pass what probe or open_zarr returned"
+        )
+    if ds.sizes[QUERY_FRAME] != ds.sizes[KEY_FRAME]:
+        raise SchemaError(
+            f"expected as many query as key frames, got {ds.sizes[QUERY_FRAME]} and {ds.sizes[KEY_FRAME]} in "
+            f"{MASS!r}; select both frame dims alike"
+        )
+    return ds[MASS].compute()
+
+
+def shots_of(ds: xr.Dataset) -> xr.DataArray:
+    """Take the shot of each latent frame, `(query_frame)` or `(prompt, query_frame)`; -1 where none was given."""
+    if QUERY_SHOT not in ds.coords or not bool((ds[QUERY_SHOT] >= 0).any()):
+        raise ShotPlanError(
+            f"expected a shot for each latent frame, got none in coordinate {QUERY_SHOT!r} of the dataset; "
+            "attach a plan with schema.with_shots(ds, plan.to_latent())"
+        )
+    # Only the shots themselves: other frame coordinates would ride along into every result.
+    return ds[QUERY_SHOT].compute().reset_coords(drop=True)
+
+
+def cuts_of(ds: xr.Dataset) -> xr.DataArray:
+    """Say for each place between two latent frames whether the plan cuts there: dim `boundary` = 1..F-1."""
+    shot = shots_of(ds)
+    later, earlier = shot.isel({QUERY_FRAME: slice(1, None)}), shot.isel({QUERY_FRAME: slice(None, -1)})
+    is_cut = later.drop_vars(list(later.coords)) != earlier.drop_vars(list(earlier.coords))
+    kept = {name: coord for name, coord in shot.coords.items() if QUERY_FRAME not in coord.dims}
+    return (
+        is_cut.rename({QUERY_FRAME: "boundary"})
+        .assign_coords(kept)
+        .assign_coords(boundary=np.arange(1, shot.sizes[QUERY_FRAME]))
+        .rename("is_cut")
+    )
+
+
+def mean_map(ds: xr.Dataset, over: str | Sequence[str] = (STEP, HEAD)) -> xr.Dataset:
+    """Average frame maps before anything is measured on them, as the paper averages heads.
+
+    Averages `mass` (and `text_mass`) over the dims `over`, in float64; maps that were not recorded (NaN) are left
+    out; a dim that the dataset does not have any more is already averaged and is passed over. Dims: those of `ds`
+    without `over`. A statistic of the mean map is not the mean of the statistic.
+
+    Raises: InputError for a name that is no dim of the schema, or for a frame dim.
+
+    >>> from attnscope import synthetic
+    >>> from attnscope.shots import ShotPlan
+    >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
+    >>> sorted(mean_map(synthetic.block_attention(plan))["mass"].sizes)
+    ['branch', 'key_frame', 'layer', 'prompt', 'query_frame']
+    """
+    names = [over] if isinstance(over, str) else list(over)
+    wrong = [name for name in names if name not in DIMS or name in (QUERY_FRAME, KEY_FRAME)]
+    if wrong:
+        allowed = ", ".join(name for name in DIMS if name not in (QUERY_FRAME, KEY_FRAME))
+        raise InputError(f"expected dims among {allowed}, got {wrong[0]!r} in `over`; name one of those")
+    kept = ds[[name for name in (MASS, TEXT_MASS) if name in ds]]
+    present = [name for name in names if name in ds.dims]
+    return kept.mean(present, skipna=True, keep_attrs=True, dtype=np.float64)

@@ -1,0 +1,173 @@
+"""Does attention of the embedded models follow the shots, beyond being local?
+
+    python experiments/block_structure/run.py [--out runs/block_structure]
+
+Looks at held-out drawn films of two and three shots at several noise levels, with `wan-mini`, its control that never
+saw a cut, and an untrained twin; and measures each against the true cuts and against cuts of other films
+(shuffled). Writes a store for each model, results.json, the tables of README.md and the pictures. Resumable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from rich.progress import Progress
+
+import attnscope as scope
+from attnscope.dataset import render, sample_scene
+
+HERE = Path(__file__).parent
+
+
+def films(config: dict[str, Any]) -> list[Any]:
+    """The held-out films."""
+    settings = config["films"]
+    return [
+        sample_scene(
+            settings["first_seed"] + i,
+            num_shots=settings["num_shots"][i % len(settings["num_shots"])],
+            num_frames=settings["num_frames"],
+        )
+        for i in range(settings["num_clips"])
+    ]
+
+
+def load_model(name: str) -> Any:
+    """An embedded model; "untrained" is wan-mini with a freshly initialised transformer."""
+    if name != "untrained":
+        return scope.load(name)
+    import torch
+
+    pipe = scope.load("wan-mini")
+    torch.manual_seed(0)
+    pipe.transformer = type(pipe.transformer)(**pipe.transformer.config).eval()
+    return pipe
+
+
+def look(name: str, config: dict[str, Any], out: Path) -> xr.Dataset:
+    """Probe one model on all films."""
+    scenes = films(config)
+    with Progress() as bar:
+        task = bar.add_task(name)
+        return scope.probe_video(
+            load_model(name),
+            [render(scene) for scene in scenes],
+            prompt=[scene.caption(config["films"]["captions"]) for scene in scenes],
+            shots=[scene.plan for scene in scenes],
+            sigmas=config["probe"]["sigmas"],
+            out=out / f"{name}.zarr",
+            on_step=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+
+
+def shuffled(dataset: xr.Dataset) -> xr.Dataset:
+    """The same maps against the cuts of another film with as many shots (two films on)."""
+    return dataset.assign_coords(
+        {name: dataset[name].roll(prompt=2, roll_coords=False) for name in ("query_shot", "key_shot")}
+    )
+
+
+def measure(dataset: xr.Dataset, low_noise: float) -> dict[str, Any]:
+    """Mean over films of each statistic, a film's map being the mean over heads and over the low noise levels."""
+    maps = scope.structure.mean_map(dataset.sel(branch="cond", step=dataset.sigma <= low_noise))
+    values = {
+        "contrast": scope.structure.contrast(maps),
+        "contrast_no_diagonal": scope.structure.contrast(maps, diagonal=False),
+        "contrast_lag_matched": scope.structure.lag_matched_contrast(maps),
+        "r": scope.structure.correlation(maps)["r"],
+        "r_distance_removed": scope.structure.correlation(maps, distance_removed=True)["r"],
+        "boundary_recall": scope.structure.boundary_error(
+            scope.structure.boundaries(maps, num="known"), maps
+        )["recall"],
+    }
+    means = {name: value.mean("prompt") for name, value in values.items()}
+    best = int(means["r_distance_removed"].idxmax("layer"))
+    low, high = (float(x) for x in scope.structure.bootstrap(values["contrast"].sel(layer=best)))
+    return {
+        "best_layer": best,
+        **{name: float(value.sel(layer=best)) for name, value in means.items()},
+        "contrast_ci": [low, high],
+        "best_of_any_layer": {name: float(value.max()) for name, value in means.items()},
+        "by_layer": {name: np.round(value.values, 4).tolist() for name, value in means.items()},
+    }
+
+
+def by_noise(dataset: xr.Dataset, layer: int) -> dict[str, dict[str, float]]:
+    """The headline statistics of one layer at each noise level."""
+    rows = {}
+    for step, sigma in zip(dataset.step.values, dataset.sigma.values, strict=True):
+        one = scope.structure.mean_map(dataset.sel(branch="cond", step=[step], layer=[layer]))
+        rows[f"{sigma:g}"] = {
+            "contrast": float(scope.structure.contrast(one).mean()),
+            "r": float(scope.structure.correlation(one)["r"].mean()),
+            "r_distance_removed": float(scope.structure.correlation(one, distance_removed=True)["r"].mean()),
+        }
+    return rows
+
+
+def table(results: dict[str, Any]) -> str:
+    """The table of README.md."""
+    columns = (
+        "contrast",
+        "contrast_no_diagonal",
+        "contrast_lag_matched",
+        "r",
+        "r_distance_removed",
+        "boundary_recall",
+    )
+    lines = [f"| model | best layer | {' | '.join(columns)} |", "|---|---|" + "---|" * len(columns)]
+    for name, row in results.items():
+        numbers = " | ".join(f"{row[column]:.2f}" for column in columns)
+        lines.append(f"| {name} | {row['best_layer']} | {numbers} |")
+    return "\n".join(lines)
+
+
+def draw(dataset: xr.Dataset, low_noise: float, best: int, stem: Path) -> None:
+    """The overview picture of one model."""
+    maps = scope.structure.mean_map(dataset.sel(branch="cond", step=dataset.sigma <= low_noise))
+    curves = [
+        scope.structure.profile(values)
+        for values in (
+            scope.structure.contrast(maps),
+            scope.structure.correlation(maps)["r"],
+            scope.structure.correlation(maps, distance_removed=True)["r"],
+        )
+    ]
+    figure = scope.plots.plot_overview(
+        dataset, curves[0], curves[1], distance_removed=curves[2], layer=best, band=(7, 28), prompt=1
+    )
+    scope.plots.save_figure(figure, stem)
+
+
+def main() -> None:
+    """Look, measure, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/block_structure"))
+    parser.add_argument("--config", type=Path, default=HERE / "config.toml")
+    arguments = parser.parse_args()
+    config = tomllib.loads(arguments.config.read_text())
+    low_noise = config["probe"]["low_noise"]
+    results: dict[str, Any] = {}
+    noise: dict[str, Any] = {}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name in config["probe"]["models"]:
+        dataset = look(name, config, arguments.out)
+        results[name] = measure(dataset, low_noise)
+        results[f"{name}, cuts of another film"] = measure(shuffled(dataset), low_noise)
+        noise[name] = by_noise(dataset, results[name]["best_layer"])
+        draw(dataset, low_noise, results[name]["best_layer"], arguments.out / name)
+    document = {"config": config, "results": results, "by_noise_at_best_layer": noise}
+    (arguments.out / "results.json").write_text(json.dumps(document, indent=1) + "\n")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

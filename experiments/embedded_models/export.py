@@ -1,0 +1,88 @@
+"""Stage 5: write the trained parts as float16 safetensors in the diffusers format, each model with its card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+from transformers import T5Tokenizer, UMT5EncoderModel
+
+SUMMARIES = {
+    "wan-mini": "30-block WanPipeline trained on procedural films of 1 to 5 shots; 64 x 64, 16 fps, 49 frames.",
+    "wan-mini-nocuts": "The control: the same transformer trained on the single-shot films alone; never saw a cut.",
+}
+LIMITS = (
+    "Textures, colours and framing follow the prompt loosely; small subjects are often illegible. Trained on drawn "
+    "films of 5 to 17 latent frames only: on real footage its attention shows what transfers, not what a large "
+    "model does."
+)
+
+
+def _last(log: Path) -> dict[str, Any]:
+    return dict(json.loads(log.read_text().splitlines()[-1])) if log.exists() else {}
+
+
+def _half(module: torch.nn.Module, folder: Path) -> None:
+    module.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+    _clean(folder)
+
+
+def _clean(folder: Path) -> None:
+    """Make files readable by all, and leave no path of the training machine in them."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.chmod(0o644)
+        if file.suffix == ".json" and "_name_or_path" in (text := file.read_text()):
+            facts = json.loads(text)
+            facts.pop("_name_or_path", None)
+            file.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def _card(
+    work: Path, name: str, transformer: WanTransformer3DModel, config: dict[str, Any]
+) -> dict[str, Any]:
+    stages = {log.stem: _last(log) for log in sorted(work.glob(f"{name}-[0-9]*.jsonl"))}
+    return {
+        "summary": SUMMARIES[name],
+        "num_layers": transformer.config.num_layers,
+        "num_parameters": sum(p.numel() for p in transformer.parameters()),
+        "training": {"recipe": config, "transformer_stages_last_log": stages,
+                     "vae_last_log": _last(work / "vae.jsonl"), "text_last_log": _last(work / "text.jsonl")},
+        "limits": LIMITS,
+    }  # fmt: skip
+
+
+def export_models(work: Path, to: Path, config: dict[str, Any]) -> None:
+    """Write ``to/wan-mini`` (a whole pipeline) and ``to/wan-mini-nocuts`` (its transformer only)."""
+    base = to / "wan-mini"
+    for name in SUMMARIES:
+        if not (work / name).exists():
+            continue
+        transformer = WanTransformer3DModel.from_pretrained(work / name)
+        card = _card(work, name, transformer, config)
+        if name != "wan-mini":
+            card["shares_components_with"] = "wan-mini"
+        shutil.rmtree(to / name, ignore_errors=True)
+        if name == "wan-mini":
+            _write_pipeline(work, base, transformer)
+        else:
+            _half(transformer, to / name / "transformer")
+        (to / name / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+
+
+def _write_pipeline(work: Path, base: Path, transformer: WanTransformer3DModel) -> None:
+    pipe = WanPipeline(
+        tokenizer=T5Tokenizer.from_pretrained(work / "tokenizer"),
+        text_encoder=UMT5EncoderModel.from_pretrained(work / "text_encoder"),
+        vae=AutoencoderKLWan.from_pretrained(work / "vae"),
+        transformer=transformer,
+        scheduler=UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
+        ),
+    )
+    pipe.to(torch.float16).save_pretrained(base, safe_serialization=True)
+    _clean(base)

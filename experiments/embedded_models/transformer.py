@@ -1,0 +1,167 @@
+"""Stage 4: the diffusion transformer (WanTransformer3DModel), flow matching on latents of films.
+
+Trained shallow first, then deepened: each block becomes several copies whose output projections are divided by
+their number, which leaves the function nearly unchanged (progressive stacking, Gong et al., ICML 2019). Most steps
+then cost a fraction of a 30-block step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from batches import Batch, Slabs, draw_batch
+from diffusers import WanTransformer3DModel
+from diffusers.models.transformers import transformer_wan
+from loop import Budget, load_state, save_state
+from torch import nn
+
+
+def build_transformer(config: dict[str, Any], num_layers: int) -> WanTransformer3DModel:
+    """A WanTransformer3DModel of this depth, freshly initialised."""
+    return WanTransformer3DModel(
+        patch_size=(1, 2, 2), num_attention_heads=config["num_attention_heads"],
+        attention_head_dim=config["attention_head_dim"], in_channels=16, out_channels=16, text_dim=128, freq_dim=128,
+        ffn_dim=config["ffn_dim"], num_layers=num_layers, cross_attn_norm=True,
+        qk_norm="rms_norm_across_heads", rope_max_seq_len=64,
+    )  # fmt: skip
+
+
+def deepen(weights: dict[str, torch.Tensor], copies: int) -> dict[str, torch.Tensor]:
+    """Make every block ``copies`` blocks in a row, each contributing its share."""
+    grown = {}
+    for name, value in weights.items():
+        if not name.startswith("blocks."):
+            grown[name] = value.clone()
+            continue
+        _, index, rest = name.split(".", 2)
+        share = copies if rest.startswith(("attn1.to_out.0", "attn2.to_out.0", "ffn.net.2")) else 1
+        for copy in range(copies):
+            grown[f"blocks.{int(index) * copies + copy}.{rest}"] = value / share
+    return grown
+
+
+@contextmanager
+def plain_attention(text_bias: torch.Tensor) -> Iterator[None]:
+    """Run Wan's attention as two matrix products; on CPU the fused kernel's backward is several times slower.
+
+    ``text_bias`` (B, T, K) is added to the scores of text cross-attention, the same for all tokens of a frame.
+    """
+
+    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **_: Any) -> torch.Tensor:
+        batch, tokens, heads, width = query.shape
+        q, k, v = (t.transpose(1, 2).reshape(batch * heads, -1, width) for t in (query, key, value))
+        scores = torch.bmm(q * width**-0.5, k.transpose(1, 2))
+        if key.shape[1] != tokens:
+            frames = text_bias.shape[1]
+            scores = scores.view(batch, heads, frames, tokens // frames, -1)
+            scores = (scores + text_bias[:, None, :, None].to(scores.dtype)).view(batch * heads, tokens, -1)
+        return torch.bmm(scores.softmax(-1), v).view(batch, heads, tokens, width).transpose(1, 2)
+
+    before = transformer_wan.dispatch_attention_fn
+    transformer_wan.dispatch_attention_fn = attend
+    try:
+        yield
+    finally:
+        transformer_wan.dispatch_attention_fn = before
+
+
+def flow_loss(model: nn.Module, batch: Batch, generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
+    """Mean squared error of the velocity; sigma = 3u / (1 + 2u) as in the pipeline's scheduler."""
+    uniform = torch.rand(len(batch.latents), generator=generator)
+    sigma = (3 * uniform / (1 + 2 * uniform))[:, None, None, None, None]
+    noise = torch.randn(batch.latents.shape, generator=generator)
+    noised = ((1 - sigma) * batch.latents + sigma * noise).to(dtype)
+    with plain_attention(batch.text_bias):
+        velocity = model(noised, 1000 * sigma.flatten(), batch.text.to(dtype), return_dict=False)[0]
+    return (velocity.float() - (noise - batch.latents)).square().mean()
+
+
+class Master(nn.Module):
+    """The float32 weights that are optimised; the model that computes is their bfloat16 copy."""
+
+    def __init__(self, model: WanTransformer3DModel) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(
+            [nn.Parameter(p.detach().float().clone()) for p in model.parameters()]
+        )
+
+    def collect(self, model: nn.Module) -> None:
+        """Take over the gradients of the copy."""
+        for master, parameter in zip(self.weights, model.parameters(), strict=True):
+            master.grad = None if parameter.grad is None else parameter.grad.float()
+            parameter.grad = None
+
+    @torch.no_grad()
+    def publish(self, model: nn.Module) -> None:
+        """Write the weights into the copy."""
+        for master, parameter in zip(self.weights, model.parameters(), strict=True):
+            parameter.copy_(master)
+
+
+def build_optimizers(model: WanTransformer3DModel, master: Master, config: dict[str, Any]) -> list[Any]:
+    """Muon for the matrices of the blocks, AdamW for everything else."""
+    names = [name for name, _ in model.named_parameters()]
+    matrix = [w for name, w in zip(names, master.weights, strict=True) if "blocks." in name and w.ndim == 2]
+    others = [
+        w for name, w in zip(names, master.weights, strict=True) if not ("blocks." in name and w.ndim == 2)
+    ]
+    return [
+        torch.optim.Muon(matrix, lr=config["lr_matrix"], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=config["lr_other"], betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def train_stage(
+    model: WanTransformer3DModel,
+    latents: dict[int, torch.Tensor],
+    slabs: Slabs,
+    stem: Path,
+    films: dict[str, Any],
+    config: dict[str, Any],
+    *,
+    minutes: float,
+    hold: float,
+    first_step: int = 0,
+) -> dict[str, torch.Tensor]:
+    """Train one depth within ``minutes``; returns the averaged weights. A killed run goes on from its last state."""
+    dtype = torch.bfloat16
+    master = Master(model)
+    optimizers = build_optimizers(model, master, config)
+    rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
+    average = {name: p.detach().float().clone() for name, p in model.named_parameters()}
+    budget = Budget(minutes, stem.with_suffix(".jsonl"), every=25)
+    budget.restore(load_state(stem, master, optimizers, average))
+    model.to(dtype)
+    master.publish(model)
+    # one block is compiled once for each shape (lengths x text widths) and serves all blocks
+    torch._dynamo.config.recompile_limit = 64
+    model.compile_repeated_blocks(dynamic=False)
+    while budget.goes_on():
+        for optimizer, rate in zip(optimizers, rates, strict=True):
+            optimizer.param_groups[0]["lr"] = rate * budget.schedule(warmup_steps=60, hold=hold)
+        step = first_step + budget.step
+        batch = draw_batch(latents, slabs, step, films, config)
+        loss = flow_loss(model, batch, torch.Generator().manual_seed(step), dtype)
+        loss.backward()
+        master.collect(model)
+        norm = nn.utils.clip_grad_norm_(master.parameters(), 1.0)
+        if not math.isfinite(float(norm)):
+            raise FloatingPointError(
+                f"expected a finite gradient, got {float(norm)} at step {step} of {stem.name}"
+            )
+        for optimizer in optimizers:
+            optimizer.step()
+        master.publish(model)
+        decay = min(config["ema"], (1 + budget.step) / (10 + budget.step))
+        for value, weight in zip(average.values(), master.weights, strict=True):
+            value.lerp_(weight.detach(), 1 - decay)
+        budget.record(loss=float(loss.detach()), norm=float(norm))
+        if budget.step % 100 == 0:
+            save_state(stem, master, optimizers, budget.state(), average)
+    save_state(stem, master, optimizers, budget.state(), average)
+    return average

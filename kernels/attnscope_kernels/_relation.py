@@ -1,0 +1,156 @@
+"""Which query group may look at which key group, checked and cut into runs that are computed alike."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+class RelationError(ValueError):
+    """A frame relation (or the group offsets it stands on) that attention cannot be computed with."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Consecutive query groups that see the same key groups with the same bias."""
+
+    first_row: int
+    stop_row: int
+    groups: tuple[int, ...]
+    bias: tuple[float, ...]
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether every visible group has the same bias, which softmax cannot tell from no bias."""
+        return len(set(self.bias)) == 1
+
+
+def check_inputs(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor | None,
+    query_offsets: Sequence[int],
+    key_offsets: Sequence[int],
+    bias: Tensor | None,
+) -> tuple[tuple[int, ...], tuple[int, ...], Tensor]:
+    """Return query offsets, key offsets and relation in their checked form, or say what does not fit."""
+    alike = query.ndim == 4 and key.ndim == 4 and query[:, 0].shape == key[:, 0].shape
+    if not alike or (value is not None and value.shape != key.shape):
+        shapes = ", ".join(str(tuple(t.shape)) for t in (query, key, value) if t is not None)
+        raise ValueError(
+            f"expected query (batch, tokens, heads, head size) and key, value alike but for their tokens, "
+            f"got {shapes}, in attention over groups; transpose (batch, heads, tokens, size) first"
+        )
+    rows = check_offsets(query_offsets, query.shape[1], "query_offsets")
+    groups = check_offsets(key_offsets, key.shape[1], "key_offsets")
+    num_rows, num_groups = len(rows) - 1, len(groups) - 1
+    if bias is None:
+        return rows, groups, whole_relation(num_rows, num_groups)
+    return rows, groups, check_relation(bias, query.shape[0], query.shape[2], num_rows, num_groups)
+
+
+def default_scale(head_dim: int) -> float:
+    """Return the scale that attention uses when none is given: one over the root of the head size."""
+    return 1.0 / math.sqrt(head_dim)
+
+
+def check_offsets(offsets: Sequence[int], num_tokens: int, name: str) -> tuple[int, ...]:
+    """Return the cumulative token counts as a tuple, or say what is wrong with them."""
+    counts = tuple(int(offset) for offset in offsets)
+    rising = all(start < stop for start, stop in itertools.pairwise(counts))
+    if len(counts) < 2 or counts[0] != 0 or counts[-1] != num_tokens or not rising:
+        raise RelationError(
+            f"expected {name} to rise from 0 to the {num_tokens} tokens given, got {_short(counts)}, "
+            f"in the grouping of tokens; pass cumulative token counts without empty groups"
+        )
+    return counts
+
+
+def check_relation(bias: Tensor, batch: int, num_heads: int, num_rows: int, num_groups: int) -> Tensor:
+    """Return the relation as float64 (batch or 1, heads or 1, F, G) on the CPU, or say what is wrong."""
+    relation = bias.detach().to("cpu")
+    if relation.dtype == torch.bool:
+        relation = torch.zeros(relation.shape, dtype=torch.float64).masked_fill(~relation, -torch.inf)
+    relation = relation.to(torch.float64)
+    while relation.ndim < 4:
+        relation = relation[None]
+    allowed = ((1, batch), (1, num_heads), (num_rows,), (num_groups,))
+    if relation.ndim != 4 or any(n not in may for n, may in zip(relation.shape, allowed, strict=True)):
+        raise RelationError(
+            f"expected a frame relation of shape ({num_rows}, {num_groups}), with heads ({num_heads}) or batch "
+            f"({batch}) and heads before it, got {tuple(bias.shape)}, in biased attention; "
+            f"give one row per query frame and one column per key group"
+        )
+    if bool(torch.isnan(relation).any()) or bool((relation == torch.inf).any()):
+        raise RelationError(
+            "expected a frame relation of finite numbers and -inf, got nan or +inf, in biased attention; "
+            "write 0 for visible, -inf for hidden"
+        )
+    blind = torch.isneginf(relation).all(-1)
+    if bool(blind.any()):
+        row = int(blind.nonzero()[0, -1])
+        raise RelationError(
+            f"expected every query frame to see at least one key group, got frame {row} that sees none, "
+            f"in biased attention; leave at least its own frame visible"
+        )
+    return relation
+
+
+def whole_relation(num_rows: int, num_groups: int) -> Tensor:
+    """Everybody sees everybody: float64 zeros (1, 1, F, G)."""
+    return torch.zeros(1, 1, num_rows, num_groups, dtype=torch.float64)
+
+
+def parts(relation: Tensor, batch: int, num_heads: int) -> Iterator[tuple[slice, list[int], Tensor]]:
+    """Yield (batch entries, heads, matrix (F, G)) such that the matrix holds for all of them."""
+    for entry in range(relation.shape[0]):
+        rows = slice(0, batch) if relation.shape[0] == 1 else slice(entry, entry + 1)
+        if relation.shape[1] == 1:
+            yield rows, list(range(num_heads)), relation[entry, 0]
+            continue
+        alike: dict[tuple[float, ...], list[int]] = {}
+        for head in range(num_heads):
+            alike.setdefault(tuple(relation[entry, head].flatten().tolist()), []).append(head)
+        for heads in alike.values():
+            yield rows, heads, relation[entry, heads[0]]
+
+
+def runs(matrix: Tensor) -> list[Run]:
+    """Cut the rows of a relation (F, G) where they change; hidden groups are left out of each run."""
+    rows = matrix.tolist()
+    found: list[Run] = []
+    for index, row in enumerate(rows):
+        if index and row == rows[index - 1]:
+            last = found[-1]
+            found[-1] = Run(last.first_row, index + 1, last.groups, last.bias)
+            continue
+        seen = tuple(group for group, value in enumerate(row) if value != -torch.inf)
+        found.append(Run(index, index + 1, seen, tuple(row[group] for group in seen)))
+    return found
+
+
+def visible(tensor: Tensor, dim: int, offsets: Sequence[int], groups: Sequence[int]) -> Tensor:
+    """Keep the tokens of the visible groups: a view where they adjoin, one copy where they do not."""
+    spans: list[list[int]] = []
+    for group in groups:
+        if spans and spans[-1][1] == offsets[group]:
+            spans[-1][1] = offsets[group + 1]
+        else:
+            spans.append([offsets[group], offsets[group + 1]])
+    pieces = [tensor.narrow(dim, start, stop - start) for start, stop in spans]
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim)
+
+
+def token_bias(run: Run, offsets: Sequence[int], like: Tensor) -> Tensor:
+    """Spread the run's bias over its visible key tokens: (tokens,), dtype and device of `like`."""
+    lengths = torch.tensor([offsets[group + 1] - offsets[group] for group in run.groups])
+    return torch.tensor(run.bias, dtype=torch.float64).repeat_interleave(lengths).to(like)
+
+
+def _short(counts: tuple[int, ...]) -> str:
+    return str(counts) if len(counts) <= 6 else f"({counts[0]}, {counts[1]}, ..., {counts[-1]})"

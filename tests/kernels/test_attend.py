@@ -1,0 +1,119 @@
+"""Attention under a frame relation against the dense formula: values, gradients, memory, leaks."""
+
+from __future__ import annotations
+
+import itertools
+
+import hypothesis.strategies as st
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+
+from attnscope_kernels import RelationError, biased_attention
+
+
+def draw(seed, *shape, dtype=torch.float32):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def densely_masked(query, key, value, rows, groups, bias):
+    """PyTorch's own attention with a dense additive mask."""
+    of_row = torch.cat([torch.full((b - a,), f) for f, (a, b) in enumerate(itertools.pairwise(rows))])
+    of_key = torch.cat([torch.full((b - a,), g) for g, (a, b) in enumerate(itertools.pairwise(groups))])
+    mask = bias[..., of_row, :][..., of_key].to(query.dtype)
+    q, k, v = (tensor.transpose(1, 2) for tensor in (query, key, value))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
+
+
+lengths = st.lists(st.integers(1, 4), min_size=2, max_size=4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=lengths, groups=lengths, seed=st.integers(0, 99), shape=st.sampled_from(["", "h", "bh"]))
+def test_equals_dense_masking_in_value_and_gradient(rows, groups, seed, shape):
+    rows = tuple(itertools.accumulate(rows, initial=0))
+    groups = tuple(itertools.accumulate(groups, initial=0))
+    before = {"": (), "h": (3,), "bh": (2, 3)}[shape]
+    bias = draw(seed, *before, len(rows) - 1, len(groups) - 1, dtype=torch.float64)
+    bias[bias > 0.6] = -torch.inf
+    bias[..., 0] = 0.0
+    grads = []
+    for attend in (
+        lambda *t: biased_attention(*t, query_offsets=rows, key_offsets=groups, bias=bias),
+        lambda *t: biased_attention(
+            *t, query_offsets=rows, key_offsets=groups, bias=bias, implementation="reference"
+        ),
+        lambda *t: densely_masked(*t, rows, groups, bias),
+    ):
+        tensors = [
+            draw(seed + i, 2, n, 3, 8, dtype=torch.float64)
+            for i, n in enumerate((rows[-1], groups[-1], groups[-1]))
+        ]
+        tensors = [tensor.requires_grad_() for tensor in tensors]
+        output = attend(*tensors)
+        output.square().sum().backward()
+        grads.append([output.detach(), *(tensor.grad for tensor in tensors)])
+    for other in grads[:2]:
+        for one, expected in zip(other, grads[2], strict=True):
+            torch.testing.assert_close(one, expected, rtol=0, atol=1e-12)
+
+
+def test_block_diagonal_is_each_shot_alone():
+    query, key, value = (draw(seed, 1, 12, 2, 8) for seed in (1, 2, 3))
+    same = torch.block_diag(torch.ones(2, 2), torch.ones(1, 1)).bool()
+    found = biased_attention(
+        query, key, value, query_offsets=(0, 4, 8, 12), key_offsets=(0, 4, 8, 12), bias=same
+    )
+    for span in (slice(0, 8), slice(8, 12)):
+        q, k, v = (tensor[:, span].transpose(1, 2) for tensor in (query, key, value))
+        alone = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        torch.testing.assert_close(found[:, span], alone, rtol=0, atol=0)
+
+
+def test_heads_that_share_a_relation_are_computed_together_and_put_back_in_order():
+    query, key, value = (draw(seed, 2, 6, 3, 8) for seed in (1, 2, 3))
+    bias = torch.zeros(3, 2, 2)
+    bias[1, 0, 1] = -torch.inf
+    found = biased_attention(query, key, value, query_offsets=(0, 2, 6), key_offsets=(0, 3, 6), bias=bias)
+    expected = densely_masked(query, key, value, (0, 2, 6), (0, 3, 6), bias)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_frames_that_see_the_same_are_one_call(monkeypatch):
+    calls = []
+    original = F.scaled_dot_product_attention
+
+    def counted(q, k, v, **rest):
+        calls.append((q.shape[2], k.shape[2]))
+        return original(q, k, v, **rest)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", counted)
+    same = torch.block_diag(torch.ones(3, 3), torch.ones(2, 2)).bool()
+    same[:, 0] = True
+    query, steps = draw(1, 1, 20, 2, 8), (0, 4, 8, 12, 16, 20)
+    biased_attention(query, query, query, query_offsets=steps, key_offsets=steps, bias=same)
+    assert calls == [(12, 12), (8, 12)]  # queries of a shot, and keys of the shot and of the first frame
+
+
+def test_hidden_keys_have_no_gradient_and_do_not_leak():
+    tensors = [draw(seed, 1, 8, 2, 8) for seed in (1, 2, 3)]
+    tensors[1][:, 4:], tensors[2][:, 4:] = torch.nan, torch.nan
+    tensors = [tensor.requires_grad_() for tensor in tensors]
+    bias = torch.tensor([[0.0, -torch.inf], [0.0, -torch.inf]])
+    output = biased_attention(*tensors, query_offsets=(0, 4, 8), key_offsets=(0, 4, 8), bias=bias)
+    output.sum().backward()
+    assert torch.isfinite(output).all()
+    assert (tensors[1].grad[:, 4:] == 0).all()
+    assert (tensors[2].grad[:, 4:] == 0).all()
+
+
+def test_errors_are_one_line():
+    query = draw(1, 1, 4, 1, 8)
+    keywords = {"query_offsets": (0, 2, 4), "key_offsets": (0, 2, 4)}
+    hidden = torch.tensor([[True, True], [False, False]])
+    with pytest.raises(RelationError, match="frame 1 that sees none") as caught:
+        biased_attention(query, query, query, bias=hidden, **keywords)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="expected an implementation out of split, reference"):
+        biased_attention(query, query, query, bias=torch.zeros(2, 2), implementation="fast", **keywords)

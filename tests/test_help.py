@@ -1,0 +1,104 @@
+"""The command line is a promise: these commands and options, no fewer and, without a line here, no more."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+OPTIONS = {
+    "probe": {
+        "--model",
+        "--prompt",
+        "--prompts",
+        "--video",
+        "--shots",
+        "--layers",
+        "--heads",
+        "--steps",
+        "--branch",
+        "--seed",
+        "--out",
+        "--sigmas",
+        "--crop",
+        "--num-inference-steps",
+        "--num-frames",
+        "--height",
+        "--width",
+        "--guidance-scale",
+        "--json",
+    },
+    "structure": {"--branch", "--json"},
+    "validate": {"--json"},
+    "models": {"--json"},
+    "doctor": {"--json"},
+}
+EVERYWHERE = {"--help", "--version", "--debug"}
+
+
+def help_page(*words: str) -> str:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from attnscope.cli import main; sys.exit(main())",
+            *words,
+            "--help",
+        ],
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def options(page: str) -> set[str]:
+    """The options that a help page lists; that a switch can be negated is no option of its own."""
+    found = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page))
+    return {name for name in found if not (name.startswith("--no-") and f"--{name[5:]}" in found)}
+
+
+def commands(page: str) -> dict[str, str]:
+    """The commands that the overview lists, with what it says of each."""
+    listed = page.split("Commands", 1)[1]
+    lines = re.findall(r"^[ │|]*([a-z][a-z-]+)(?: {2,}(.*?))?[ │|]*$", listed, re.M)
+    return dict(lines)
+
+
+def test_the_commands_are_these() -> None:
+    assert set(commands(help_page())) == set(OPTIONS)
+
+
+def test_the_overview_says_what_each_command_does() -> None:
+    assert [name for name, sentence in commands(help_page()).items() if not sentence.endswith(".")] == []
+
+
+@pytest.mark.parametrize("command", sorted(OPTIONS))
+def test_the_options_are_these(command: str) -> None:
+    assert options(help_page(command)) - EVERYWHERE == OPTIONS[command]
+
+
+@pytest.mark.parametrize("command", sorted(OPTIONS))
+def test_every_help_page_begins_with_a_sentence(command: str) -> None:
+    sentence = [line for line in help_page(command).splitlines() if line.strip()][1]
+    assert re.match(r"\W*[A-Z].*\.", sentence), sentence
+
+
+def test_a_new_option_is_seen() -> None:
+    assert options("--layers  TEXT\n--json --no-json\n--surprise  flag") == {
+        "--layers",
+        "--json",
+        "--surprise",
+    }
+
+
+def test_a_new_command_is_seen() -> None:
+    page = "Usage: x\n╭─ Commands ─╮\n│ probe   Look.  │\n│ surprise       │\n│ --version  Say it. │\n╰────╯"
+    assert commands(page) == {"probe": "Look.", "surprise": ""}

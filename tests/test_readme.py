@@ -1,0 +1,96 @@
+"""What the README shows is true: Python runs, commands parse, pictures, links and make targets exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "CONTRIBUTING.md", "DESIGN.md", "CHANGELOG.md")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
+
+
+def commands(page: str) -> list[list[str]]:
+    """The command lines of a page's bash blocks, without comments."""
+    lines = (line for block in blocks(page, "bash") for line in block.splitlines())
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def links(page: str) -> list[str]:
+    """What a page points to inside the repository."""
+    targets = re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text(encoding="utf-8"))
+    return [target for target in targets if "://" not in target]
+
+
+ATTNSCOPE_COMMANDS = [words[1:] for words in commands("README.md") if words[0] == "attnscope"]
+PYTHON_BLOCKS = [(page, block) for page in PAGES for block in blocks(page, "python")]
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(ATTNSCOPE_COMMANDS) >= 4
+    assert len(PYTHON_BLOCKS) >= 3
+    assert {words[0] for words in commands("README.md")} == {"attnscope", "make", "pip"}
+
+
+@pytest.mark.parametrize("words", ATTNSCOPE_COMMANDS, ids=" ".join)
+def test_every_command_parses(words: list[str]) -> None:
+    from attnscope.cli import app
+
+    # refuses what it does not know with an exception; nothing is run
+    command, bound, *_ = app.parse_args(words, exit_on_error=False, print_error=False)
+    assert callable(command)
+    assert len(bound.args) + len(bound.kwargs) >= len([word for word in words if word.startswith("--")])
+
+
+def test_a_command_that_does_not_parse_is_seen() -> None:
+    from cyclopts import CycloptsError
+
+    from attnscope.cli import app
+
+    with pytest.raises(CycloptsError):
+        app.parse_args(["probe", "--layer", "7-28"], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "block"), PYTHON_BLOCKS, ids=lambda value: value.split("\n")[0])
+def test_every_python_block_runs(page: str, block: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, f"{page}: {done.stderr[-2000:]}"
+
+
+def test_the_first_block_leaves_the_pictures_it_promises() -> None:
+    assert '"maps")  # maps.png and maps.pdf' in blocks("README.md", "python")[0]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_picture_and_link_leads_somewhere(page: str) -> None:
+    assert [target for target in links(page) if not (ROOT / target).is_file()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_make_target_exists(page: str) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.M))
+    prose = re.findall(r"`make ([a-z]+)`", (ROOT / page).read_text(encoding="utf-8"))
+    assert {words[1] for words in commands(page) if words[0] == "make"} | set(prose) <= targets
+
+
+def test_the_install_line_is_the_one_that_setup_uses() -> None:
+    words = next(words for words in commands("README.md") if words[0] == "pip")
+    assert words[1:] == ["install", "-e", ".[dev]", "-c", "constraints.txt"]
+    assert '-e ".[dev]" -c constraints.txt' in (ROOT / ".ci" / "setup").read_text(encoding="utf-8")
+
+
+def test_the_pages_stay_inside_the_repository() -> None:
+    assert [target for page in PAGES for target in links(page) if target.startswith(("/", ".."))] == []
