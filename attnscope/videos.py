@@ -76,7 +76,8 @@ def read_video(
     ticks = _choose(len(pictures), source_fps, source_fps if fps is None else Fraction(fps), max_frames)
     if len(ticks) < 5:
         raise VideoError(
-            f"expected a video of at least 5 frames, got {len(ticks)} in {path}; give a longer one or a higher fps"
+            f"expected a video of at least 5 frames, got {len(pictures)}, of which {len(ticks)} would be taken, in "
+            f"{path}; give a longer one or a higher fps"
         )
     step = Fraction(ticks[-1] - ticks[0], len(ticks) - 1)
     return Footage(

@@ -34,6 +34,7 @@ app = App(
     version=__version__,
     version_flags=["--version"],
     help_flags=["--help", "-h"],
+    suppress_keyboard_interrupt=False,  # Ctrl-C has a line of its own, below
     help_format="plaintext",  # no parser for markup to load: help is there at once
 )
 for _name, _sentence in _COMMANDS.items():
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    signal.signal(signal.SIGTERM, _terminate)
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except (AttnscopeError, CycloptsError) as error:
@@ -63,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # the reader of our output has gone (attnscope ... | head): nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return result if isinstance(result, int) else 0
 
 

@@ -51,8 +51,11 @@ def measure(dataset: xr.Dataset, *, branch: str) -> dict[str, Any]:
     return dict(structure.summary(dataset, branch=branch))
 
 
-def draw_figures(dataset: xr.Dataset, folder: Path, *, branch: str) -> list[str]:
-    """Draw maps, and where there are cuts the profile over layers and the overview; PNG and PDF each."""
+def draw_figures(dataset: xr.Dataset, folder: Path, *, branch: str, film: Any | None) -> list[str]:
+    """Draw maps, and where there are cuts the profile over layers and the overview; PNG and PDF each.
+
+    ``film`` has one picture for each latent frame, shown in the overview.
+    """
     from attnscope import plots
 
     drawn = plots.save_figure(plots.plot_maps(dataset, branch=branch), folder / "maps")
@@ -62,7 +65,7 @@ def draw_figures(dataset: xr.Dataset, folder: Path, *, branch: str) -> list[str]
         options: dict[str, Any] = {**curves, "band": PAPER_LAYERS if deep else None}
         drawn += plots.save_figure(plots.plot_profile(**options), folder / "profile")
         drawn += plots.save_figure(
-            plots.plot_overview(dataset, branch=branch, **options), folder / "overview"
+            plots.plot_overview(dataset, branch=branch, film=film, **options), folder / "overview"
         )
     return [str(path) for path in drawn]
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,11 +105,12 @@ def probe_command(
     texts = _read_prompts(prompt, prompts, video)
     _check_early(texts, video, shots, branch)
     _require_relevant(texts, video, {"--sigmas": sigmas, "--crop": crop, **pipeline})
-    levels = DEFAULT_SIGMAS if sigmas is None else _numbers(sigmas, "--sigmas")
+    levels: tuple[float, ...] = DEFAULT_SIGMAS if sigmas is None else _numbers(sigmas, "--sigmas")
     border = _crop("0,0,0,0" if crop is None else crop)
     asked = [model, texts, str(video), shots, layers, heads, steps, branch, seed, levels, border, pipeline]
     folder = out or Path("runs") / f"{Path(model).name}-{_digest(asked)}"
     store = folder / "attention.zarr"
+    film = None
 
     from attnscope import models, probing
 
@@ -129,7 +131,8 @@ def probe_command(
                 pipe, footage.frames, prompt=footage.caption, shots=footage.plan, seed=seed, out=store,
                 on_step=on_step, sigmas=[sorted(levels, reverse=True)[step] for step in chosen], **ranges,
             )  # fmt: skip
-    _report(model, dataset, folder, str(dataset.branch.values[0]), as_json)
+        film = footage.frames[dataset.query_start_frame.values]
+    _report(model, dataset, folder, str(dataset.branch.values[0]), as_json, film)
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,7 @@ def _require_size(pipe: Any, **size: int) -> None:
 def _plan_of(taken: Footage, shots: str) -> ShotPlan:
     """Bring shots that are given on the clock of the file to the frames that were taken from it."""
     given = ShotPlan.from_spec(shots, fps=taken.source_fps)
-    if abs(given.num_frames - taken.num_source_frames) > max(4, taken.source_fps / 2):
+    if abs(given.num_frames - taken.num_source_frames) > max(Fraction(4), taken.source_fps / 2):
         raise ShotPlanError(
             f"expected shots over the whole video, {float(taken.num_source_frames / taken.source_fps):.2f} s, got "
             f"{float(given.duration_s):.2f} s as --shots; give every shot up to the end"
@@ -201,10 +204,10 @@ def _check_early(texts: tuple[str, ...], video: Path | None, shots: str | None, 
 def _require_relevant(texts: tuple[str, ...], video: Path | None, options: dict[str, Any]) -> None:
     """Refuse options that would do nothing: they are a misunderstanding."""
     if texts:
-        idle, there = ("--sigmas", "--crop"), "with --video"
+        idle, there = ["--sigmas", "--crop"], "with --video"
     else:
-        idle, there = ("num_inference_steps", "guidance_scale"), "with --prompt"
-        idle += ("--crop",) if video is None else ()
+        idle, there = ["num_inference_steps", "guidance_scale"], "with --prompt"
+        idle += ["--crop"] if video is None else []
     for name in idle:
         if options.get(name) is not None:
             option = f"--{name.lstrip('-').replace('_', '-')}"
@@ -269,7 +272,9 @@ def _digest(asked: list[Any]) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _report(model: str, dataset: xr.Dataset, folder: Path, branch: str, as_json: bool) -> None:
+def _report(
+    model: str, dataset: xr.Dataset, folder: Path, branch: str, as_json: bool, film: Any | None
+) -> None:
     """Draw the pictures, write summary.json, and print the same as a table or as JSON."""
     document = finite(
         {
@@ -282,7 +287,7 @@ def _report(model: str, dataset: xr.Dataset, folder: Path, branch: str, as_json:
             "num_frames_latent": dataset.sizes["query_frame"],
             **_cuts(folder / "attention.zarr"),
             **measure(dataset, branch=branch),
-            "figures": draw_figures(dataset, folder, branch=branch),
+            "figures": draw_figures(dataset, folder, branch=branch, film=film),
         }
     )
     (folder / "summary.json").write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")

@@ -188,5 +188,6 @@ def _load_pipeline(text: str, dtype: torch.dtype) -> Any:
         reason = " ".join(str(error).split())
         kind = UnknownModelError if local else SetupError
         raise kind(
-            f"expected a diffusers pipeline with safetensors weights, got {quote(reason, 160)} from {text}; check its files"
+            f"expected a diffusers pipeline with safetensors weights, got {quote(reason, 160)} "
+            f"from {text}; check its files"
         ) from error

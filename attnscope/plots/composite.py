@@ -15,6 +15,7 @@ from attnscope.errors import InputError
 from attnscope.plots import _theme
 from attnscope.plots._panels import axes_in, colour_bar, draw_map, label_frames, shared_scale
 from attnscope.plots._view import View, chosen, scale_label, view_of
+from attnscope.plots.film_strip import Film, draw_strip, strip_height
 from attnscope.plots.layer_curves import draw_contrast, draw_correlation
 from attnscope.schema import LAYER, STEP
 
@@ -24,6 +25,7 @@ _BIG, _BIG_LEFT, _BIG_BOTTOM = 2.72, 0.48, 1.00
 _RIGHT_LEFT, _RIGHT_WIDTH = 3.98, 2.68
 _CURVES_BOTTOM, _CURVES_TOP, _CURVES_GAP = 0.40, 2.58, 0.14
 _SMALL_GAP = 0.09
+_STRIP, _STRIP_GAP = _RIGHT_LEFT + _RIGHT_WIDTH - _BIG_LEFT, 0.12
 
 
 def plot_overview(
@@ -39,15 +41,17 @@ def plot_overview(
     band: tuple[int, int] | None = None,
     cmap: str = "viridis",
     title: str | None = None,
+    film: Film | None = None,
 ) -> Figure:
     """Draw one page: who looks at whom in one layer, how that comes about while denoising, and which layers do it.
 
     Left: the frame map of `layer`, mean over denoising steps and heads, with cuts and shots; without `layer`, the
     one with the highest `mean` in `distance_removed`, or else in `contrast`. Right, above: the same layer at
     single steps (`steps`, or four spread evenly), on the same colours. Right, below: the curves, as in
-    `plot_profile`, with a green line at `layer`. The curves come from `structure.profile`.
+    `plot_profile`, with a green line at `layer`. The curves come from `structure.profile`. `film`, one picture
+    (height, width, 3) a latent frame, is shown along the top.
 
-    Raises: InputError for a layer, step, prompt or branch that was not recorded.
+    Raises: InputError for a layer, step, prompt or branch that was not recorded, or a film of another length.
 
     >>> from attnscope import structure, synthetic
     >>> from attnscope.shots import ShotPlan
@@ -63,13 +67,16 @@ def plot_overview(
     )
     columns = chosen(view, STEP, steps, at_most=4)
     with _theme.theme():
-        fig = Figure(figsize=(_WIDTH, _HEIGHT + (_TITLE if title else 0)))
+        room = 0.0 if film is None else strip_height(film, _STRIP) + _STRIP_GAP
+        fig = Figure(figsize=(_WIDTH, _HEIGHT + room + (_TITLE if title else 0)))
+        if film is not None:
+            draw_strip(fig, film, view, left=_BIG_LEFT, bottom=_HEIGHT + _STRIP_GAP / 3, width=_STRIP)
         _maps(fig, view, shown, columns, cmap)
         curves = [curve for curve in (correlation, distance_removed) if curve is not None]
         _curves(fig, contrast, correlation, distance_removed, band, shown, stacked=bool(curves))
         if title:
             fig.text(
-                _BIG_LEFT / _WIDTH, 1 - 0.07 / (_HEIGHT + _TITLE), title, ha="left", va="top", fontsize=10,
+                _BIG_LEFT / _WIDTH, 1 - 0.07 / fig.get_size_inches()[1], title, ha="left", va="top", fontsize=10,
                 fontweight="bold",
             )  # fmt: skip
     return fig

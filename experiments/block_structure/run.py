@@ -1,4 +1,4 @@
-"""Does attention of the embedded models follow the shots, beyond being local?
+"""Ask whether attention of the embedded models follows the shots, beyond being local.
 
     python experiments/block_structure/run.py [--out runs/block_structure]
 

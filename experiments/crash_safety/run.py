@@ -1,4 +1,4 @@
-"""Kill a probe at random moments: is every committed step still there, and is the resumed store the undisturbed one?
+"""Kill a probe at random moments; see whether committed steps stay and the resumed store is the undisturbed one.
 
     python experiments/crash_safety/run.py [--kills 50]
 

@@ -1,4 +1,4 @@
-"""How much longer does a pipeline take when it is probed? Plain and probed runs alternate in one process.
+"""Measure how much longer a pipeline takes when it is probed; plain and probed runs alternate in one process.
 
     python experiments/probe_overhead/run.py [--runs 7] [--model wan-mini]
 

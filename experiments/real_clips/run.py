@@ -1,4 +1,4 @@
-"""What does the embedded model's attention show on real multi-shot clips, whose cuts are known?
+"""See what the embedded model's attention shows on real multi-shot clips, whose cuts are known.
 
     python experiments/real_clips/run.py VIDEOS [--out runs/real_clips]
 

@@ -13,7 +13,7 @@ from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 
 from attnscope.errors import InputError, LayoutError, MaskError, UnsupportedModelError
 from attnscope.families._tiny import tiny_wan
-from attnscope.hooks import Tap, attach, measures, run_with_cache, run_with_hooks
+from attnscope.hooks import Tap, attach, measures, run_with_cache, run_with_hooks, tap
 
 SMALL = {
     "height": 32,
@@ -73,7 +73,9 @@ def test_expensive_points_are_computed_only_while_somebody_listens(pipe, monkeyp
 def test_a_tap_nobody_listens_to_does_not_stand_between(pipe, monkeypatch):
     seen = []
     original = Tap.attend
-    monkeypatch.setattr(Tap, "attend", lambda tap, call: seen.append(tap.site.module) or original(tap, call))
+    monkeypatch.setattr(
+        Tap, "attend", lambda self, call: seen.append(self.site.module) or original(self, call)
+    )
     run(pipe, ("blocks.1.xattn.hook_q", lambda value, point: None))
     assert set(seen) == {"blocks.1.attn2"}
 
@@ -101,31 +103,58 @@ def test_weights_and_their_names_do_not_change_while_attached(pipe):
 def test_the_tap_takes_the_arguments_of_its_processor_and_passes_settings_through(pipe):
     original = processors(pipe)[0]
     with attach(pipe) as window:
-        tap = window.taps[1]
-        assert isinstance(tap, Tap)
-        assert tap.inner is original
-        assert inspect.signature(tap.__call__) == inspect.signature(original.__call__)
+        first = window.taps[1]
+        assert isinstance(first, Tap)
+        assert first.inner is original
+        assert inspect.signature(first.__call__) == inspect.signature(original.__call__)
         with attention_backend(
             "native"
         ):  # diffusers sets the backend for the whole process, too; this undoes it
             pipe.transformer.set_attention_backend("_native_math")
-            assert original._attention_backend == tap._attention_backend == "_native_math"
-            tap._parallel_config = None
+            assert original._attention_backend == first._attention_backend == "_native_math"
+            first._parallel_config = None
             assert original.__dict__["_parallel_config"] is None
             run_with_hooks(window, "a cat", fwd_hooks=[("blocks.0.attn.hook_q", lambda v, p: None)], **SMALL)
 
 
-def test_a_cache_copies_and_detaches_what_it_saw(pipe):
-    def spoil(value, point):
+def test_a_cache_keeps_what_it_saw_whatever_happens_to_it_later(pipe):
+    def spoil(module, inputs, value):
         value.zero_()
 
     name = "blocks.0.attn.hook_out"
     with attach(pipe) as window:
+        window.points[name].register_forward_hook(spoil)
         _, cache = run_with_cache(window, "a cat", names_filter=name, **SMALL)
-        assert all(record.value.abs().max() > 0 for record in cache[name])
-        window.listen(name, spoil)
-        spoiled = run_with_cache(window, "a cat", names_filter=name, **SMALL)[1][name]
-    assert all(record.value.abs().max() == 0 and not record.value.requires_grad for record in spoiled)
+    assert all(record.value.abs().max() > 0 for record in cache[name])
+
+
+def test_a_cache_holds_a_recomputed_value_once_and_detached():
+    transformer = tiny_wan(2).transformer
+    transformer.enable_gradient_checkpointing()
+    name, seen = "blocks.1.attn.hook_q", []
+    with attach(transformer) as window:
+        window.listen(name, lambda value, point: seen.append(point.call.recomputed))
+        transformer.register_forward_hook(lambda module, inputs, output: output[0].sum().backward())
+        video, text = torch.zeros(1, 16, 2, 4, 4), torch.zeros(1, 3, 32)
+        _, cache = run_with_cache(
+            window, video, torch.tensor([5]), text, names_filter=name, return_dict=False
+        )
+    assert seen == [False, True]
+    assert [record.value.requires_grad for record in cache[name]] == [False]
+
+
+def test_hooks_are_gone_after_a_run_on_an_open_window_also_after_an_error(pipe):
+    def fail(value, point):
+        raise RuntimeError("on purpose")
+
+    with attach(pipe) as window:
+        run_with_hooks(
+            window, "a cat", fwd_hooks=[("blocks.0.attn.hook_q", lambda value, point: None)], **SMALL
+        )
+        with pytest.raises(RuntimeError, match="on purpose"):
+            run_with_hooks(window, "a cat", fwd_hooks=[("blocks.0.attn.hook_q", fail)], **SMALL)
+        assert not any(point.is_awake for point in window.points.values())
+        assert isinstance(pipe.transformer.blocks[0].attn1.processor, Tap)
 
 
 def test_a_query_of_zeros_looks_everywhere_alike(pipe):
@@ -199,12 +228,14 @@ def test_a_written_mask_equals_the_same_mask_in_dense_scores(pipe, kind):
         torch.testing.assert_close(one.value, reduced, rtol=0, atol=1e-6)
 
 
-def test_a_mask_that_hides_nothing_leaves_the_output_bit_identical(pipe):
+def test_a_mask_that_hides_nothing_is_the_original_attention(pipe, monkeypatch):
+    plain = run(pipe)
+    monkeypatch.setattr(tap, "biased_attention", None)
     everywhere = (
         lambda name: name.endswith("hook_mask"),
         lambda value, point: torch.ones(value.shape).bool(),
     )
-    assert torch.equal(run(pipe), run(pipe, everywhere))
+    assert torch.equal(plain, run(pipe, everywhere))
 
 
 def test_two_pipelines_share_the_seam_and_the_last_one_closes_it(pipe):

@@ -244,3 +244,19 @@ def test_what_is_no_curve_is_refused(ds):
         plots.plot_profile(ds)
     with pytest.raises(InputError, match="expected a curve with at least one value"):
         plots.plot_overview(ds, curve([np.nan] * 6))
+
+
+def test_the_film_stands_above_the_overview_one_picture_a_latent_frame() -> None:
+    from attnscope import structure
+
+    plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
+    ds = synthetic.block_attention(plan)
+    curve = structure.profile(structure.contrast(structure.mean_map(ds)))
+    film = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
+    figure = plots.plot_overview(ds, curve, film=film)
+    pictures = [ax.images[0].get_array() for ax in figure.axes if ax.images]
+    shown = [picture for picture in pictures if picture.ndim == 3]
+    assert len(shown) == 6
+    assert all(np.array_equal(one, other) for one, other in zip(shown, film, strict=True))
+    with pytest.raises(InputError, match="a picture for each of 6 latent frames"):
+        plots.plot_overview(ds, curve, film=film[:5])

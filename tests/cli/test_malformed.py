@@ -1,0 +1,279 @@
+"""Malformed input: one line that says what was wrong, exit code 2, nothing on stdout, nothing written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from attnscope.videos import write_video
+
+PROMPT = ("probe", "--prompt", "a cat", "--num-frames", "17", "--num-inference-steps", "2")
+SIZED = (*PROMPT, "--height", "64", "--width", "64")
+FILM = ("probe", "--video", "clip.mp4", "--sigmas", "0.5")
+
+
+def shots(spec: str) -> tuple[str, ...]:
+    return ("probe", "--prompt", "a cat", "--height", "64", "--width", "64", "--shots", spec)
+
+
+def listed(text: str) -> tuple[str, ...]:
+    return ("probe", "--height", "64", "--width", "64", "--prompt", text)
+
+
+CASES: dict[str, tuple[Sequence[str], str]] = {
+    # shots on the command line
+    "shots-empty": (shots(""), "expected shots like"),
+    "shots-words": (shots("two shots"), "expected shots like"),
+    "shots-no-unit": (shots("0-1,1-2"), "expected shots like"),
+    "shots-mixed-units": (shots("0-1s,16-33f"), "one unit"),
+    "shots-gap": (shots("0-0.5s,0.75-1s"), "gap after shot 1"),
+    "shots-overlap": (shots("0-0.5s,0.25-1s"), "overlap with shot 1"),
+    "shots-late-start": (shots("1-2s"), "begin at 0s"),
+    "shots-backwards": (shots("0-0s"), "stop after it starts"),
+    "shots-negative": (shots("-1-2s"), "expected shots like"),
+    "shots-nan": (shots("0-nans"), "expected shots like"),
+    "shots-fraction-of-a-frame": (shots("0-8.5f,8.5-17f"), "whole frames"),
+    "shots-newline": (shots("0-1s\n1-2s"), "expected shots like"),
+    "shots-not-4n-plus-1": (shots("0-8f,8-16f"), "4n+1 frames"),
+    "shots-same-latent-frame": (shots("0-9f,9-10f,10-17f"), "same latent frame"),
+    "shots-too-long": (shots("0-100s"), "num_frames"),
+    "shots-against-num-frames": ((*SIZED, "--shots", "0-16f,16-33f"), "as many frames as the shots have"),
+    "shots-against-num-frames-drawn": (
+        ("probe", "--shots", "0-16f,16-33f", "--num-frames", "17"),
+        "as many frames as the shots have",
+    ),
+    "shots-more-than-can-be-drawn": (
+        ("probe", "--shots", ",".join(f"{4 * k}-{4 * k + 4}f" for k in range(9)) + ",36-37f"),
+        "at most 8 shots",
+    ),
+    "shots-not-the-whole-video": ((*FILM, "--shots", "0-9f,9-90f"), "whole video"),
+    "shots-bad-beside-a-video": ((*FILM, "--shots", "0-9"), "expected shots like"),
+    # shots in a prompt
+    "prompt-shot-without-time": (listed("Two shots: a; Shot 1: b; Shot 2: [1s, 2s] c"), "after 'Shot 1:'"),
+    "prompt-wrong-count": (listed("Three shots: a; Shot 1: [0s, 1s] b; Shot 2: [1s, 2s] c"), "3 shots"),
+    "prompt-gap": (listed("Shot 1: [0s, 1s] b; Shot 2: [1.5s, 2s] c"), "gap after shot 1"),
+    "prompt-unordered": (listed("Shot 2: [0s, 1s] b; Shot 1: [1s, 2s] c"), "numbered 1, 2, 3"),
+    "prompt-lower-case": (listed("shot 1:[0s, 1s] b; shot 2:[0.5s, 2s] c"), "overlap with shot 1"),
+    "prompt-bad-time": (listed("Shot 1: [zero, one] b"), "after 'Shot 1:'"),
+    "prompt-late-start": (listed("Shot 1: [1s, 2s] b"), "begin at 0s"),
+    "prompt-lone-surrogate": ((*SIZED[:2], "a \udcff", *SIZED[3:]), "text"),
+    # ranges
+    "layers-zero": ((*SIZED, "--layers", "0"), "expected layers among 1-2, got 0"),
+    "layers-beyond": ((*SIZED, "--layers", "1-3"), "expected layers among 1-2, got 3"),
+    "layers-backwards": ((*SIZED, "--layers", "2-1"), "write 1-2"),
+    "layers-empty": ((*SIZED, "--layers", ""), "expected layers like"),
+    "layers-words": ((*SIZED, "--layers", "deep"), "expected layers like"),
+    "layers-too-many-last": ((*SIZED, "--layers", "-6:"), "last 1 to 2 of layers"),
+    "heads-beyond": ((*SIZED, "--heads", "0-2"), "expected heads among 0-1, got 2"),
+    "heads-comma": ((*SIZED, "--heads", "0,"), "expected heads like"),
+    "steps-beyond": ((*SIZED, "--steps", "2"), "expected steps among 0-1, got 2"),
+    "steps-beyond-of-a-video": ((*FILM, "--steps", "1"), "expected steps among 0, got 1"),
+    "layers-beyond-of-a-video": ((*FILM, "--layers", "7-28"), "expected layers among 1-2"),
+    # models
+    "model-unknown": (("probe", "--model", "sora"), "expected a model (wan-mini"),
+    "model-near-miss": (("probe", "--model", "wan-mni"), "did you mean wan-mini?"),
+    "model-empty": (("probe", "--model", ""), "no such model"),
+    "model-dots": (("probe", "--model", "../.."), "without model_index.json"),
+    "model-empty-folder": (("probe", "--model", "empty"), "without model_index.json"),
+    "model-nested-empty-folder": (("probe", "--model", "nest/empty"), "without model_index.json"),
+    "model-file": (("probe", "--model", "words.txt"), "a file"),
+    "model-nested-file": (("probe", "--model", "nest/words.txt"), "a file"),
+    "model-very-long": (("probe", "--model", "m" * 5000), "no such model"),
+    "model-no-safetensors": (("probe", "--model", "pickled"), "none in pickled"),
+    "model-damaged-index": (("probe", "--model", "damaged"), "damaged"),
+    "model-other-pipeline": (("probe", "--model", "other"), "StableDiffusionPipeline"),
+    # videos
+    "video-missing": (("probe", "--video", "nowhere.mp4"), "no file"),
+    "video-folder": (("probe", "--video", "empty"), "no file"),
+    "video-very-long-name": (("probe", "--video", "v" * 5000), "no file"),
+    "video-text": (("probe", "--video", "text.mp4"), "can be decoded"),
+    "video-empty-file": (("probe", "--video", "empty.mp4"), "can be decoded"),
+    "video-sound-only": (("probe", "--video", "sound.mp4"), "no video stream"),
+    "video-one-frame": (("probe", "--video", "one.mp4"), "at least 5 frames"),
+    "video-truncated": (("probe", "--video", "truncated.mp4"), "can be decoded"),
+    # stores
+    "store-missing": (("structure", "nowhere.zarr"), "got nothing"),
+    "store-file": (("structure", "words.txt"), "got a file"),
+    "store-empty-folder": (("structure", "empty"), "empty folder"),
+    "store-other-folder": (("structure", "nest"), "without zarr.json"),
+    "store-other-zarr": (("structure", "other.zarr"), "other zarr data"),
+    "store-newer-schema": (("structure", "newer.zarr"), "update attnscope"),
+    "store-corrupt-json": (("structure", "corrupt.zarr"), "damaged"),
+    "store-very-long-name": (("structure", "s" * 5000), "s" * 5000),
+    "store-no-such-branch": (("structure", "good.zarr", "--branch", "uncond"), "guidance branch"),
+    "validate-missing": (("validate", "nowhere.zarr"), "got nothing"),
+    "validate-file": (("validate", "words.txt"), "got a file"),
+    "validate-empty-folder": (("validate", "empty", "--json"), "empty folder"),
+    "validate-other-zarr": (("validate", "other.zarr"), "other zarr data"),
+    "validate-newer-schema": (("validate", "newer.zarr"), "update attnscope"),
+    "out-is-a-file": ((*SIZED, "--out", "words.txt"), "words.txt"),
+    "out-holds-another-run": ((*SIZED, "--out", "held"), "settings this store was begun with"),
+    "out-holds-something-else": ((*SIZED, "--out", "occupied"), "attention store"),
+    # files of prompts
+    "prompts-missing": (("probe", "--prompts", "nowhere.txt"), "nowhere.txt"),
+    "prompts-empty": (("probe", "--prompts", "empty.mp4"), "at least one prompt"),
+    "prompts-only-comments": (("probe", "--prompts", "comments.txt"), "at least one prompt"),
+    "prompts-binary": (("probe", "--prompts", "binary.txt"), "binary.txt"),
+    "prompts-zero-bytes": (("probe", "--prompts", "zeros.txt"), "zero bytes"),
+    "prompts-folder": (("probe", "--prompts", "empty"), "empty"),
+    "prompts-of-two-lengths": (
+        ("probe", "--prompts", "lengths.txt", "--height", "64", "--width", "64"),
+        "one length",
+    ),
+    # numbers
+    "seed-word": (("probe", "--seed", "x"), "--seed"),
+    "seed-negative": (("probe", "--seed=-1"), "--seed"),
+    "seed-huge": (("probe", "--seed", "9" * 30), "--seed"),
+    "seed-missing": (("probe", "--seed"), "--seed"),
+    "sigmas-above-one": (("probe", "--sigmas", "2"), "noise levels above 0"),
+    "sigmas-zero": (("probe", "--sigmas", "0"), "noise levels above 0"),
+    "sigmas-nan": (("probe", "--sigmas", "nan"), "noise levels above 0"),
+    "sigmas-words": (("probe", "--sigmas", "low,high"), "--sigmas"),
+    "sigmas-empty": (("probe", "--sigmas", ""), "--sigmas"),
+    "crop-one-number": ((*FILM, "--crop", "0.5"), "top,right,bottom,left"),
+    "crop-everything": ((*FILM, "--crop", "0.5,0,0.5,0"), "leave a picture"),
+    "crop-nan": ((*FILM, "--crop", "nan,0,0,0"), "leave a picture"),
+    "num-frames-16": (("probe", "--prompt", "a cat", "--num-frames", "16"), "use 13"),
+    "num-frames-16-drawn": (("probe", "--num-frames", "16"), "4n + 1 frames"),
+    "num-frames-16-of-a-video": ((*FILM, "--num-frames", "16"), "4n + 1 frames"),
+    "num-frames-zero": (("probe", "--num-frames", "0"), "--num-frames"),
+    "num-frames-negative": (("probe", "--num-frames=-17"), "--num-frames"),
+    "num-frames-fraction": (("probe", "--num-frames", "17.5"), "--num-frames"),
+    "num-frames-beyond-the-model": (("probe", "--num-frames", "4001"), "num_frames of a Wan video"),
+    "height-50": ((*PROMPT, "--height", "50", "--width", "64"), "use 48"),
+    "height-50-drawn": (("probe", "--height", "50"), "multiple of 16 pixels"),
+    "height-50-of-a-video": ((*FILM, "--height", "50"), "multiple of 16 pixels"),
+    "height-zero": (("probe", "--height", "0"), "--height"),
+    "width-huge": (("probe", "--width", "16000"), "width of a Wan video"),
+    "size-of-the-default-is-too-big": (PROMPT, "width"),
+    "num-inference-steps-zero": (("probe", "--prompt", "a", "--num-inference-steps", "0"), "from 1 to 1000"),
+    "guidance-nan": ((*SIZED, "--guidance-scale", "nan"), "finite number"),
+    "guidance-infinite": ((*SIZED, "--guidance-scale", "inf"), "finite number"),
+    "guidance-word": ((*SIZED, "--guidance-scale", "strong"), "finite number"),
+    # branches and options
+    "branch-unknown": ((*SIZED, "--branch", "both"), "cond, uncond or both"),
+    "branch-twice": ((*SIZED, "--branch", "cond,cond"), "cond, uncond or both"),
+    "branch-empty": ((*SIZED, "--branch", ""), "cond, uncond or both"),
+    "branch-of-a-video": ((*FILM, "--branch", "uncond"), "expected branch cond"),
+    "branch-without-guidance": (
+        (*SIZED, "--branch", "uncond", "--guidance-scale", "1"),
+        "guidance scale above 1",
+    ),
+    "prompt-and-video": ((*FILM, "--prompt", "a cat"), "one of --prompt, --prompts, --video"),
+    "prompt-and-prompts": (("probe", "--prompt", "a", "--prompts", "words.txt"), "one of --prompt"),
+    "steps-of-a-video": ((*FILM, "--num-inference-steps", "3"), "--num-inference-steps with --prompt only"),
+    "guidance-of-a-video": ((*FILM, "--guidance-scale", "3"), "--guidance-scale with --prompt only"),
+    "sigmas-of-a-prompt": ((*SIZED, "--sigmas", "0.5"), "--sigmas with --video only"),
+    "crop-of-a-prompt": ((*SIZED, "--crop", "0,0,0,0"), "--crop with --video only"),
+    "crop-of-the-drawn-film": (("probe", "--crop", "0,0,0,0"), "--crop with --video only"),
+    "command-unknown": (("prob",), 'Did you mean "probe"?'),
+    "option-unknown": (("probe", "--promt", "x"), "Did you mean --prompt?"),
+    "option-unknown-everywhere": (("--bogus",), "--bogus"),
+    "option-twice": (("probe", "--seed", "1", "--seed", "2"), "--seed"),
+    "flag-with-a-value": (("probe", "--json=maybe"), "--json"),
+    "words-too-many": (("structure", "good.zarr", "b\nc"), "Unused"),
+    "word-missing": (("validate",), "STORE"),
+}
+
+
+@pytest.fixture(scope="session")
+def broken(tmp_path_factory: pytest.TempPathFactory, clip: Path, store: Path) -> Path:
+    """A folder with everything that the rows above name."""
+    place = tmp_path_factory.mktemp("broken")
+    for name in (
+        "empty",
+        "nest/empty",
+        "pickled/transformer",
+        "damaged",
+        "other/unet",
+        "occupied/attention.zarr",
+    ):
+        (place / name).mkdir(parents=True)
+    texts = {
+        "words.txt": "a cat\n",
+        "nest/words.txt": "a cat\n",
+        "occupied/attention.zarr/mine.txt": "not yours\n",
+        "text.mp4": "not a video\n" * 50,
+        "empty.mp4": "",
+        "comments.txt": "# nothing\n\n",
+        "lengths.txt": "Shot 1: [0s, 1s] a\nShot 1: [0s, 2s] b\n",
+        "pickled/model_index.json": json.dumps({"_class_name": "WanPipeline"}),
+        "pickled/transformer/diffusion_pytorch_model.bin": "pickle",
+        "damaged/model_index.json": "{",
+        "other/model_index.json": json.dumps({"_class_name": "StableDiffusionPipeline"}),
+        "other/unet/diffusion_pytorch_model.safetensors": "",
+    }
+    for name, content in texts.items():
+        (place / name).write_text(content)
+    (place / "binary.txt").write_bytes(bytes(range(128, 256)))
+    (place / "zeros.txt").write_bytes(b"a\0b\n")
+    _make_videos(place, clip)
+    _make_stores(place, store)
+    return place
+
+
+def _make_videos(place: Path, clip: Path) -> None:
+    shutil.copy(clip, place / "clip.mp4")
+    content = clip.read_bytes()
+    (place / "truncated.mp4").write_bytes(content[: len(content) // 2])
+    write_video(place / "one.mp4", np.zeros((1, 64, 64, 3), np.uint8), 8)
+    with av.open(str(place / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        stream.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.time_base = 16000, Fraction(1, 16000)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _make_stores(place: Path, store: Path) -> None:
+    for name in ("good.zarr", "newer.zarr", "corrupt.zarr", "held/attention.zarr"):
+        shutil.copytree(store, place / name)
+    root = json.loads((place / "newer.zarr" / "zarr.json").read_text())
+    root["attributes"]["attnscope_schema"] = 99
+    (place / "newer.zarr" / "zarr.json").write_text(json.dumps(root))
+    (place / "corrupt.zarr" / "zarr.json").write_text('{"attributes": ')
+    (place / "other.zarr").mkdir()
+    other = {"zarr_format": 3, "node_type": "group", "attributes": {"title": "temperatures"}}
+    (place / "other.zarr" / "zarr.json").write_text(json.dumps(other))
+
+
+def everything(place: Path) -> dict[str, bytes | None]:
+    return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(place.rglob("*"))}
+
+
+@pytest.fixture(scope="session")
+def before(broken: Path) -> dict[str, bytes | None]:
+    return everything(broken)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_line_and_nothing_written(
+    case: str, run: Any, broken: Path, before: dict[str, bytes | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, needed = CASES[case]
+    monkeypatch.chdir(broken)
+    outcome = run(*words)
+    assert outcome.out == ""
+    assert outcome.err.startswith("attnscope: error: ")
+    assert len(outcome.err.splitlines()) == 1
+    assert outcome.err.endswith("\n")
+    assert needed in outcome.err
+    assert outcome.code == 2
+    assert everything(broken) == before
+
+
+def test_the_words_that_are_not_malformed_run(run: Any, broken: Path, tmp_path: Path) -> None:
+    """The rows above fail for the reason they name: without their fault the same words pass."""
+    shutil.copy(broken / "clip.mp4", tmp_path)
+    for number, words in enumerate((SIZED, FILM)):
+        outcome = run(*words, "--out", f"out-{number}", "--layers", "1")
+        assert (outcome.code, outcome.err) == (0, "")
