@@ -215,6 +215,13 @@ BAD: list[tuple[dict[str, Any], type[AttnscopeError], str]] = [
     ({"branch": "both"}, InputError, "cond, uncond"),
     ({"branch": "cond,cond"}, InputError, "cond, uncond"),
     ({"shots": [None, None]}, ShotPlanError, "one plan for each of 1 runs"),
+    ({"num_frames": 16}, InputError, "use 17"),
+    ({"height": 50}, InputError, "multiple of 16 pixels"),
+    ({"num_inference_steps": 0}, InputError, "at least 1 step"),
+    ({"guidance_scale": float("nan")}, InputError, "finite number"),
+    ({"branch": "uncond", "guidance_scale": 1.0}, InputError, "guidance scale above 1"),
+    ({"shots": ShotPlan.from_frames([9], num_frames=33, fps=16)}, ShotPlanError, "as many frames"),
+    ({"prompt": "shot 1:[0s, 1s] a; shot 2:[2s, 3s] b"}, ShotPlanError, "gap after shot 1"),
     ({"colour": "red"}, InputError, "expected arguments of WanPipeline, got colour"),
 ]
 
@@ -231,6 +238,7 @@ def test_bad_requests_are_one_line_and_write_nothing(
 
 BAD_VIDEOS: list[tuple[Any, dict[str, Any], str]] = [
     (np.zeros((16, 64, 64, 3), np.uint8), {}, "4n \\+ 1 frames"),
+    (np.zeros((17, 64, 50, 3), np.uint8), {}, "multiple of 16 pixels, from 16 to 512, got 50 as width"),
     (np.zeros((17, 64, 64, 4), np.uint8), {}, "frames, height, width, 3"),
     (np.zeros((17, 64, 64, 3), np.float32), {}, "uint8"),
     ([np.zeros((17, 64, 64, 3), np.uint8), np.zeros((9, 64, 64, 3), np.uint8)], {}, "one shape"),
@@ -251,6 +259,7 @@ def test_bad_videos_are_one_line(pipe: Any, video: Any, options: dict[str, Any],
     assert "\n" not in str(caught.value)
 
 
-def test_a_branch_that_never_runs_is_said(pipe: Any) -> None:
+def test_a_branch_that_never_runs_is_said(pipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(pipe), "do_classifier_free_guidance", False)
     with pytest.raises(RunError, match="guidance scale above 1"):
-        probe(pipe, "a dog", branch="uncond", guidance_scale=1.0, **SIZE)
+        probe(pipe, "a dog", branch="uncond", **SIZE)

@@ -86,10 +86,10 @@ class Wan:
             int(config.rope_max_seq_len),
         )
         if num_frames < stride + 1 or (num_frames - 1) % stride or num_frames > stride * (most - 1) + 1:
-            below = max(stride, min((num_frames - 1) // stride, most - 1) * stride) + 1
+            near = min(max(round((num_frames - 1) / stride), 1), most - 1) * stride + 1
             raise InputError(
                 f"expected {stride}n + 1 frames, from {stride + 1} to {stride * (most - 1) + 1}, got {num_frames} as "
-                f"num_frames of a Wan video; use {below}"
+                f"num_frames of a Wan video; use {near}"
             )
         for name, pixels, patch in zip(
             ("height", "width"), (height, width), config.patch_size[1:], strict=True

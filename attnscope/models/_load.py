@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -146,7 +146,7 @@ def _load_embedded(card: ModelCard, dtype: torch.dtype) -> Any:
     transformers: Any = import_module("transformers")
     mini: Any = import_module("attnscope.models._mini")
     base = _WEIGHTS / card.facts.get(_SHARED_WITH, card.name)
-    local = {"local_files_only": True, "torch_dtype": dtype, "use_safetensors": True}
+    local = {"local_files_only": True, "dtype": dtype, "use_safetensors": True}
     with _no_loading_bar():
         text_encoder = transformers.UMT5EncoderModel.from_pretrained(
             base / "text_encoder", local_files_only=True, dtype=dtype, use_safetensors=True
@@ -166,24 +166,27 @@ def _load_embedded(card: ModelCard, dtype: torch.dtype) -> Any:
 
 @contextmanager
 def _no_loading_bar() -> Iterator[None]:
-    """Hush transformers' bar for weights that are there at once."""
-    logging: Any = import_module("transformers.utils.logging")
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    """Hush the bars of transformers and diffusers, for weights that are there at once."""
+    names = ("transformers.utils.logging", "diffusers.utils.logging")
+    shown: list[Any] = [each for each in map(import_module, names) if each.is_progress_bar_enabled()]
+    for each in shown:
+        each.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
-            logging.enable_progress_bar()
+        for each in shown:
+            each.enable_progress_bar()
 
 
 def _load_pipeline(text: str, dtype: torch.dtype) -> Any:
     diffusers: Any = import_module("diffusers")
     local = os.path.isdir(text)
     try:
-        return diffusers.DiffusionPipeline.from_pretrained(
-            text, torch_dtype=dtype, use_safetensors=True, local_files_only=local, trust_remote_code=False
-        )
+        # what is on disk comes up without a word; a download shows how far it is
+        with _no_loading_bar() if local else nullcontext():
+            return diffusers.DiffusionPipeline.from_pretrained(
+                text, dtype=dtype, use_safetensors=True, local_files_only=local, trust_remote_code=False
+            )
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         kind = UnknownModelError if local else SetupError

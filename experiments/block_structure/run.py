@@ -10,6 +10,7 @@ saw a cut, and an untrained twin; and measures each against the true cuts and ag
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import tomllib
 from pathlib import Path
@@ -25,14 +26,14 @@ from attnscope.dataset import render, sample_scene
 HERE = Path(__file__).parent
 
 
-def films(config: dict[str, Any]) -> list[Any]:
-    """The held-out films."""
+def films(config: dict[str, Any], num_frames: int) -> list[Any]:
+    """The held-out films, at one length."""
     settings = config["films"]
     return [
         sample_scene(
             settings["first_seed"] + i,
             num_shots=settings["num_shots"][i % len(settings["num_shots"])],
-            num_frames=settings["num_frames"],
+            num_frames=num_frames,
         )
         for i in range(settings["num_clips"])
     ]
@@ -50,9 +51,9 @@ def load_model(name: str) -> Any:
     return pipe
 
 
-def look(name: str, config: dict[str, Any], out: Path) -> xr.Dataset:
-    """Probe one model on all films."""
-    scenes = films(config)
+def look(name: str, config: dict[str, Any], num_frames: int, out: Path) -> xr.Dataset:
+    """Probe one model on all films of one length."""
+    scenes = films(config, num_frames)
     with Progress() as bar:
         task = bar.add_task(name)
         return scope.probe_video(
@@ -61,7 +62,7 @@ def look(name: str, config: dict[str, Any], out: Path) -> xr.Dataset:
             prompt=[scene.caption(config["films"]["captions"]) for scene in scenes],
             shots=[scene.plan for scene in scenes],
             sigmas=config["probe"]["sigmas"],
-            out=out / f"{name}.zarr",
+            out=out / f"{name}-{num_frames}.zarr",
             on_step=lambda done, total: bar.update(task, completed=done, total=total),
         )
 
@@ -96,6 +97,22 @@ def measure(dataset: xr.Dataset, low_noise: float) -> dict[str, Any]:
         "best_of_any_layer": {name: float(value.max()) for name, value in means.items()},
         "by_layer": {name: np.round(value.values, 4).tolist() for name, value in means.items()},
     }
+
+
+def ideal(config: dict[str, Any], num_frames: int) -> dict[str, Any]:
+    """The ceiling: attention spread evenly over the own shot, contrast 1000.
+
+    Short shots get more mass a frame than long ones, so even this does not correlate perfectly with "same shot".
+    """
+    plans = [scene.plan.to_latent() for scene in films(config, num_frames)]
+    maps = [
+        scope.synthetic.block_attention(plan, num_layers=1, num_heads=1, num_steps=1, contrast=1000.0)
+        .drop_vars(["query_shot", "key_shot"])
+        .assign_coords(prompt=[index])
+        for index, plan in enumerate(plans)
+    ]
+    stacked = scope.schema.with_shots(xr.concat(maps, "prompt"), plans)
+    return measure(stacked.assign_coords(sigma=("step", [0.0])), 1.0)
 
 
 def by_noise(dataset: xr.Dataset, layer: int) -> dict[str, dict[str, float]]:
@@ -158,12 +175,14 @@ def main() -> None:
     results: dict[str, Any] = {}
     noise: dict[str, Any] = {}
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for name in config["probe"]["models"]:
-        dataset = look(name, config, arguments.out)
-        results[name] = measure(dataset, low_noise)
-        results[f"{name}, cuts of another film"] = measure(shuffled(dataset), low_noise)
-        noise[name] = by_noise(dataset, results[name]["best_layer"])
-        draw(dataset, low_noise, results[name]["best_layer"], arguments.out / name)
+    for num_frames, name in itertools.product(config["films"]["num_frames"], config["probe"]["models"]):
+        dataset = look(name, config, num_frames, arguments.out)
+        row = f"{name}, {num_frames} frames"
+        results[row] = measure(dataset, low_noise)
+        results[f"{row}, cuts of another film"] = measure(shuffled(dataset), low_noise)
+        noise[row] = by_noise(dataset, results[row]["best_layer"])
+        draw(dataset, low_noise, results[row]["best_layer"], arguments.out / f"{name}-{num_frames}")
+    results |= {f"ideal blocks, {n} frames": ideal(config, n) for n in config["films"]["num_frames"]}
     document = {"config": config, "results": results, "by_noise_at_best_layer": noise}
     (arguments.out / "results.json").write_text(json.dumps(document, indent=1) + "\n")
     print(table(results))

@@ -45,11 +45,17 @@ def run_and_kill(pipe: Any, path: Path, after_s: float) -> bool:
     """Probe in a child and kill it after a while; says whether it was killed before it ended."""
     child = os.fork()
     if child == 0:
-        scope.probe(pipe, PROMPTS, out=path, **OPTIONS)
-        os._exit(0)
+        code = 1
+        try:
+            scope.probe(pipe, PROMPTS, out=path, **OPTIONS)
+            code = 0
+        finally:
+            os._exit(code)  # whatever happens, the child must not go on as a second parent
     time.sleep(after_s)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0:
+        raise RuntimeError(f"a probe failed by itself while it was to be killed; its store is {path}")
     return os.WIFSIGNALED(status)
 
 
@@ -78,13 +84,17 @@ def trial(pipe: Any, kills: int, folder: Path) -> dict[str, Any]:
         found["committed_steps_lost"] += len(before - after)
         found["invalid_stores"] += bool(path.exists() and validate_store(path))
         if len(after) == len(PROMPTS) * OPTIONS["num_inference_steps"]:
-            scope.probe(pipe, PROMPTS, out=path, **OPTIONS)
-            found["stores_completed"] += 1
-            found["stores_that_differ"] += chunks(path) != truth
+            finish(pipe, path, truth, found)
+    if len(after) < len(PROMPTS) * OPTIONS["num_inference_steps"]:
+        finish(pipe, path, truth, found)
+    return found
+
+
+def finish(pipe: Any, path: Path, truth: dict[str, bytes], found: dict[str, Any]) -> None:
+    """Resume a store to its end in peace, and compare it with the undisturbed one."""
     scope.probe(pipe, PROMPTS, out=path, **OPTIONS)
     found["stores_completed"] += 1
     found["stores_that_differ"] += chunks(path) != truth
-    return found
 
 
 def main() -> int:

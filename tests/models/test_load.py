@@ -1,0 +1,116 @@
+"""Embedded models come up without a network and without a word; everything else is refused by name."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from attnscope import load
+from attnscope.errors import UnknownModelError, UnsupportedModelError
+from attnscope.families import find
+from attnscope.families._tiny import tiny_wan
+from attnscope.models import list_models
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("an embedded model must not touch the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("name", ["wan-mini", "wan-mini-nocuts"])
+def test_embedded_models_load_offline_and_in_silence(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    pipe: Any = load(name)
+    assert capfd.readouterr() == ("", "")
+    assert len(pipe.transformer.blocks) == 30
+    for part in (pipe.transformer, pipe.vae, pipe.text_encoder):
+        assert {parameter.dtype for parameter in part.parameters()} == {torch.float32}
+        assert not part.training
+    assert find(pipe).name == "Wan"
+    assert pipe.fps == 16
+    tokens = pipe.tokenizer("Two shots: a red ball; Shot 1: wide shot").input_ids
+    assert pipe.tokenizer.unk_token_id not in tokens
+
+
+def test_what_comes_with_the_package() -> None:
+    cards = list_models()
+    assert [card.name for card in cards] == ["wan-mini", "wan-mini-nocuts"]
+    for card in cards:
+        assert card.num_layers == 30
+        assert card.summary
+        assert card.facts == json.loads((card.path / "card.json").read_text())
+        files = [path for path in card.path.rglob("*") if path.is_file()]
+        assert card.size_mib == sum(path.stat().st_size for path in files) / 2**20
+        assert not [path for path in files if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl")]
+
+
+@pytest.mark.usefixtures("offline")
+def test_an_embedded_model_in_another_precision() -> None:
+    pipe: Any = load("wan-mini", dtype=torch.bfloat16)
+    assert pipe.transformer.dtype == pipe.vae.dtype == pipe.text_encoder.dtype == torch.bfloat16
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_folder_in_the_diffusers_format(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    saved = tiny_wan(num_layers=2, seed=4)
+    saved.save_pretrained(tmp_path / "tiny")
+    capfd.readouterr()
+    pipe: Any = load(tmp_path / "tiny", dtype=torch.float64)
+    assert capfd.readouterr() == ("", "")
+    assert type(pipe).__name__ == "WanPipeline"
+    for name, weight in saved.transformer.state_dict().items():
+        assert torch.equal(pipe.transformer.state_dict()[name], weight.double())
+
+
+def fill(folder: Path, index: str, weights: str) -> Path:
+    (folder / "transformer").mkdir(parents=True)
+    (folder / "model_index.json").write_text(index)
+    (folder / "transformer" / weights).write_text("")
+    return folder
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("wan-mni", "did you mean wan-mini?"),
+        ("wan-mini-nocut", "did you mean wan-mini-nocuts?"),
+        ("Sora", "expected a model \\(wan-mini, wan-mini-nocuts\\), got 'Sora'"),
+        ("", "no such model"),
+        ("..", "a folder without model_index.json"),
+        (__file__, "a file"),
+        ("/nowhere/at/all", "no such model and no such folder"),
+        ("a/b/c", "no such model and no such folder"),
+        ("../weights", "no such model and no such folder"),
+        ("owner/na me", "no such model and no such folder"),
+    ],
+)
+def test_names_nobody_knows(name: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownModelError, match=words):
+        load(name)
+
+
+@pytest.mark.usefixtures("offline")
+def test_folders_that_cannot_be_looked_into(tmp_path: Path) -> None:
+    wan = json.dumps({"_class_name": "WanPipeline"})
+    pickled = fill(tmp_path / "pickled", wan, "diffusion_pytorch_model.bin")
+    with pytest.raises(UnknownModelError, match="safetensors files, got none"):
+        load(pickled)
+    with pytest.raises(UnknownModelError, match="damaged"):
+        load(fill(tmp_path / "damaged", "{", "diffusion_pytorch_model.safetensors"))
+    other = json.dumps({"_class_name": "FluxPipeline"})
+    with pytest.raises(UnsupportedModelError, match="got 'FluxPipeline'"):
+        load(fill(tmp_path / "other", other, "diffusion_pytorch_model.safetensors"))
+    with pytest.raises(UnsupportedModelError, match="got None"):
+        load(fill(tmp_path / "list", "[]", "diffusion_pytorch_model.safetensors"))
