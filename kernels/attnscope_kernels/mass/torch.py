@@ -57,10 +57,11 @@ def chunked(
                 v = None if value is None else _heads(value[entry], block)
                 q, k = _heads(query[entry], block), _heads(key[entry], block)
                 token = _rows(q, k, v, query_offsets, key_offsets, scale, cut)
-                mass[entry][block] = token.mass if per_token else mean_over_rows(token.mass, query_offsets)
-                lse[entry][block] = token.lse
+                where = _span(block)
+                mass[entry][where] = token.mass if per_token else mean_over_rows(token.mass, query_offsets)
+                lse[entry][where] = token.lse
                 if output is not None and token.output is not None:
-                    output[entry][:, block] = token.output.transpose(0, 1).to(output.dtype)
+                    output[entry][:, where] = token.output.transpose(0, 1).to(output.dtype)
     return TokenMass(output, lse, mass)
 
 
@@ -159,23 +160,22 @@ def _block(
     groups: tuple[int, ...],
     scale: float,
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    weight_KRM = torch.bmm(q_KRD * scale, k_KMD.transpose(1, 2))
+    scores_KRM = torch.bmm(q_KRD * scale, k_KMD.transpose(1, 2))
     if bias_M is not None:
-        weight_KRM += bias_M
-    top_KR1 = weight_KRM.detach().amax(-1, keepdim=True)
-    weight_KRM = weight_KRM.sub_(top_KR1).exp_()
+        scores_KRM += bias_M
+    weight_KRM = scores_KRM.softmax(-1)
+    # log-sum-exp = score - log(weight) at any key; at the largest the weight is at least 1 / M, so this is safe
+    lse_KR = scores_KRM.amax(-1) - weight_KRM.amax(-1).log()
     local = [0]
     for group in groups:
         local.append(local[-1] + key_offsets[group + 1] - key_offsets[group])
-    sums_KRG = sum_over_groups(weight_KRM, local)
-    total_KR1 = sums_KRG.sum(-1, keepdim=True)
-    mass_KRG = sums_KRG / total_KR1
+    mass_KRG = sum_over_groups(weight_KRM, local)
     if len(groups) < len(key_offsets) - 1:
         index = torch.tensor(groups, device=mass_KRG.device)
         whole = mass_KRG.new_zeros(*mass_KRG.shape[:-1], len(key_offsets) - 1)
         mass_KRG = whole.index_copy(-1, index, mass_KRG)
-    output_KRD = None if v_KMD is None else torch.bmm(weight_KRM, v_KMD) / total_KR1
-    return output_KRD, (top_KR1 + total_KR1.log())[..., 0], mass_KRG
+    output_KRD = None if v_KMD is None else torch.bmm(weight_KRM, v_KMD)
+    return output_KRD, lse_KR, mass_KRG
 
 
 def _head_blocks(query: Tensor, key: Tensor, heads: list[int]) -> list[list[int]]:
@@ -184,9 +184,13 @@ def _head_blocks(query: Tensor, key: Tensor, heads: list[int]) -> list[list[int]
 
 
 def _heads(tensor_NHD: Tensor, heads: list[int]) -> Tensor:
+    return tensor_NHD[:, _span(heads)].transpose(0, 1)
+
+
+def _span(heads: list[int]) -> slice | list[int]:
+    """Neighbouring heads as a slice, which copies nothing."""
     adjoining = heads == list(range(heads[0], heads[-1] + 1))
-    picked = tensor_NHD[:, heads[0] : heads[-1] + 1] if adjoining else tensor_NHD[:, heads]
-    return picked.transpose(0, 1)
+    return slice(heads[0], heads[-1] + 1) if adjoining else heads
 
 
 def _block_elements(device: torch.device) -> int:
