@@ -184,7 +184,7 @@ def probe_video(
     >>> from attnscope.dataset import render, sample_scene
     >>> scene = sample_scene(5, num_shots=2, num_frames=17)
     >>> attention = probe_video(load("wan-mini"), render(scene), shots=scene.plan, sigmas=[0.5], layers=10)
-    >>> attention.sigma.values.tolist(), attention.query_shot.values.max()
+    >>> attention.sigma.values.tolist(), int(attention.query_shot.max())
     ([0.5], 1)
     """
     family = find(pipe)
