@@ -36,7 +36,7 @@ def main() -> None:
     )
     parser.add_argument("--model", default="wan-mini")
     parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=20)
     arguments = parser.parse_args()
     pipe = scope.load(arguments.model)
     pipe.set_progress_bar_config(disable=True)
