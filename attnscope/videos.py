@@ -85,6 +85,24 @@ def read_video(
     )
 
 
+def read_frames(path: str | os.PathLike[str]) -> Frames:
+    """Read every frame of a video file as it is.
+
+    Raises
+    ------
+    VideoError
+        As :func:`read_video`.
+    """
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    except (av.error.FFmpegError, IndexError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise VideoError(f"expected a video that can be decoded, got {path}: {reason}; delete it") from error
+
+
 def write_video(path: str | os.PathLike[str], frames: Frames, fps: Fraction | int) -> Path:
     """Write frames as an H.264 mp4 file that every browser plays; returns the path."""
     import av

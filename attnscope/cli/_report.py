@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from attnscope.cli._output import print_table
 
@@ -21,6 +21,7 @@ _LINES = (
     ("own_shot_mass", "share of attention that stays in the shot"),
     ("pearson_r", "r of mass with same-shot, off-diagonal"),
     ("pearson_p", "p from circular shifts of the cuts"),
+    ("pearson_p_smallest", "the smallest p that was possible"),
     ("pearson_r_distance_removed", "r with the frame-distance profile removed"),
     ("first_frame_sink", "pull of the first frame (1 = none)"),
     ("boundary_recall_within_1", "cuts read from attention, within 1 latent frame"),
@@ -28,15 +29,18 @@ _LINES = (
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
-    """Print the headline numbers and the best layers."""
+    """Print the headline numbers, and the layers that follow the cuts best once distance is removed."""
     rows = [(words, summary[name]) for name, words in _LINES if name in summary]
     print_table("Attention across the cuts (mean over heads, steps, layers)", ("measure", "value"), rows)
-    by_layer = summary["contrast_by_layer"]
-    known = [(layer, value) for layer, value in by_layer.items() if value is not None]
-    best = sorted(known, key=lambda item: -item[1])[:5]
-    r, removed = summary["pearson_r_by_layer"], summary["pearson_r_distance_removed_by_layer"]
-    lines = [(f"layer {layer}", value, r[layer], removed[layer]) for layer, value in best]
-    print_table("Layers of highest contrast", ("layer", "contrast", "r", "r, distance removed"), lines)
+    contrast, r = summary["contrast_by_layer"], summary["pearson_r_by_layer"]
+    removed = summary["pearson_r_distance_removed_by_layer"]
+    known = [(layer, value) for layer, value in removed.items() if value is not None]
+    best = [layer for layer, _ in sorted(known, key=lambda item: -item[1])[:5]]
+    lines = [(f"layer {layer}", removed[layer], r[layer], contrast[layer]) for layer in best]
+    if lines:
+        print_table(
+            "Layers that follow the cuts best", ("layer", "r, distance removed", "r", "contrast"), lines
+        )
     for note in summary.get("notes", []):
         print(f"note: {note}")
 
@@ -48,7 +52,15 @@ def measure(dataset: xr.Dataset, *, branch: str) -> dict[str, Any]:
     if not bool((dataset.query_shot >= 0).any()):
         whole = {name: dataset[name] * 0 for name in ("query_shot", "key_shot")}
         dataset = dataset.assign_coords(whole)
-    return dict(structure.summary(dataset, branch=branch))
+    summary = dict(structure.summary(dataset, branch=branch))
+    notes = list(cast("list[str]", summary["notes"]))
+    if not _has_cuts(dataset):
+        notes = ["no cut is known, so there is nothing to measure against; give the shots with --shots"]
+    done = dataset.coords.get("done")
+    if done is not None and not bool(done.all()):
+        num_done, num_units = int(done.sum()), int(done.size)
+        notes.append(f"unfinished: {num_done} of {num_units} steps are there, and only those are measured")
+    return {**summary, "notes": notes}
 
 
 def draw_figures(dataset: xr.Dataset, folder: Path, *, branch: str, film: Any | None) -> list[str]:
@@ -58,14 +70,17 @@ def draw_figures(dataset: xr.Dataset, folder: Path, *, branch: str, film: Any | 
     """
     from attnscope import plots
 
-    drawn = plots.save_figure(plots.plot_maps(dataset, branch=branch), folder / "maps")
+    num_runs = dataset.sizes["prompt"]
+    title = f"Maps of the first of {num_runs} runs; curves over all" if num_runs > 1 else None
+    drawn = plots.save_figure(plots.plot_maps(dataset, branch=branch, title=title), folder / "maps")
     if _has_cuts(dataset):
         curves = layer_curves(dataset, branch=branch)
         deep = int(dataset.layer.max()) >= PAPER_LAYERS[1]
         options: dict[str, Any] = {**curves, "band": PAPER_LAYERS if deep else None}
         drawn += plots.save_figure(plots.plot_profile(**options), folder / "profile")
         drawn += plots.save_figure(
-            plots.plot_overview(dataset, branch=branch, film=film, **options), folder / "overview"
+            plots.plot_overview(dataset, branch=branch, film=film, title=title, **options),
+            folder / "overview",
         )
     return [str(path) for path in drawn]
 

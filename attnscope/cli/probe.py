@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from attnscope.cli._options import AsJson, Frames, Pixels, Seed, Steps, Strength
 from attnscope.cli._output import finite, print_json, progress_bar
 from attnscope.cli._report import draw_figures, measure, print_summary
 from attnscope.dataset import render, sample_scene
 from attnscope.errors import InputError, PromptFileError, ShotPlanError, VideoError, quote
-from attnscope.ranges import parse_range
+from attnscope.ranges import format_range, parse_range
 from attnscope.shots import ShotPlan
 from attnscope.storage import Store
-from attnscope.videos import DEFAULT_SIGMAS, Footage, fps_of, read_video
+from attnscope.videos import DEFAULT_SIGMAS, Footage, fps_of, read_frames, read_video, write_video
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -117,12 +120,8 @@ def probe_command(
     pipe = models.load(model)
     ranges: dict[str, Any] = {"layers": layers, "heads": heads}
     if texts:
-        plan = None if shots is None else ShotPlan.from_spec(shots, fps=fps_of(pipe))
-        with progress_bar("probing") as on_step:
-            dataset = probing.probe(
-                pipe, texts, shots=plan, branch=branch, seed=seed, out=store, on_step=on_step, steps=steps,
-                **ranges, **pipeline,
-            )  # fmt: skip
+        options = {"branch": branch, "seed": seed, "steps": steps, **ranges, **pipeline}
+        dataset, film = _watch(pipe, texts, shots, folder, options)
     else:
         footage = _footage(pipe, video, shots, seed, border, pipeline)
         chosen = parse_range(steps, range(len(levels)), name="steps")
@@ -133,6 +132,34 @@ def probe_command(
             )  # fmt: skip
         film = footage.frames[dataset.query_start_frame.values]
     _report(model, dataset, folder, str(dataset.branch.values[0]), as_json, film)
+
+
+def _watch(
+    pipe: Any, texts: tuple[str, ...], shots: str | None, folder: Path, options: dict[str, Any]
+) -> tuple[xr.Dataset, Any]:
+    """Make a video of each prompt and watch; keeps the videos, returns one picture a latent frame of the first."""
+    from attnscope import probing
+
+    plan = None if shots is None else ShotPlan.from_spec(shots, fps=fps_of(pipe))
+    videos = [folder / f"video-{index:03d}.mp4" for index in range(len(texts))]
+    # a video that is there already was made by the same request, which the store has checked
+    keep = None if all(path.is_file() for path in videos) else _keep(videos, fps_of(pipe))
+    with progress_bar("probing") as on_step:
+        dataset = probing.probe(
+            pipe, texts, shots=plan, out=folder / "attention.zarr", on_step=on_step, on_video=keep, **options
+        )
+    return dataset, read_frames(videos[0])[dataset.query_start_frame.values]
+
+
+def _keep(videos: list[Path], fps: Fraction) -> Callable[[int, Any], None]:
+    """Return what saves the video of a run, whole or not at all."""
+
+    def save(index: int, frames: Any) -> None:
+        part = videos[index].with_suffix(".partial.mp4")
+        write_video(part, np.round(255 * np.clip(frames, 0, 1)).astype(np.uint8), fps)
+        part.replace(videos[index])
+
+    return save
 
 
 @dataclass(frozen=True)
@@ -295,6 +322,12 @@ def _report(
         print_json(document)
         return
     print_summary(document)
+    print(
+        f"looked at layers {format_range(document['layers'])} of {model}, {document['num_frames_latent']} latent frames"
+    )
+    print(
+        f"cuts      asked at {document['cuts_requested_s']} s, fall at video frame {document['cuts_realised_frame']}"
+    )
     print(f"store     {document['store']}")
     print(f"pictures  {', '.join(path for path in document['figures'] if path.endswith('.png'))}")
 

@@ -29,7 +29,12 @@ def structure_command(
     from attnscope.storage import open_store
 
     dataset = open_store(store)
-    summary: dict[str, Any] = {"store": str(store), **measure(dataset, branch=branch)}
+    summary: dict[str, Any] = {
+        "store": str(store),
+        "num_steps_done": int(dataset.done.sum()),
+        "num_steps": int(dataset.done.size),
+        **measure(dataset, branch=branch),
+    }
     if as_json:
         print_json(summary)
     else:

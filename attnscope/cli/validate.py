@@ -18,14 +18,17 @@ def validate_command(store: Path, /, *, as_json: AsJson = False) -> int:
     store
         The store, e.g. runs/probe/attention.zarr.
     """
-    from attnscope.storage import require_store, validate_store
+    from attnscope.storage import Store, require_store, validate_store
 
     require_store(store)
     violations = validate_store(store)
+    done, total = (None, None) if violations else Store.open(store).progress()
     if as_json:
-        print_json({"store": str(store), "valid": not violations, "violations": violations})
+        found = {"store": str(store), "valid": not violations, "violations": violations}
+        print_json({**found, "num_steps_done": done, "num_steps": total})
     else:
         for line in violations:
             print(line)
-        print(f"{store}: " + (f"{len(violations)} violations" if violations else "valid"))
+        unfinished = "" if done == total else f", unfinished: {done} of {total} steps"
+        print(f"{store}: " + (f"{len(violations)} violations" if violations else f"valid{unfinished}"))
     return 1 if violations else 0

@@ -14,7 +14,7 @@ from attnscope.cli import _report
 from attnscope.cli import probe as probe_module
 from attnscope.dataset import render, sample_scene
 from attnscope.storage import open_store, validate_store
-from attnscope.videos import write_video
+from attnscope.videos import read_frames, write_video
 
 KEYS = {
     "store",
@@ -94,12 +94,23 @@ def test_a_prompt_without_shots_still_gives_its_maps(run: Any, tmp_path: Path) -
     assert found["contrast"] is None
     assert found["pearson_r"] is None
     assert found["cuts_requested_s"] == found["cuts_realised_frame"] == []
-    assert "no plan" in " ".join(found["notes"])
+    assert "give the shots with --shots" in " ".join(found["notes"])
     again = run("structure", tmp_path / "p" / "attention.zarr", "--json")
     assert json.loads(again.out)["contrast"] is None
     table = run("probe", "--out", "p", "--prompt", "a red ball", *SMALL)
     assert table.code == 0
     assert "note: " in table.out
+
+
+def test_the_video_of_every_prompt_is_kept_and_made_once(run: Any, tmp_path: Path) -> None:
+    words = ("probe", "--json", "--out", "p", "--prompt", "a red ball", *SMALL)
+    run(*words)
+    video = tmp_path / "p" / "video-000.mp4"
+    assert read_frames(video).shape == (17, 64, 64, 3)
+    before = video.stat().st_mtime_ns
+    run(*words)
+    assert video.stat().st_mtime_ns == before
+    assert not list(video.parent.glob("*.partial*"))
 
 
 def test_prompts_of_a_file_each_with_its_shots(run: Any, tmp_path: Path) -> None:
@@ -182,6 +193,8 @@ def test_a_killed_run_goes_on_where_it_stopped(run: Any, tiny: Any, monkeypatch:
     assert stopped.err == "attnscope: interrupted; the same command goes on where this one stopped\n"
     unfinished = run("structure", "p/attention.zarr", "--json")
     assert unfinished.code == 0
+    assert "unfinished: " in " ".join(json.loads(unfinished.out)["notes"])
+    assert "unfinished: " in run("validate", "p/attention.zarr").out
     assert json.loads(run(*words).out.replace('"p/', '"q/')) == json.loads(whole.out)
 
 

@@ -19,7 +19,7 @@ def test_every_number_is_that_of_the_library(run: Any, store: Path) -> None:
     assert (outcome.code, outcome.err) == (0, "")
     found = json.loads(outcome.out)
     expected = json.loads(json.dumps(structure.summary(open_store(store))))
-    assert found == {"store": str(store), **expected}
+    assert found == {"store": str(store), "num_steps_done": 2, "num_steps": 2, **expected}
     assert found["contrast"] is not None
 
 
