@@ -12,7 +12,7 @@ import pytest
 
 from attnscope.dataset import render, sample_scene
 from attnscope.errors import VideoError
-from attnscope.videos import Footage, fps_of, read_video, write_video
+from attnscope.videos import Footage, fps_of, read_frames, read_video, write_video
 
 CLIPS = Path(__file__).parents[1].parent / "shared" / "videos"
 SIZE = {"height": 64, "width": 64}
@@ -247,3 +247,13 @@ def test_real_clips_are_read(name: str) -> None:
     assert footage.frames.std() > 5
     assert list(footage.source_frame) == sorted(set(footage.source_frame))
     assert footage.source_frame[-1] < footage.num_source_frames
+
+
+def test_every_frame_is_read_and_a_file_without_any_is_one_line(tmp_path: Path) -> None:
+    film = np.full((7, 16, 16, 3), 200, dtype=np.uint8)
+    path = write_video(tmp_path / "film.mp4", film, 8)
+    assert np.abs(read_frames(path).astype(int) - film).max() < 6
+    (tmp_path / "text.mp4").write_text("no film")
+    with pytest.raises(VideoError, match="expected a video that can be decoded.*delete it") as caught:
+        read_frames(tmp_path / "text.mp4")
+    assert "\n" not in str(caught.value)

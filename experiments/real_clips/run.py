@@ -16,6 +16,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.progress import track
 
 import attnscope as scope
@@ -92,8 +93,14 @@ def main() -> None:
     parser.add_argument("videos", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/real_clips"))
     parser.add_argument("--model", default="wan-mini")
+    parser.add_argument(
+        "--untrained", action="store_true", help="control: the same model, freshly initialised"
+    )
     arguments = parser.parse_args()
     pipe = scope.load(arguments.model)
+    if arguments.untrained:
+        torch.manual_seed(0)
+        pipe.transformer = type(pipe.transformer)(**pipe.transformer.config).eval()
     with (arguments.videos / "manifest.csv").open(newline="") as file:
         clips = list(csv.DictReader(file))
     arguments.out.mkdir(parents=True, exist_ok=True)
