@@ -210,9 +210,10 @@ def test_no_circle() -> None:
 
 
 def mirrored_units(path: Path) -> set[str]:
-    """The unit whose test this is: tests/plots/test_maps.py -> plots, tests/test_storage.py -> storage."""
+    """The unit whose test this is: tests/plots/test_maps.py -> plots, tests/kernels/test_mass.py -> the kernels."""
     parts = path.relative_to(ROOT).with_suffix("").parts
-    return {parts[1].removeprefix("test_")} if parts[0] == "tests" else set()
+    unit = parts[1].removeprefix("test_")
+    return {KERNELS if unit == "kernels" else unit} if parts[0] == "tests" else set()
 
 
 def test_readers_use_public_names_only() -> None:

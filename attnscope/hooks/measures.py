@@ -13,8 +13,16 @@ from torch import Tensor
 
 from attnscope.errors import InputError
 from attnscope.hooks.points import HookPoint
-from attnscope_kernels import FrameMass, TokenMass, check_relation, frame_mass, token_mass
-from attnscope_kernels.mass.reference import dense_scores, mean_over_rows, sum_over_groups
+from attnscope_kernels import (
+    FrameMass,
+    TokenMass,
+    check_relation,
+    dense_scores,
+    frame_mass,
+    mean_over_rows,
+    sum_over_groups,
+    token_mass,
+)
 
 # A quarter of a gigabyte in float32: enough for any small model, and far below one map of a real one (12.9 G).
 MAX_MAP_ELEMENTS = 1 << 26
@@ -91,7 +99,12 @@ class Measures:
             token = self._token_mass
             return FrameMass(None, token.lse, mean_over_rows(token.mass, rows))
         return frame_mass(
-            self._query, self._key, query_offsets=rows, key_offsets=groups, scale=self._scale, bias=self._bias
+            self._query,
+            self._key,
+            query_offsets=rows,
+            key_offsets=groups,
+            scale=self._scale,
+            relation=self._bias,
         )
 
     @cached_property
@@ -101,7 +114,12 @@ class Measures:
             mass = sum_over_groups(self._whole_pattern(), groups)
             return TokenMass(None, self._all_scores().logsumexp(-1), mass)
         return token_mass(
-            self._query, self._key, query_offsets=rows, key_offsets=groups, scale=self._scale, bias=self._bias
+            self._query,
+            self._key,
+            query_offsets=rows,
+            key_offsets=groups,
+            scale=self._scale,
+            relation=self._bias,
         )
 
     def _all_scores(self) -> Tensor:

@@ -13,7 +13,7 @@ from attnscope.errors import InputError, LayoutError, MaskError, UnsupportedMode
 from attnscope.hooks.measures import Measures, Offsets
 from attnscope.hooks.points import HookPoint
 from attnscope.hooks.seam import AttentionCall, listening
-from attnscope_kernels import RelationError, biased_attention
+from attnscope_kernels import RelationError, shot_attention
 
 if TYPE_CHECKING:
     from attnscope.families import Site
@@ -109,8 +109,8 @@ class Tap(nn.Module):
         if measures.bias is None:
             return call.run(query, key, value)
         rows, groups = measures.offsets
-        return biased_attention(
-            query, key, value, query_offsets=rows, key_offsets=groups, bias=measures.bias, scale=call.scale
+        return shot_attention(
+            query, key, value, measures.bias, query_offsets=rows, key_offsets=groups, scale=call.scale
         )
 
     def _ask_for_mask(self, measures: Measures) -> None:

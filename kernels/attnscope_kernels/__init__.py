@@ -6,20 +6,29 @@ given as cumulative token counts.
 
 from __future__ import annotations
 
+from ._chunked import TokenMass
+from ._dense import dense_scores
+from ._groups import mean_over_rows, sum_over_groups
 from ._relation import RelationError, check_relation
-from ._select import Choice, select
-from .attend import biased_attention
+from ._select import Choice, select_attention, select_mass
+from .attend import shot_attention
 from .mass import FrameMass, frame_mass, token_mass
-from .mass.torch import TokenMass
+from .mass.sampled import SampledMass, sampled_frame_mass
 
 __all__ = [
     "Choice",
     "FrameMass",
     "RelationError",
+    "SampledMass",
     "TokenMass",
-    "biased_attention",
     "check_relation",
+    "dense_scores",
     "frame_mass",
-    "select",
+    "mean_over_rows",
+    "sampled_frame_mass",
+    "select_attention",
+    "select_mass",
+    "shot_attention",
+    "sum_over_groups",
     "token_mass",
 ]

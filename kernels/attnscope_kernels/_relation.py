@@ -6,9 +6,25 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import torch
 from torch import Tensor
+
+Offsets = tuple[int, ...]
+"""Cumulative token counts of groups, from 0."""
+
+Entries = slice | list[int]
+"""Entries of a batch: a slice where they are all, which copies nothing."""
+
+
+class Grouping(TypedDict):
+    """What every implementation is told beside its tensors, all of it checked."""
+
+    query_offsets: Offsets
+    key_offsets: Offsets
+    scale: float
+    relation: Tensor
 
 
 class RelationError(ValueError):
@@ -36,7 +52,7 @@ def check_inputs(
     value: Tensor | None,
     query_offsets: Sequence[int],
     key_offsets: Sequence[int],
-    bias: Tensor | None,
+    relation: Tensor | None,
 ) -> tuple[tuple[int, ...], tuple[int, ...], Tensor]:
     """Return query offsets, key offsets and relation in their checked form, or say what does not fit."""
     alike = query.ndim == 4 and key.ndim == 4 and query[:, 0].shape == key[:, 0].shape
@@ -49,9 +65,9 @@ def check_inputs(
     rows = check_offsets(query_offsets, query.shape[1], "query_offsets")
     groups = check_offsets(key_offsets, key.shape[1], "key_offsets")
     num_rows, num_groups = len(rows) - 1, len(groups) - 1
-    if bias is None:
+    if relation is None:
         return rows, groups, whole_relation(num_rows, num_groups)
-    return rows, groups, check_relation(bias, query.shape[0], query.shape[2], num_rows, num_groups)
+    return rows, groups, check_relation(relation, query.shape[0], query.shape[2], num_rows, num_groups)
 
 
 def default_scale(head_dim: int) -> float:
@@ -83,12 +99,12 @@ def check_relation(bias: Tensor, batch: int, num_heads: int, num_rows: int, num_
     if relation.ndim != 4 or any(n not in may for n, may in zip(relation.shape, allowed, strict=True)):
         raise RelationError(
             f"expected a frame relation of shape ({num_rows}, {num_groups}), with heads ({num_heads}) or batch "
-            f"({batch}) and heads before it, got {tuple(bias.shape)}, in biased attention; "
+            f"({batch}) and heads before it, got {tuple(bias.shape)}, in attention under a frame relation; "
             f"give one row per query frame and one column per key group"
         )
     if bool(torch.isnan(relation).any()) or bool((relation == torch.inf).any()):
         raise RelationError(
-            "expected a frame relation of finite numbers and -inf, got nan or +inf, in biased attention; "
+            "expected a frame relation of finite numbers and -inf, got nan or +inf, in attention; "
             "write 0 for visible, -inf for hidden"
         )
     blind = torch.isneginf(relation).all(-1)
@@ -96,9 +112,29 @@ def check_relation(bias: Tensor, batch: int, num_heads: int, num_rows: int, num_
         row = int(blind.nonzero()[0, -1])
         raise RelationError(
             f"expected every query frame to see at least one key group, got frame {row} that sees none, "
-            f"in biased attention; leave at least its own frame visible"
+            f"in attention under a frame relation; leave at least its own frame visible"
         )
     return relation
+
+
+def check_places(batch: int, num_places: int) -> None:
+    """Say so if the batch does not hold whole videos of that many places."""
+    if num_places < 1 or batch % num_places:
+        raise ValueError(
+            f"expected num_places to divide the batch of {batch}, got {num_places}, in frame_mass; "
+            f"give height x width of the feature map"
+        )
+
+
+def check_content(content: Tensor, num_rows: int, num_groups: int) -> Tensor:
+    """Return what is added in units of the row's largest score, float64 (F, G) on the CPU, or say what is wrong."""
+    checked = content.detach().to("cpu", torch.float64)
+    if checked.shape != (num_rows, num_groups) or not bool(torch.isfinite(checked).all()):
+        raise RelationError(
+            f"expected finite content of shape ({num_rows}, {num_groups}), got {tuple(content.shape)}, in attention "
+            f"under a frame relation; give one number per query frame and key group, and hide pairs in the relation"
+        )
+    return checked
 
 
 def whole_relation(num_rows: int, num_groups: int) -> Tensor:
@@ -106,18 +142,28 @@ def whole_relation(num_rows: int, num_groups: int) -> Tensor:
     return torch.zeros(1, 1, num_rows, num_groups, dtype=torch.float64)
 
 
-def parts(relation: Tensor, batch: int, num_heads: int) -> Iterator[tuple[slice, list[int], Tensor]]:
-    """Yield (batch entries, heads, matrix (F, G)) such that the matrix holds for all of them."""
-    for entry in range(relation.shape[0]):
-        rows = slice(0, batch) if relation.shape[0] == 1 else slice(entry, entry + 1)
-        if relation.shape[1] == 1:
-            yield rows, list(range(num_heads)), relation[entry, 0]
-            continue
-        alike: dict[tuple[float, ...], list[int]] = {}
-        for head in range(num_heads):
-            alike.setdefault(tuple(relation[entry, head].flatten().tolist()), []).append(head)
+def is_whole(relation: Tensor) -> bool:
+    """Whether a checked relation changes nothing: everybody sees everybody alike."""
+    return not bool(relation.any())
+
+
+def parts(relation: Tensor, batch: int, num_heads: int) -> Iterator[tuple[Entries, list[int], Tensor]]:
+    """Yield (batch entries, heads, matrix (F, G)) such that the matrix holds for all of them.
+
+    Entries with the same relation come together, however many there are: a UNet's temporal attention has tens of
+    thousands.
+    """
+    heads_of: dict[tuple[bytes, ...], list[int]] = {}
+    for entry, matrices in enumerate(relation):
+        heads_of.setdefault(tuple(matrix.numpy().tobytes() for matrix in matrices), []).append(entry)
+    for matrices, found in heads_of.items():
+        entries: Entries = slice(0, batch) if len(heads_of) == 1 else found
+        alike: dict[bytes, list[int]] = {}
+        for head, matrix in enumerate(matrices):
+            alike.setdefault(matrix, []).append(head)
         for heads in alike.values():
-            yield rows, heads, relation[entry, heads[0]]
+            example = relation[found[0], heads[0]]
+            yield entries, heads if relation.shape[1] > 1 else list(range(num_heads)), example
 
 
 def runs(matrix: Tensor) -> list[Run]:
@@ -134,22 +180,13 @@ def runs(matrix: Tensor) -> list[Run]:
     return found
 
 
-def visible(tensor: Tensor, dim: int, offsets: Sequence[int], groups: Sequence[int]) -> Tensor:
-    """Keep the tokens of the visible groups: a view where they adjoin, one copy where they do not."""
-    spans: list[list[int]] = []
-    for group in groups:
-        if spans and spans[-1][1] == offsets[group]:
-            spans[-1][1] = offsets[group + 1]
-        else:
-            spans.append([offsets[group], offsets[group + 1]])
-    pieces = [tensor.narrow(dim, start, stop - start) for start, stop in spans]
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim)
-
-
-def token_bias(run: Run, offsets: Sequence[int], like: Tensor) -> Tensor:
-    """Spread the run's bias over its visible key tokens: (tokens,), dtype and device of `like`."""
-    lengths = torch.tensor([offsets[group + 1] - offsets[group] for group in run.groups])
-    return torch.tensor(run.bias, dtype=torch.float64).repeat_interleave(lengths).to(like)
+def single_rows(matrix: Tensor) -> list[Run]:
+    """One run for every row of a relation (F, G), where something beside the relation may differ between rows."""
+    return [
+        Run(index + run.first_row, index + 1, run.groups, run.bias)
+        for index, row in enumerate(matrix)
+        for run in runs(row[None])
+    ]
 
 
 def _short(counts: tuple[int, ...]) -> str:

@@ -230,7 +230,7 @@ def test_a_written_mask_equals_the_same_mask_in_dense_scores(pipe, kind):
 
 def test_a_mask_that_hides_nothing_is_the_original_attention(pipe, monkeypatch):
     plain = run(pipe)
-    monkeypatch.setattr(tap, "biased_attention", None)
+    monkeypatch.setattr(tap, "shot_attention", None)
     everywhere = (
         lambda name: name.endswith("hook_mask"),
         lambda value, point: torch.ones(value.shape).bool(),

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 
-from attnscope_kernels import RelationError, biased_attention
+from attnscope_kernels import RelationError, shot_attention
 
 
 def draw(seed, *shape, dtype=torch.float32):
@@ -40,9 +40,9 @@ def test_equals_dense_masking_in_value_and_gradient(rows, groups, seed, shape):
     bias[..., 0] = 0.0
     grads = []
     for attend in (
-        lambda *t: biased_attention(*t, query_offsets=rows, key_offsets=groups, bias=bias),
-        lambda *t: biased_attention(
-            *t, query_offsets=rows, key_offsets=groups, bias=bias, implementation="reference"
+        lambda *t: shot_attention(*t, bias, query_offsets=rows, key_offsets=groups),
+        lambda *t: shot_attention(
+            *t, bias, query_offsets=rows, key_offsets=groups, implementation="reference"
         ),
         lambda *t: densely_masked(*t, rows, groups, bias),
     ):
@@ -62,9 +62,7 @@ def test_equals_dense_masking_in_value_and_gradient(rows, groups, seed, shape):
 def test_block_diagonal_is_each_shot_alone():
     query, key, value = (draw(seed, 1, 12, 2, 8) for seed in (1, 2, 3))
     same = torch.block_diag(torch.ones(2, 2), torch.ones(1, 1)).bool()
-    found = biased_attention(
-        query, key, value, query_offsets=(0, 4, 8, 12), key_offsets=(0, 4, 8, 12), bias=same
-    )
+    found = shot_attention(query, key, value, same, query_offsets=(0, 4, 8, 12), key_offsets=(0, 4, 8, 12))
     for span in (slice(0, 8), slice(8, 12)):
         q, k, v = (tensor[:, span].transpose(1, 2) for tensor in (query, key, value))
         alone = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
@@ -75,7 +73,7 @@ def test_heads_that_share_a_relation_are_computed_together_and_put_back_in_order
     query, key, value = (draw(seed, 2, 6, 3, 8) for seed in (1, 2, 3))
     bias = torch.zeros(3, 2, 2)
     bias[1, 0, 1] = -torch.inf
-    found = biased_attention(query, key, value, query_offsets=(0, 2, 6), key_offsets=(0, 3, 6), bias=bias)
+    found = shot_attention(query, key, value, bias, query_offsets=(0, 2, 6), key_offsets=(0, 3, 6))
     expected = densely_masked(query, key, value, (0, 2, 6), (0, 3, 6), bias)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
@@ -92,7 +90,7 @@ def test_frames_that_see_the_same_are_one_call(monkeypatch):
     same = torch.block_diag(torch.ones(3, 3), torch.ones(2, 2)).bool()
     same[:, 0] = True
     query, steps = draw(1, 1, 20, 2, 8), (0, 4, 8, 12, 16, 20)
-    biased_attention(query, query, query, query_offsets=steps, key_offsets=steps, bias=same)
+    shot_attention(query, query, query, same, query_offsets=steps, key_offsets=steps)
     assert calls == [(12, 12), (8, 12)]  # queries of a shot, and keys of the shot and of the first frame
 
 
@@ -101,7 +99,7 @@ def test_hidden_keys_have_no_gradient_and_do_not_leak():
     tensors[1][:, 4:], tensors[2][:, 4:] = torch.nan, torch.nan
     tensors = [tensor.requires_grad_() for tensor in tensors]
     bias = torch.tensor([[0.0, -torch.inf], [0.0, -torch.inf]])
-    output = biased_attention(*tensors, query_offsets=(0, 4, 8), key_offsets=(0, 4, 8), bias=bias)
+    output = shot_attention(*tensors, bias, query_offsets=(0, 4, 8), key_offsets=(0, 4, 8))
     output.sum().backward()
     assert torch.isfinite(output).all()
     assert (tensors[1].grad[:, 4:] == 0).all()
@@ -113,7 +111,84 @@ def test_errors_are_one_line():
     keywords = {"query_offsets": (0, 2, 4), "key_offsets": (0, 2, 4)}
     hidden = torch.tensor([[True, True], [False, False]])
     with pytest.raises(RelationError, match="frame 1 that sees none") as caught:
-        biased_attention(query, query, query, bias=hidden, **keywords)
+        shot_attention(query, query, query, hidden, **keywords)
     assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match="expected an implementation out of split, reference"):
-        biased_attention(query, query, query, bias=torch.zeros(2, 2), implementation="fast", **keywords)
+    with pytest.raises(ValueError, match="expected an implementation out of auto, reference, chunked"):
+        shot_attention(query, query, query, torch.zeros(2, 2), implementation="fast", **keywords)
+
+
+@settings(max_examples=10, deadline=None)
+@given(rows=lengths, groups=lengths, seed=st.integers(0, 99))
+def test_scores_scaled_by_the_largest_of_the_row_equal_their_definition(rows, groups, seed):
+    """VSTAR: what is added is so many times the row's own largest score."""
+    rows = tuple(itertools.accumulate(rows, initial=0))
+    groups = tuple(itertools.accumulate(groups, initial=0))
+    content = draw(seed + 7, len(rows) - 1, len(groups) - 1, dtype=torch.float64)
+    relation = draw(seed + 8, len(rows) - 1, len(groups) - 1, dtype=torch.float64)
+    relation[relation > 0.6] = -torch.inf
+    relation[:, 0] = 0.0
+    grads = []
+    for way in ("chunked", "reference", "by hand"):
+        tensors = [
+            draw(seed + i, 1, n, 2, 8, dtype=torch.float64).requires_grad_()
+            for i, n in enumerate((rows[-1], groups[-1], groups[-1]))
+        ]
+        if way == "by hand":
+            output = []
+            for i in range(rows[-1]):
+                f = next(f for f in range(len(rows) - 1) if rows[f] <= i < rows[f + 1])
+                seen = [
+                    j
+                    for g in range(len(groups) - 1)
+                    for j in range(groups[g], groups[g + 1])
+                    if relation[f, g] > -torch.inf
+                ]
+                g_of = [
+                    next(g for g in range(len(groups) - 1) if groups[g] <= j < groups[g + 1]) for j in seen
+                ]
+                score = torch.einsum("hd,mhd->hm", tensors[0][0, i], tensors[1][0, seen]) / 8**0.5
+                score = score + content[f, g_of] * score.amax(-1, keepdim=True) + relation[f, g_of]
+                output.append(torch.einsum("hm,mhd->hd", score.softmax(-1), tensors[2][0, seen]))
+            output = torch.stack(output)[None]
+        else:
+            output = shot_attention(
+                *tensors,
+                relation,
+                query_offsets=rows,
+                key_offsets=groups,
+                content=content,
+                implementation=way,
+            )
+        output.square().sum().backward()
+        grads.append([output.detach(), *(tensor.grad for tensor in tensors)])
+    for other in grads[:2]:
+        for one, expected in zip(other, grads[2], strict=True):
+            torch.testing.assert_close(one, expected, rtol=0, atol=1e-12)
+
+
+def test_content_of_the_wrong_shape_is_refused():
+    query = draw(1, 1, 4, 1, 8)
+    for content in (torch.zeros(1, 2), torch.full((2, 2), torch.inf)):
+        with pytest.raises(RelationError, match=r"expected finite content of shape \(2, 2\)"):
+            shot_attention(
+                query,
+                query,
+                query,
+                torch.zeros(2, 2),
+                query_offsets=(0, 2, 4),
+                key_offsets=(0, 2, 4),
+                content=content,
+            )
+
+
+@pytest.mark.parametrize("way", ["reference", "split", "chunked", "kernel"])
+def test_the_log_sum_exp_is_that_of_the_visible_scores(way):
+    query, key, value = (draw(seed, 2, 6, 3, 8) for seed in (1, 2, 3))
+    relation = draw(4, 3, 2, 2).double()
+    relation[1, 0, 1] = -torch.inf
+    relation[2] = -0.5  # as much for everybody: no mask, but the log-sum-exp knows
+    grouped = {"query_offsets": (0, 2, 6), "key_offsets": (0, 3, 6)}
+    _, lse = shot_attention(query, key, value, relation, **grouped, with_lse=True, implementation=way)
+    scores = torch.einsum("bnhd,bmhd->bhnm", query, key) / 8**0.5
+    scores += relation.float()[:, [0, 0, 1, 1, 1, 1]][..., [0, 0, 0, 1, 1, 1]]
+    torch.testing.assert_close(lse, scores.logsumexp(-1), rtol=0, atol=5e-6)

@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from attnscope_kernels import RelationError, frame_mass, select, token_mass
-from attnscope_kernels.mass import torch as plain
+from attnscope_kernels import RelationError, _chunked, frame_mass, token_mass
 
-WAYS = ("reference", "chunked", "split")
+WAYS = ("reference", "chunked", "split", "kernel")
 
 
 def offsets(lengths):
@@ -70,7 +69,7 @@ def test_equals_the_definition_over_uneven_layouts(way, rows, groups, seed, mask
         bias[bias > 0.7] = -torch.inf
         bias[:, seed % (len(groups) - 1)] = 0.3
     found = frame_mass(
-        query, key, value, query_offsets=rows, key_offsets=groups, bias=bias, implementation=way
+        query, key, value, query_offsets=rows, key_offsets=groups, relation=bias, implementation=way
     )
     output, lse, mass = by_loops(query, key, value, rows, groups, bias)
     assert found.mass.dtype == torch.float32
@@ -82,7 +81,7 @@ def test_equals_the_definition_over_uneven_layouts(way, rows, groups, seed, mask
         assert (found.mass[..., torch.isneginf(bias)] == 0).all()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["reference", "chunked", "split"])
 def test_is_exact_in_float64(way):
     query, key, value = (draw(seed, 1, 12, 2, 16, torch.float64) for seed in (1, 2, 3))
     output, lse, mass = by_loops(query, key, value, (0, 5, 12), (0, 4, 8, 12))
@@ -98,7 +97,7 @@ def test_many_small_blocks_give_what_one_block_gives(monkeypatch):
     keywords = {"query_offsets": (0, 13, 60), "key_offsets": tuple(range(0, 61, 12))}
     whole = frame_mass(query, key, value, implementation="chunked", **keywords)
     for elements in (1, 70, 1000, 8000):
-        monkeypatch.setitem(plain.BLOCK_ELEMENTS, "cpu", elements)
+        monkeypatch.setitem(_chunked.BLOCK_ELEMENTS, "cpu", elements)
         cut = frame_mass(query, key, value, implementation="chunked", **keywords)
         for one, other in zip(whole, cut, strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
@@ -136,7 +135,7 @@ def test_a_constant_bias_changes_no_mass_and_large_logits_stay_finite(way):
     query, key = 200 * draw(1, 1, 6, 2, 8), draw(2, 1, 6, 2, 8)
     keywords = {"query_offsets": (0, 2, 6), "key_offsets": (0, 3, 6), "implementation": way}
     without = frame_mass(query, key, key, **keywords)
-    with_it = frame_mass(query, key, key, bias=torch.full((2, 2), -3.0), **keywords)
+    with_it = frame_mass(query, key, key, relation=torch.full((2, 2), -3.0), **keywords)
     assert torch.isfinite(without.mass).all()
     assert torch.isfinite(without.output).all()
     torch.testing.assert_close(with_it.mass, without.mass, rtol=0, atol=1e-4)
@@ -147,7 +146,7 @@ def test_a_constant_bias_changes_no_mass_and_large_logits_stay_finite(way):
 def test_what_hidden_keys_hold_cannot_leak(way):
     query, key, value = (draw(seed, 1, 6, 2, 8) for seed in (1, 2, 3))
     bias = torch.tensor([[0.0, -torch.inf], [-1.0, 0.5]])
-    keywords = {"query_offsets": (0, 3, 6), "key_offsets": (0, 3, 6), "bias": bias, "implementation": way}
+    keywords = {"query_offsets": (0, 3, 6), "key_offsets": (0, 3, 6), "relation": bias, "implementation": way}
     clean = frame_mass(query, key, value, **keywords)
     key[:, 3:], value[:, 3:] = torch.nan, torch.nan
     found = frame_mass(query, key, value, **keywords)
@@ -162,7 +161,7 @@ def test_a_relation_per_head_and_per_batch_entry(way):
     bias[1, 2, 0, 1] = -torch.inf
     bias[0, 0] = bias[0, 2]
     keywords = {"query_offsets": (0, 2, 6), "key_offsets": (0, 3, 6)}
-    found = frame_mass(query, key, value, bias=bias, implementation=way, **keywords)
+    found = frame_mass(query, key, value, relation=bias, implementation=way, **keywords)
     for b, h in itertools.product(range(2), range(3)):
         one = [tensor[b : b + 1, :, h : h + 1] for tensor in (query, key, value)]
         output, lse, mass = by_loops(*one, *keywords.values(), bias[b, h])
@@ -187,7 +186,7 @@ def test_only_looking_computes_no_output():
 def test_token_mass_averages_to_frame_mass():
     query, key = draw(1, 2, 10, 2, 8), draw(2, 2, 12, 2, 8)
     bias = torch.tensor([[0.0, -torch.inf, 1.0], [-1.0, 0.0, 0.0]])
-    keywords = {"query_offsets": (0, 4, 10), "key_offsets": (0, 5, 7, 12), "bias": bias}
+    keywords = {"query_offsets": (0, 4, 10), "key_offsets": (0, 5, 7, 12), "relation": bias}
     token, frame = token_mass(query, key, **keywords), frame_mass(query, key, **keywords)
     assert token.mass.shape == (2, 2, 10, 3)
     torch.testing.assert_close(token.mass[..., :4, :].mean(-2), frame.mass[..., 0, :], rtol=0, atol=1e-7)
@@ -195,12 +194,12 @@ def test_token_mass_averages_to_frame_mass():
 
 
 def test_gradients_through_the_mass_equal_those_of_the_definition(monkeypatch):
-    monkeypatch.setitem(plain.BLOCK_ELEMENTS, "cpu", 40)
+    monkeypatch.setitem(_chunked.BLOCK_ELEMENTS, "cpu", 40)
     grads = []
     for way in ("reference", "chunked"):
         tensors = [draw(seed, 1, 10, 2, 8, torch.float64).requires_grad_() for seed in (1, 2, 3)]
         keywords = {"query_offsets": (0, 4, 10), "key_offsets": (0, 3, 10), "implementation": way}
-        found = frame_mass(*tensors, bias=torch.tensor([[0.0, 0.4], [-torch.inf, 0.0]]), **keywords)
+        found = frame_mass(*tensors, relation=torch.tensor([[0.0, 0.4], [-torch.inf, 0.0]]), **keywords)
         (found.mass[..., 0].square().sum() + found.output.square().sum() + found.lse.sum()).backward()
         grads.append([tensor.grad for tensor in tensors])
     for one, other in zip(*grads, strict=True):
@@ -249,7 +248,7 @@ def peak_of(way, tokens_per_frame, with_value):
 
 @pytest.mark.parametrize("with_value", [False, True])
 def test_peak_memory_of_chunks_grows_with_the_tokens_and_not_with_their_square(monkeypatch, with_value):
-    monkeypatch.setitem(plain.BLOCK_ELEMENTS, "cpu", 1 << 16)
+    monkeypatch.setitem(_chunked.BLOCK_ELEMENTS, "cpu", 1 << 16)
     small, large = peak_of("chunked", 64, with_value), peak_of("chunked", 256, with_value)
     assert small.largest <= 4 * (1 << 16)
     assert large.largest <= 4 * (1 << 16)
@@ -265,38 +264,15 @@ def test_peak_memory_of_split_grows_with_the_tokens_and_not_with_their_square():
     assert large.largest < 4 * 2048 * 2048 / 20
 
 
-@pytest.mark.parametrize(
-    ("keywords", "name", "reason"),
-    [
-        ({"with_output": False}, "chunked", "only the mass"),
-        ({"needs_gradient": True}, "chunked", "gradients"),
-        ({"device": "cuda"}, "chunked", "cpu only"),
-        ({"num_tokens": 210}, "chunked", "fewer than"),
-        ({}, "split", "large"),
-    ],
-)
-def test_the_choice_is_said_aloud(keywords, name, reason):
-    shape = {
-        "device": "cpu",
-        "num_tokens": 21 * 256,
-        "num_groups": 21,
-        "with_output": True,
-        "needs_gradient": False,
-    }
-    choice = select(**shape | keywords)
-    assert choice.name == name
-    assert reason in choice.reason
-
-
 def test_errors_are_one_line():
     query = draw(1, 1, 4, 1, 8)
     grouped = {"query_offsets": (0, 4), "key_offsets": (0, 2, 4)}
     cases = [
         (RelationError, "expected query_offsets to rise", {"query_offsets": (0, 3)}),
         (RelationError, "without empty groups", {"key_offsets": (0, 2, 2, 4)}),
-        (RelationError, r"shape \(1, 2\)", {"bias": torch.zeros(2, 2)}),
-        (RelationError, "frame 0 that sees none", {"bias": torch.full((1, 2), -torch.inf)}),
-        (RelationError, "got nan", {"bias": torch.tensor([[0.0, torch.nan]])}),
+        (RelationError, r"shape \(1, 2\)", {"relation": torch.zeros(2, 2)}),
+        (RelationError, "frame 0 that sees none", {"relation": torch.full((1, 2), -torch.inf)}),
+        (RelationError, "got nan", {"relation": torch.tensor([[0.0, torch.nan]])}),
         (ValueError, "expected an implementation", {"implementation": "fastest"}),
         (ValueError, "only the mass is wanted", {"implementation": "split"}),
     ]

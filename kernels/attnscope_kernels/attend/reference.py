@@ -1,4 +1,4 @@
-"""Attention under a frame relation by its definition, with the whole token x token map: tests only."""
+"""Attention under a frame relation by its definition, with the whole token x token map: small inputs and tests only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..mass.reference import dense_scores
+from .._dense import dense_scores
 
 
 def attend_densely(
@@ -19,10 +19,13 @@ def attend_densely(
     key_offsets: Sequence[int],
     scale: float,
     relation: Tensor,
-) -> Tensor:
-    """Return softmax(scale * Q K^T + bias) V, (batch, tokens, heads, head size), differentiable."""
+    content: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return softmax(scores) V, (batch, tokens, heads, head size), and lse (batch, heads, tokens), differentiable."""
     scores = dense_scores(
-        query, key, query_offsets=query_offsets, key_offsets=key_offsets, scale=scale, relation_BHFG=relation
-    )
+        query, key, query_offsets=query_offsets, key_offsets=key_offsets, scale=scale,
+        relation_BHFG=relation, content_FG=content,
+    )  # fmt: skip
     pattern = scores.softmax(-1)
-    return torch.einsum("bhnm,bmhd->bnhd", pattern, value.to(pattern.dtype)).to(query.dtype)
+    output = torch.einsum("bhnm,bmhd->bnhd", pattern, value.to(pattern.dtype)).to(query.dtype)
+    return output, scores.logsumexp(-1)

@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._relation import Run, parts, runs, token_bias, visible
+from .._fused import fused_with_lse
+from .._groups import token_bias, visible
+from .._relation import Run, parts, runs
 
 
 def attend_by_runs(
@@ -25,32 +27,46 @@ def attend_by_runs(
     key_offsets: Sequence[int],
     scale: float,
     relation: Tensor,
-) -> Tensor:
-    """Return softmax(scale * Q K^T + bias) V, (batch, tokens, heads, head size), differentiable."""
-    num_heads = query.shape[2]
-    batches: dict[int, list[tuple[list[int], Tensor]]] = {}
-    for entries, heads, matrix in parts(relation, query.shape[0], num_heads):
+    with_lse: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Return softmax(scale * Q K^T + bias) V, (batch, tokens, heads, head size), and lse (batch, heads, tokens)."""
+    batch, _, num_heads, _ = query.shape
+    found = []
+    for entries, heads, matrix in parts(relation, batch, num_heads):
         tensors = [
             t[entries] if len(heads) == num_heads else t[entries][:, :, heads] for t in (query, key, value)
         ]
-        rows = [_attend(tensors, run, query_offsets, key_offsets, scale) for run in runs(matrix)]
-        batches.setdefault(entries.start, []).append((heads, torch.cat(rows, 1)))
-    return torch.cat([_in_order(found) for found in batches.values()], 0)
+        rows = [_attend(tensors, run, query_offsets, key_offsets, scale, with_lse) for run in runs(matrix)]
+        output = rows[0][0] if len(rows) == 1 else torch.cat([row[0] for row in rows], 1)
+        lse = torch.cat([row[1] for row in rows if row[1] is not None], 2) if with_lse else None
+        found.append((range(batch)[entries] if isinstance(entries, slice) else entries, heads, output, lse))
+    if len(found) == 1:
+        return found[0][2], found[0][3]
+    # one line for each batch entry and head, put back in order; indexing keeps the gradient
+    line = [entry * num_heads + head for entries, heads, *_ in found for entry in entries for head in heads]
+    order = torch.tensor(line, device=query.device).argsort()
+    output = torch.cat([part[2].transpose(1, 2).flatten(0, 1) for part in found])[order]
+    output = torch.unflatten(output, 0, (batch, num_heads)).transpose(1, 2)
+    if not with_lse:
+        return output, None
+    lse = torch.cat([part[3].flatten(0, 1) for part in found if part[3] is not None])[order]
+    return output, torch.unflatten(lse, 0, (batch, num_heads))
 
 
 def _attend(
-    tensors: list[Tensor], run: Run, query_offsets: Sequence[int], key_offsets: Sequence[int], scale: float
-) -> Tensor:
+    tensors: list[Tensor],
+    run: Run,
+    query_offsets: Sequence[int],
+    key_offsets: Sequence[int],
+    scale: float,
+    with_lse: bool,
+) -> tuple[Tensor, Tensor | None]:
     start, stop = query_offsets[run.first_row], query_offsets[run.stop_row]
     q = tensors[0][:, start:stop].transpose(1, 2)
     k, v = (visible(tensor, 1, key_offsets, run.groups).transpose(1, 2) for tensor in tensors[1:])
-    mask = None if run.is_flat else token_bias(run, key_offsets, q)[None, None, None]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(1, 2)
-
-
-def _in_order(found: list[tuple[list[int], Tensor]]) -> Tensor:
-    if len(found) == 1:
-        return found[0][1]
-    heads = [head for some, _ in found for head in some]
-    order = sorted(range(len(heads)), key=heads.__getitem__)
-    return torch.cat([output for _, output in found], 2)[:, :, order]
+    flat = run.is_flat
+    mask = None if flat else token_bias(run.bias, run.groups, key_offsets, q)[None, None, None]
+    if not with_lse:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(1, 2), None
+    output, lse = fused_with_lse(q, k, v, scale, mask)
+    return output.transpose(1, 2), lse + run.bias[0] if flat else lse

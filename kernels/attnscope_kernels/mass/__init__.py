@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from torch import Tensor, einsum, is_grad_enabled  # by name: `torch` here is the submodule beside this file
+from torch import Tensor, is_grad_enabled, unflatten
 
-from .._relation import check_inputs, default_scale
-from .._select import Implementation, select
-from .reference import dense_scores, mean_over_rows, sum_over_groups
-from .torch import TokenMass, chunked, split
+from .._chunked import TokenMass, chunked
+from .._relation import Grouping, check_inputs, check_places, default_scale, is_whole
+from .._select import MassImplementation, select_mass
+from .launch import fused, fused_token_mass, second_pass
+from .reference import measure_densely
+from .split import split
 
 
 class FrameMass(NamedTuple):
@@ -29,12 +31,13 @@ def frame_mass(
     query_offsets: Sequence[int],
     key_offsets: Sequence[int],
     scale: float | None = None,
-    bias: Tensor | None = None,
-    implementation: Implementation = "auto",
+    relation: Tensor | None = None,
+    num_places: int = 1,
+    implementation: MassImplementation = "auto",
 ) -> FrameMass:
     """Measure how much of its attention each frame of a video gives to every frame.
 
-    With S = scale * Q K^T + bias[frame(i), group(j)] and P = softmax(S) the mass is
+    With S = scale * Q K^T + relation[frame(i), group(j)] and P = softmax(S) the mass is
     `mass[f, g] = mean over tokens i of frame f of sum over tokens j of group g of P[i, j]`.
     It is a probability: every row sums to 1, and a frame that ignores the picture gives each of G equal
     groups 1 / G. Nothing is left out and nothing is sampled; peak memory grows with the number of tokens, not
@@ -49,17 +52,21 @@ def frame_mass(
         Groups may differ in size.
     scale
         Default 1 / sqrt(head size).
-    bias
+    relation
         Frame relation (F, G), or with heads, or with batch and heads before it: natural-log units, 0 visible,
         -inf hidden; or bool, True visible.
+    num_places
+        How many neighbouring batch entries are places of one video, over which the mass is averaged. A UNet attends
+        over time at every place of the picture by itself: batch is videos x places, a sequence is the frames.
     implementation
-        `auto` lets `select` decide by shape; `reference`, `chunked`, `split`.
+        `auto` lets `select_mass` decide by shape; `reference`, `chunked`, `split`, `kernel` (Triton, fused with
+        attention), `second_pass` (PyTorch's fused attention, then a Triton kernel that reads its log-sum-exp).
 
     Returns
     -------
     FrameMass
-        `output` like `query` or None, `lse` (batch, heads, tokens), `mass` (batch, heads, F, G); the last two
-        in float32, in float64 for float64 input. `chunked` and `reference` are differentiable.
+        `output` like `query` or None, `lse` (batch, heads, tokens), `mass` (batch / num_places, heads, F, G); the
+        last two in float32, in float64 for float64 input. `chunked` and `reference` are differentiable.
 
     Raises
     ------
@@ -75,28 +82,31 @@ def frame_mass(
     >>> frame_mass(one, one, query_offsets=(0, 2, 4), key_offsets=(0, 1, 4)).mass[0, 0].tolist()
     [[0.25, 0.75], [0.25, 0.75]]
     """
-    rows, groups, relation = check_inputs(query, key, value, query_offsets, key_offsets, bias)
-    scale = default_scale(query.shape[-1]) if scale is None else scale
+    rows, groups, checked = check_inputs(query, key, value, query_offsets, key_offsets, relation)
+    check_places(query.shape[0], num_places)
     tensors = (query, key) if value is None else (query, key, value)
-    choice = select(
+    choice = select_mass(
         device=query.device,
+        dtype=query.dtype,
+        head_size=query.shape[-1],
         num_tokens=key.shape[1],
         num_groups=len(groups) - 1,
         with_output=value is not None,
         needs_gradient=is_grad_enabled() and any(tensor.requires_grad for tensor in tensors),
+        is_plain=is_whole(checked),
         implementation=implementation,
     )
-    if choice.name == "reference":
-        return _reference(query, key, value, rows, groups, scale, relation)
-    if choice.name == "split" and value is not None:
-        found = split(
-            query, key, value, query_offsets=rows, key_offsets=groups, scale=scale, relation=relation
-        )
-    else:
-        found = chunked(
-            query, key, value, query_offsets=rows, key_offsets=groups, scale=scale, relation=relation
-        )
-    return FrameMass(found.output, found.lse, found.mass)
+    grouping = Grouping(
+        query_offsets=rows,
+        key_offsets=groups,
+        scale=default_scale(query.shape[-1]) if scale is None else scale,
+        relation=checked,
+    )
+    if choice.name == "chunked":
+        return FrameMass(*chunked(query, key, value, **grouping, num_places=num_places))
+    found = _WAYS[choice.name](query, key, value, **grouping)
+    mass = found.mass if num_places == 1 else unflatten(found.mass, 0, (-1, num_places)).mean(1)
+    return FrameMass(found.output, found.lse, mass)
 
 
 def token_mass(
@@ -106,47 +116,45 @@ def token_mass(
     query_offsets: Sequence[int],
     key_offsets: Sequence[int],
     scale: float | None = None,
-    bias: Tensor | None = None,
+    relation: Tensor | None = None,
+    implementation: MassImplementation = "auto",
 ) -> TokenMass:
     """Measure, for every single token (a small square of the picture), how much it looks at each frame.
 
     The frame mass before the average over query tokens: `mass` is (batch, heads, tokens, G), rows sum to 1.
-    Arguments and errors as for `frame_mass`; `output` is None.
+    Arguments and errors as for `frame_mass`, of whose implementations `chunked` and `kernel` do this; `output` is None.
 
     >>> import torch
     >>> one = torch.zeros(1, 4, 1, 8)
     >>> token_mass(one, one, query_offsets=(0, 4), key_offsets=(0, 1, 4)).mass[0, 0, 3].tolist()
     [0.25, 0.75]
     """
-    rows, groups, relation = check_inputs(query, key, None, query_offsets, key_offsets, bias)
-    scale = default_scale(query.shape[-1]) if scale is None else scale
-    return chunked(
-        query,
-        key,
-        None,
+    rows, groups, checked = check_inputs(query, key, None, query_offsets, key_offsets, relation)
+    choice = select_mass(
+        device=query.device,
+        dtype=query.dtype,
+        head_size=query.shape[-1],
+        num_tokens=key.shape[1],
+        num_groups=len(groups) - 1,
+        with_output=False,
+        needs_gradient=is_grad_enabled() and (query.requires_grad or key.requires_grad),
+        is_plain=is_whole(checked),
+        implementation=implementation,
+    )
+    grouping = Grouping(
         query_offsets=rows,
         key_offsets=groups,
-        scale=scale,
-        relation=relation,
-        per_token=True,
+        scale=default_scale(query.shape[-1]) if scale is None else scale,
+        relation=checked,
     )
+    if choice.name == "kernel":
+        return fused_token_mass(query, key, **grouping)
+    return chunked(query, key, None, **grouping, per_token=True)
 
 
-def _reference(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor | None,
-    rows: tuple[int, ...],
-    groups: tuple[int, ...],
-    scale: float,
-    relation: Tensor,
-) -> FrameMass:
-    scores = dense_scores(
-        query, key, query_offsets=rows, key_offsets=groups, scale=scale, relation_BHFG=relation
-    )
-    pattern = scores.softmax(-1)
-    mass = mean_over_rows(sum_over_groups(pattern, groups), rows)
-    output = None
-    if value is not None:
-        output = einsum("bhnm,bmhd->bnhd", pattern, value.to(pattern.dtype)).to(query.dtype)
-    return FrameMass(output, scores.logsumexp(-1), mass)
+_WAYS: dict[str, Callable[..., TokenMass]] = {
+    "reference": measure_densely,
+    "split": split,
+    "kernel": fused,
+    "second_pass": second_pass,
+}
