@@ -6,6 +6,7 @@ Legend: B films, T latent frames, K text positions (all slabs of a film one afte
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,14 +82,28 @@ def slabs_of(scene: Scene, rng: np.random.Generator, config: dict[str, Any]) -> 
     return [(scene.caption("none" if rng.uniform() < 0.5 else "random"), everywhere)]
 
 
+def film_weights(seeds: Iterable[int], films: dict[str, Any], share_multi_shot: float) -> dict[int, float]:
+    """How often each film is to be drawn, so that this share of the samples comes from films with cuts."""
+    has_cut = {seed: len(film(seed, films).views) > 1 for seed in seeds}
+    num_cut = max(1, sum(has_cut.values()))
+    each = {True: share_multi_shot / num_cut, False: (1 - share_multi_shot) / max(1, len(has_cut) - num_cut)}
+    return {seed: each[cut] for seed, cut in has_cut.items()}
+
+
 def draw_batch(
-    latents: dict[int, torch.Tensor], slabs: Slabs, step: int, films: dict[str, Any], config: dict[str, Any]
+    latents: dict[int, torch.Tensor],
+    slabs: Slabs,
+    step: int,
+    films: dict[str, Any],
+    config: dict[str, Any],
+    weights: dict[int, float],
 ) -> Batch:
     """Draw the batch of a step: the same step always draws the same films, lengths and texts."""
     rng = np.random.default_rng([5, step])
     length = int(rng.choice(config["lengths"], p=config["length_shares"]))
     seeds = [seed for seed, clip in latents.items() if clip.shape[1] >= length]
-    chosen = rng.choice(seeds, config["batch"])
+    share = np.array([weights[seed] for seed in seeds])
+    chosen = rng.choice(seeds, config["batch"], p=share / share.sum())
     rows = []
     for seed in chosen:
         scene = cut_short(film(int(seed), films), 4 * (length - 1) + 1)

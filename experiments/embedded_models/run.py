@@ -3,13 +3,16 @@
     python experiments/embedded_models/run.py wan-mini  --work runs/embedded_models
     python experiments/embedded_models/run.py nocuts    --work runs/embedded_models
     python experiments/embedded_models/run.py export    --work runs/embedded_models --to attnscope/models/weights
+    python experiments/embedded_models/run.py adopt     --work runs/embedded_models --to attnscope/models/weights
 
-A stage that is done is skipped; one that was killed goes on from its last saved state.
+The last one goes the other way: it lays the exported models into an empty work folder, so that only the last stage of
+training runs. A stage that is done is skipped; one that was killed goes on from its last saved state.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -17,8 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 from batches import Slabs
-from diffusers import AutoencoderKLWan
-from export import export_models
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from export import SUMMARIES, export_models
 from films import draw_films, film
 from rich.progress import track
 from safetensors.torch import load_file, save_file
@@ -106,20 +109,41 @@ def transformer_stage(work: Path, config: Config, name: str) -> None:
     latents = load_latents(work, config, single_shot=name == "wan-mini-nocuts")
     torch.manual_seed(2)
     model = build_transformer(recipe, recipe["stages"][0]["num_layers"])
-    first_step = 0
     for i, stage in enumerate(recipe["stages"]):
-        if i:
-            copies = stage["num_layers"] // recipe["stages"][i - 1]["num_layers"]
+        copies = stage["num_layers"] // len(model.blocks)
+        if copies > 1:
             weights = deepen(dict(model.named_parameters()), copies)
             model = build_transformer(recipe, stage["num_layers"])
             model.load_state_dict(weights, strict=False)
-        average = train_stage(
-            model, latents, slabs, work / f"{name}-{stage['num_layers']}", config["films"], recipe,
-            minutes=stage["minutes"], hold=stage["hold"], first_step=first_step,
-        )  # fmt: skip
-        first_step += 1_000_000
-        model.float().load_state_dict(average, strict=False)
+        finished = work / f"{name}-{i}"
+        if not finished.exists():
+            average = train_stage(
+                model, latents, slabs, work / f"{name}-{i}-state", config["films"], recipe | stage,
+                first_step=i * 1_000_000,
+            )  # fmt: skip
+            model.float().load_state_dict(average, strict=False)
+            model.save_pretrained(finished)
+        # a fresh one: training leaves the model compiled and in bfloat16
+        model = WanTransformer3DModel.from_pretrained(finished)
     model.eval().save_pretrained(work / name)
+
+
+def adopt_models(work: Path, exported: Path, config: Config) -> None:
+    """Lay exported models into the work folder as what all but the last stage made, so that only that one runs."""
+    base = exported / "wan-mini"
+    exact = {"torch_dtype": torch.float32}
+    AutoencoderKLWan.from_pretrained(base / "vae", **exact).save_pretrained(work / "vae")
+    UMT5EncoderModel.from_pretrained(base / "text_encoder", **exact).save_pretrained(work / "text_encoder")
+    T5Tokenizer.from_pretrained(base / "tokenizer").save_pretrained(work / "tokenizer")
+    for name in SUMMARIES:
+        transformer = WanTransformer3DModel.from_pretrained(exported / name / "transformer", **exact)
+        card = json.loads((exported / name / "card.json").read_text())
+        logs = list(card["training"]["transformer_stages_last_log"].values())
+        for i in range(len(config["transformer"]["stages"]) - 1):
+            transformer.save_pretrained(work / f"{name}-{i}")
+            (work / f"{name}-{i}-state.jsonl").write_text(json.dumps(logs[i]) + "\n")
+    for part in ("vae", "text"):
+        (work / f"{part}.jsonl").write_text(json.dumps(card["training"][f"{part}_last_log"]) + "\n")
 
 
 def main() -> None:
@@ -127,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("job", choices=["vae", "text", "latents", "wan-mini", "nocuts", "export"])
+    parser.add_argument("job", choices=["vae", "text", "latents", "wan-mini", "nocuts", "export", "adopt"])
     parser.add_argument("--work", type=Path, default=Path("runs/embedded_models"))
     parser.add_argument("--config", type=Path, default=Path(__file__).with_name("config.toml"))
     parser.add_argument("--to", type=Path, default=Path("attnscope/models/weights"))
@@ -143,6 +167,8 @@ def main() -> None:
         text_stage(arguments.work, config)
     elif arguments.job == "export":
         export_models(arguments.work, arguments.to, config)
+    elif arguments.job == "adopt":
+        adopt_models(arguments.work, arguments.to, config)
     else:
         part, parts = (int(number) for number in arguments.part.split("/"))
         latent_stage(arguments.work, config, part, parts)

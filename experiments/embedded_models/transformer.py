@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from batches import Batch, Slabs, draw_batch
+from batches import Batch, Slabs, draw_batch, film_weights
 from diffusers import WanTransformer3DModel
 from diffusers.models.transformers import transformer_wan
 from loop import Budget, load_state, save_state
@@ -70,10 +70,12 @@ def plain_attention(text_bias: torch.Tensor) -> Iterator[None]:
         transformer_wan.dispatch_attention_fn = before
 
 
-def flow_loss(model: nn.Module, batch: Batch, generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
-    """Mean squared error of the velocity; sigma = 3u / (1 + 2u) as in the pipeline's scheduler."""
+def flow_loss(
+    model: nn.Module, batch: Batch, generator: torch.Generator, dtype: torch.dtype, sigma_shift: float
+) -> torch.Tensor:
+    """Mean squared error of the velocity; sigma = shift u / (1 + (shift - 1) u), at 3 the pipeline's schedule."""
     uniform = torch.rand(len(batch.latents), generator=generator)
-    sigma = (3 * uniform / (1 + 2 * uniform))[:, None, None, None, None]
+    sigma = (sigma_shift * uniform / (1 + (sigma_shift - 1) * uniform))[:, None, None, None, None]
     noise = torch.randn(batch.latents.shape, generator=generator)
     noised = ((1 - sigma) * batch.latents + sigma * noise).to(dtype)
     with plain_attention(batch.text_bias):
@@ -124,17 +126,19 @@ def train_stage(
     films: dict[str, Any],
     config: dict[str, Any],
     *,
-    minutes: float,
-    hold: float,
-    first_step: int = 0,
+    first_step: int,
 ) -> dict[str, torch.Tensor]:
-    """Train one depth within ``minutes``; returns the averaged weights. A killed run goes on from its last state."""
+    """Train one stage within its minutes; returns the averaged weights. A killed run goes on from its last state.
+
+    ``config`` is the transformer's recipe with this stage's own settings on top.
+    """
     dtype = torch.bfloat16
+    weights = film_weights(latents, films, config["share_multi_shot"])
     master = Master(model)
     optimizers = build_optimizers(model, master, config)
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     average = {name: p.detach().float().clone() for name, p in model.named_parameters()}
-    budget = Budget(minutes, stem.with_suffix(".jsonl"), every=25)
+    budget = Budget(config["minutes"], stem.with_suffix(".jsonl"), every=25)
     budget.restore(load_state(stem, master, optimizers, average))
     model.to(dtype)
     master.publish(model)
@@ -143,10 +147,11 @@ def train_stage(
     model.compile_repeated_blocks(dynamic=False)
     while budget.goes_on():
         for optimizer, rate in zip(optimizers, rates, strict=True):
-            optimizer.param_groups[0]["lr"] = rate * budget.schedule(warmup_steps=60, hold=hold)
+            optimizer.param_groups[0]["lr"] = rate * budget.schedule(warmup_steps=60, hold=config["hold"])
         step = first_step + budget.step
-        batch = draw_batch(latents, slabs, step, films, config)
-        loss = flow_loss(model, batch, torch.Generator().manual_seed(step), dtype)
+        batch = draw_batch(latents, slabs, step, films, config, weights)
+        generator = torch.Generator().manual_seed(step)
+        loss = flow_loss(model, batch, generator, dtype, config["sigma_shift"])
         loss.backward()
         master.collect(model)
         norm = nn.utils.clip_grad_norm_(master.parameters(), 1.0)
