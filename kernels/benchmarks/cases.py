@@ -56,6 +56,8 @@ CPU = (
     Shape("21 x 64, 4 x 64", 21, 64, 4, 64),
     Shape("UNet level", 16, 1, 8, 40, batch=2048),
 )
+# Enough to see that everything runs; no number of these means anything.
+QUICK = (Shape("21 x 64, 4 x 64", 21, 64, 4, 64), Shape("UNet level", 16, 1, 8, 40, batch=64))
 NUM_SHOTS = (1, 2, 4, 8)
 
 

@@ -46,7 +46,7 @@ def _with_backend(backend: SDPBackend) -> Peer:
     return attend
 
 
-def masked(device: str, shape: Shape, plan: Plan) -> Iterator[tuple[str, Peer]]:
+def masked(device: str, shape: Shape, plan: Plan, flex: bool) -> Iterator[tuple[str, Peer]]:
     """Attention in which frames see the frames of their shot (and the first)."""
     seen = plan.visible(shape.frames)
     if shape.tokens <= 40_000:
@@ -60,7 +60,7 @@ def masked(device: str, shape: Shape, plan: Plan) -> Iterator[tuple[str, Peer]]:
         yield "sdpa, per shot", lambda q, k, v: _per_shot(q, k, v, shape, plan)
         if importlib.util.find_spec("xformers"):
             yield "xformers, block-diagonal", _xformers(shape, plan)
-    if shape.batch == 1:
+    if flex and shape.batch == 1:
         yield "FlexAttention", _flex(device, shape, seen)
 
 

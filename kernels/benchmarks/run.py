@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cases import CPU, CUDA, Plan, Shape, plans
+from cases import CPU, CUDA, QUICK, Plan, Shape, plans
 from gate import wrong
 from measuring import mass_error, matmul_tflops, output_error, peak_mib, time_together
 from peers import maps_by_frame, maps_by_head, masked, unmasked
@@ -91,9 +91,7 @@ def attention_rows(
         )
         for name in names
     }
-    peers = dict(unmasked(device)) | dict(masked(device, shape, plan))
-    if not flex:
-        peers.pop("FlexAttention", None)
+    peers = dict(unmasked(device)) | dict(masked(device, shape, plan, flex))
     errors = {name: output_error(call(*tensors), tensors, shape, seen) for name, call in calls.items()}
     wrap = _with_backward if backward else functools.partial
     ours: Candidates = {name: wrap(call, *tensors) for name, call in calls.items()}
@@ -129,11 +127,12 @@ def compare(
     """Time everything together; a row for each of ours and each peer that runs here."""
     theirs, refused = _able(theirs)
     timings = time_together(ours | theirs, device, repeats)
+    peaks = {name: peak_mib(run, device) for name, run in (ours | theirs).items()}
     plain = [name for name in theirs if name.startswith(("sdpa", "flash")) and "," not in name]
     fastest = min(plain, key=lambda name: timings[name].ms)
     flop = shape.flop * (3.5 if "backward" in direction else 1.0)
     fraction = 1.0 if plan is None else float(plan.visible(shape.frames).float().mean())
-    for name, run in ours.items():
+    for name in ours:
         for peer in theirs:
             yield {
                 "op": op, "impl": name, "peer": peer, "is_fastest_plain": peer == fastest,
@@ -141,8 +140,8 @@ def compare(
                 "first_frame": plan is not None and plan.first_frame, "direction": direction,
                 "visible_fraction": fraction,
                 "ms": timings[name].ms, "spread_ms": timings[name].spread_ms, "peer_ms": timings[peer].ms,
-                "ratio": timings[name].ms / timings[peer].ms, "peak_mib": peak_mib(run, device),
-                "peer_peak_mib": peak_mib(theirs[peer], device), "max_error": errors[name],
+                "ratio": timings[name].ms / timings[peer].ms, "peak_mib": peaks[name],
+                "peer_peak_mib": peaks[peer], "max_error": errors[name],
                 "tflops": fraction * flop / timings[name].ms / 1e9, "peers_refused": refused,
             }  # fmt: skip
 
@@ -164,8 +163,7 @@ def rows(device: str, quick: bool) -> Iterator[dict[str, Any]]:
     """Everything there is to measure on this device."""
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     repeats = 3 if quick else (20 if device == "cuda" else 9)
-    shapes = CUDA if device == "cuda" else CPU
-    for shape in shapes[2:] if quick else shapes:
+    for shape in QUICK if quick else (CUDA if device == "cuda" else CPU):
         yield from mass_rows(device, shape, dtype, repeats)
         for plan in plans(shape.frames):
             if quick and plan.num_shots not in (1, 2):

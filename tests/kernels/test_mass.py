@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from attnscope_kernels import RelationError, _chunked, frame_mass, token_mass
+from attnscope_kernels.mass import split
 
 WAYS = ("reference", "chunked", "split", "kernel")
 
@@ -284,3 +285,22 @@ def test_errors_are_one_line():
         frame_mass(query, query[..., :4], **grouped)
     with pytest.raises(ValueError, match="gradients are needed"):
         frame_mass(query.requires_grad_(), query, query, implementation="split", **grouped)
+
+
+def test_groups_far_above_the_first_are_merged_from_the_highest(monkeypatch):
+    levels = []
+    original = split._merge_at
+    monkeypatch.setattr(
+        split, "_merge_at", lambda level, *rest: levels.append(level) or original(level, *rest)
+    )
+    query, key = draw(1, 1, 6, 2, 8), draw(2, 1, 9, 2, 8)
+    grouped = {"query_offsets": (0, 2, 6), "key_offsets": (0, 3, 6, 9)}
+    for factor, passes in ((1.0, 1), (300.0, 2)):
+        levels.clear()
+        output, lse, mass = by_loops(factor * query, key, key, *grouped.values())
+        found = frame_mass(factor * query, key, key, **grouped, implementation="split")
+        assert len(levels) == passes
+        torch.testing.assert_close(found.mass.double(), mass, rtol=0, atol=2e-5)
+        torch.testing.assert_close(found.output.double(), output, rtol=0, atol=2e-4)
+        torch.testing.assert_close(found.lse.double(), lse, rtol=1e-6, atol=1e-5)
+        assert torch.isfinite(found.output).all()

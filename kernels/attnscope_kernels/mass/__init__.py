@@ -10,9 +10,9 @@ from torch import Tensor, is_grad_enabled, unflatten
 from .._chunked import TokenMass, chunked
 from .._relation import Grouping, check_inputs, check_places, default_scale, is_whole
 from .._select import MassImplementation, select_mass
-from .launch import fused, fused_token_mass, second_pass
+from .launch import measure_after, measure_fused, measure_tokens
 from .reference import measure_densely
-from .split import split
+from .split import measure_by_groups
 
 
 class FrameMass(NamedTuple):
@@ -148,13 +148,13 @@ def token_mass(
         relation=checked,
     )
     if choice.name == "kernel":
-        return fused_token_mass(query, key, **grouping)
+        return measure_tokens(query, key, **grouping)
     return chunked(query, key, None, **grouping, per_token=True)
 
 
 _WAYS: dict[str, Callable[..., TokenMass]] = {
     "reference": measure_densely,
-    "split": split,
-    "kernel": fused,
-    "second_pass": second_pass,
+    "split": measure_by_groups,
+    "kernel": measure_fused,
+    "second_pass": measure_after,
 }

@@ -14,7 +14,7 @@ from .._relation import Offsets
 from ..attend.launch import constants, grid, run_forward, strides, table_for
 
 
-def fused(
+def measure_fused(
     query: Tensor,
     key: Tensor,
     value: Tensor | None,
@@ -33,7 +33,7 @@ def fused(
     return TokenMass(output, lse, _mean(group_lse, lse, query_offsets))
 
 
-def fused_token_mass(
+def measure_tokens(
     query: Tensor,
     key: Tensor,
     *,
@@ -51,7 +51,7 @@ def fused_token_mass(
     return TokenMass(None, lse, torch.exp2(group_lse - lse[..., None] * math.log2(math.e)))
 
 
-def second_pass(
+def measure_after(
     query: Tensor,
     key: Tensor,
     value: Tensor,
