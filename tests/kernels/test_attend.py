@@ -192,3 +192,24 @@ def test_the_log_sum_exp_is_that_of_the_visible_scores(way):
     scores = torch.einsum("bnhd,bmhd->bhnm", query, key) / 8**0.5
     scores += relation.float()[:, [0, 0, 1, 1, 1, 1]][..., [0, 0, 0, 1, 1, 1]]
     torch.testing.assert_close(lse, scores.logsumexp(-1), rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("kind", ["shots", "soft"])
+def test_peak_memory_grows_with_the_tokens_and_not_with_their_square(memory_of, kind, backward):
+    def peak(tokens_a_frame, way):
+        steps = tuple(range(0, 8 * tokens_a_frame + 1, tokens_a_frame))
+        tensors = [draw(seed, 1, steps[-1], 2, 16).requires_grad_(backward) for seed in (1, 2, 3)]
+        relation = torch.block_diag(torch.ones(3, 3), torch.ones(5, 5)).log()
+        relation = relation.clamp_min(-2.0) if kind == "soft" else relation
+        with memory_of() as memory:
+            output = shot_attention(
+                *tensors, relation, query_offsets=steps, key_offsets=steps, implementation=way
+            )
+            if backward:
+                output.sum().backward()
+        return memory.largest
+
+    assert peak(256, "split") <= 4.1 * peak(64, "split")
+    assert peak(256, "split") < 4 * 2048**2 / 10
+    assert peak(256, "reference") > 15 * peak(64, "reference")  # the measure sees a square where there is one

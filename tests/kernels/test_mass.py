@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-import weakref
 
 import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given, settings
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from attnscope_kernels import RelationError, _chunked, frame_mass, token_mass
 from attnscope_kernels.mass import split
@@ -207,35 +204,12 @@ def test_gradients_through_the_mass_equal_those_of_the_definition(monkeypatch):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
-class Memory(TorchDispatchMode):
-    """Records the largest tensor and the largest sum of bytes that were alive at once."""
-
-    def __init__(self):
-        super().__init__()
-        self.alive, self.largest, self.peak = {}, 0, 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, torch.Tensor):
-                self._watch(tensor.untyped_storage())
-        self.peak = max(self.peak, sum(self.alive.values()))
-        return result
-
-    def _watch(self, storage):
-        place = storage._cdata
-        if place not in self.alive:
-            self.alive[place] = storage.nbytes()
-            self.largest = max(self.largest, storage.nbytes())
-            weakref.finalize(storage, self.alive.pop, place, None)
-
-
-def peak_of(way, tokens_per_frame, with_value):
+def peak_of(memory_of, way, tokens_per_frame, with_value):
     frames, heads, size = 8, 2, 16
     tokens = frames * tokens_per_frame
     query, key, value = (draw(seed, 1, tokens, heads, size) for seed in (1, 2, 3))
     steps = tuple(range(0, tokens + 1, tokens_per_frame))
-    with Memory() as memory:
+    with memory_of() as memory:
         frame_mass(
             query,
             key,
@@ -248,19 +222,24 @@ def peak_of(way, tokens_per_frame, with_value):
 
 
 @pytest.mark.parametrize("with_value", [False, True])
-def test_peak_memory_of_chunks_grows_with_the_tokens_and_not_with_their_square(monkeypatch, with_value):
+def test_peak_memory_of_chunks_grows_with_the_tokens_and_not_with_their_square(
+    memory_of, monkeypatch, with_value
+):
     monkeypatch.setitem(_chunked.BLOCK_ELEMENTS, "cpu", 1 << 16)
-    small, large = peak_of("chunked", 64, with_value), peak_of("chunked", 256, with_value)
+    small, large = (
+        peak_of(memory_of, "chunked", 64, with_value),
+        peak_of(memory_of, "chunked", 256, with_value),
+    )
     assert small.largest <= 4 * (1 << 16)
     assert large.largest <= 4 * (1 << 16)
     assert large.peak < 4 * small.peak
-    naive = peak_of("reference", 64, with_value), peak_of("reference", 256, with_value)
+    naive = peak_of(memory_of, "reference", 64, with_value), peak_of(memory_of, "reference", 256, with_value)
     assert naive[1].peak > 15 * naive[0].peak  # the measure itself sees a square where there is one
     assert large.peak < naive[1].peak / 20
 
 
-def test_peak_memory_of_split_grows_with_the_tokens_and_not_with_their_square():
-    small, large = peak_of("split", 64, True), peak_of("split", 256, True)
+def test_peak_memory_of_split_grows_with_the_tokens_and_not_with_their_square(memory_of):
+    small, large = peak_of(memory_of, "split", 64, True), peak_of(memory_of, "split", 256, True)
     assert large.peak < 4.5 * small.peak
     assert large.largest < 4 * 2048 * 2048 / 20
 
