@@ -20,6 +20,7 @@ __all__ = [
     "attach",
     "errors",
     "load",
+    "masks",
     "open_store",
     "plots",
     "probe",
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from attnscope import errors, plots, schema, structure, synthetic
+    from attnscope import errors, masks, plots, schema, structure, synthetic
     from attnscope.hooks import attach, run_with_cache, run_with_hooks
     from attnscope.layout import FrameLayout
     from attnscope.models import load
