@@ -18,7 +18,9 @@ __all__ = [
     "FrameLayout",
     "ShotPlan",
     "attach",
+    "encode_captions",
     "errors",
+    "intervene",
     "load",
     "masks",
     "open_store",
@@ -35,6 +37,7 @@ __all__ = [
 if TYPE_CHECKING:
     from attnscope import errors, masks, plots, schema, structure, synthetic
     from attnscope.hooks import attach, run_with_cache, run_with_hooks
+    from attnscope.intervening import encode_captions, intervene
     from attnscope.layout import FrameLayout
     from attnscope.models import load
     from attnscope.probing import probe, probe_video
@@ -47,6 +50,8 @@ else:
         "FrameLayout": "layout",
         "ShotPlan": "shots",
         "attach": "hooks",
+        "encode_captions": "intervening",
+        "intervene": "intervening",
         "load": "models",
         "open_store": "storage",
         "probe": "probing",

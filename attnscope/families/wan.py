@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 from attnscope.errors import InputError, LayoutError
-from attnscope.families._base import DenoiserInput, Site
+from attnscope.families._base import DenoiserInput, EncodedText, Site
 from attnscope.layout import FrameLayout
 
 # The temporal stride of the VAE all Wan models share; a bare transformer does not know its VAE.
 _VAE_STRIDE = 4
 _VAE_SCALE = 8
+# What the pipeline pads prompts to; the padding is not masked, so its amount is part of what the model was trained on.
+_TEXT_LENGTH = 512
 
 
 class Wan:
@@ -101,6 +103,17 @@ class Wan:
                     f"expected a multiple of {grid} pixels, from {grid} to {grid * most}, got {pixels} as {name} of a "
                     f"Wan video; use {near}"
                 )
+
+    def encode_text(self, model: Any, text: str, length: int = _TEXT_LENGTH) -> EncodedText:
+        """Return the token embeddings of a prompt, without the zeros that the pipeline pads it with."""
+        with torch.no_grad():
+            embeds, _ = model.encode_prompt(
+                text, do_classifier_free_guidance=False, max_sequence_length=length
+            )
+        (padded,) = embeds
+        filled = padded.ne(0).any(-1)
+        num_tokens = int(filled.nonzero().max()) + 1 if bool(filled.any()) else 0
+        return EncodedText(padded[:num_tokens], padded.new_zeros(padded.shape[1]), length - num_tokens)
 
     def read_input(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> DenoiserInput:
         """Return shape and timestep out of `forward(hidden_states, timestep, ...)`."""
