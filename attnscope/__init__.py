@@ -20,6 +20,7 @@ __all__ = [
     "attach",
     "encode_captions",
     "errors",
+    "generate",
     "intervene",
     "load",
     "masks",
@@ -37,7 +38,7 @@ __all__ = [
 if TYPE_CHECKING:
     from attnscope import errors, masks, plots, schema, structure, synthetic
     from attnscope.hooks import attach, run_with_cache, run_with_hooks
-    from attnscope.intervening import encode_captions, intervene
+    from attnscope.intervening import encode_captions, generate, intervene
     from attnscope.layout import FrameLayout
     from attnscope.models import load
     from attnscope.probing import probe, probe_video
@@ -51,6 +52,7 @@ else:
         "ShotPlan": "shots",
         "attach": "hooks",
         "encode_captions": "intervening",
+        "generate": "intervening",
         "intervene": "intervening",
         "load": "models",
         "open_store": "storage",

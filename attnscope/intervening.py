@@ -1,20 +1,45 @@
-"""Change a model's attention while it runs: nothing of the change is left when the block is over."""
+"""Change a model's attention while it runs, and make films with cuts where they are asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from attnscope._captions import ShotText, encode_captions
-from attnscope._masking import Masker, place
-from attnscope.errors import MaskError, quote
-from attnscope.hooks import Attachment, joined
-from attnscope.masks import Intervention, MaskRule
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["ShotText", "encode_captions", "intervene"]
+from attnscope._captions import Padding, ShotText, encode_captions
+from attnscope._cut_check import CutCheck, check_cuts, find_cuts
+from attnscope._masking import Masker, place
+from attnscope._requests import require_runnable, require_size, settled
+from attnscope.errors import MaskError, quote
+from attnscope.families import find
+from attnscope.hooks import Attachment, joined
+from attnscope.masks import Intervention, MaskRule, Sides, extent, general_text, own_text
+from attnscope.ranges import parse_range
+from attnscope.shots import LatentPlan, ShotPlan
+
+__all__ = ["Film", "ShotText", "encode_captions", "generate", "intervene"]
 
 Change = MaskRule | Intervention | Sequence[Intervention]
+
+
+@dataclass(frozen=True)
+class Film:
+    """A generated film: its frames, where cuts were asked for, where they could fall, and where they are.
+
+    ``frames`` is uint8 (frames, height, width, 3). ``layers`` are the masked ones, ``visible_fraction`` the share of
+    pairs of frames that is left in them. ``plan.requested_frame`` is what was asked for, ``plan.realised_frame`` where
+    the latent grid can put it; ``cuts`` compares the latter with the cuts that were found in the finished pictures.
+    """
+
+    frames: NDArray[np.uint8]
+    plan: LatentPlan
+    layers: tuple[int, ...]
+    visible_fraction: float
+    cuts: CutCheck
 
 
 @contextmanager
@@ -121,3 +146,116 @@ def _require_text(interventions: Sequence[Intervention], text: ShotText | None) 
             "expected captions of the shots for a rule in cross-attention, got none in intervene; give "
             "text=encode_captions(pipe, captions)"
         )
+
+
+def generate(
+    pipe: Any,
+    prompt: str,
+    *,
+    shots: ShotPlan,
+    rule: Change | None = None,
+    layers: Any = None,
+    captions: Sequence[str] | None = None,
+    text_layers: Any = "all",
+    padding: Padding = "visible",
+    seed: int = 0,
+    **arguments: Any,
+) -> Film:
+    """Make a film whose shots are held apart by a rule, and look where it is cut.
+
+    Parameters
+    ----------
+    pipe
+        A loaded diffusers video pipeline of a supported family.
+    prompt : str
+        What the film is about; where there are captions, what holds for all shots.
+    shots : ShotPlan
+        Where to cut; also sets the number of frames.
+    rule : MaskRule, Intervention or sequence of Intervention, optional
+        What holds the shots apart, see :func:`attnscope.intervene`; None leaves the model alone.
+    layers : range, optional
+        Where a bare rule acts; interventions and presets carry their own.
+    captions : sequence of str, optional
+        What each shot shows. A shot reads its own caption and ``prompt``, in the layers ``text_layers``; in the others
+        it reads those of all shots (CineTrans masks text in the layers where it masks frames).
+    padding : {"visible", "hidden"}
+        Whether the padding of captions is read, as :func:`attnscope.encode_captions`.
+    seed : int
+        Of the noise that the film begins with.
+    **arguments
+        Go to the pipeline: ``num_inference_steps``, ``height``, ``guidance_scale``, ...
+
+    Raises
+    ------
+    InputError
+        The plan, the rule, the captions or an argument cannot be used; nothing was run.
+
+    Examples
+    --------
+    >>> import attnscope as scope
+    >>> plan = scope.ShotPlan.from_frames([9], num_frames=17, fps=16)
+    >>> preset = scope.masks.preset("cinetrans-dit", plan)
+    >>> film = generate(scope.load("wan-mini"), "One shot: a red ball", shots=plan, rule=preset, num_inference_steps=1)
+    >>> film.frames.shape, film.plan.realised_frame, len(film.layers), round(film.visible_fraction, 2)
+    ((17, 64, 64, 3), (9,), 22, 0.6)
+    """
+    import torch
+
+    family = find(pipe)
+    plan = shots.to_latent(family.temporal_stride(pipe))
+    asked = settled(pipe, {**arguments, "num_frames": shots.num_frames})
+    num_steps = require_runnable(asked, ("cond",))
+    require_size(pipe, family, asked)
+    changes = () if rule is None else interventions_of(rule, {} if layers is None else {"layers": layers})
+    for each in changes:
+        parse_range(each.steps, range(num_steps), name="steps")
+    text: ShotText | None = None
+    routed: tuple[Intervention, ...] = ()
+    if captions is not None:
+        _require_captions(captions, plan)
+        text = encode_captions(pipe, captions, general=prompt, padding=padding)
+        reading = own_text(plan) | general_text(plan)
+        routed = (Intervention(reading, layers=text_layers, attention="cross"),)
+        asked["prompt_embeds"] = text.embeds
+    with joined(pipe) as window:
+        if text_layers != "all":
+            parse_range(text_layers, tuple(window.taps), name="text layers")
+        masked, fraction = _reach(changes, window, plan)
+        told = {"prompt": prompt} if text is None else {}
+        generator = torch.Generator("cpu").manual_seed(seed)
+        if changes or routed:
+            with intervene(window, (*changes, *routed), text=text):
+                video = pipe(**told, **asked, generator=generator, output_type="np").frames[0]
+        else:
+            video = pipe(**told, **asked, generator=generator, output_type="np").frames[0]
+    frames = np.round(255 * np.clip(video, 0, 1)).astype(np.uint8)
+    return Film(frames, plan, masked, fraction, check_cuts(plan.realised_frame, find_cuts(frames)))
+
+
+def _require_captions(captions: Sequence[str], plan: LatentPlan) -> None:
+    if isinstance(captions, str) or len(captions) != plan.num_shots:
+        raise MaskError(
+            f"expected one caption for each of {plan.num_shots} shots, got "
+            f"{'one text' if isinstance(captions, str) else len(captions)} in generate; give one a shot"
+        )
+
+
+def _reach(
+    changes: Sequence[Intervention], window: Attachment, plan: LatentPlan
+) -> tuple[tuple[int, ...], float]:
+    """The layers where frames are masked, and the share of pairs of frames that all rules together leave there."""
+    sides = Sides.of_frames(plan.num_frames, stride=plan.stride, sigma=1.0)
+    of_frames = [
+        each
+        for each in place(changes, window)
+        if each.intervention.attention != "cross" and not each.intervention.rule.needs_largest
+    ]
+    for each in of_frames:
+        extent(each.intervention.rule, sides)  # what cannot be compiled is refused before anything runs
+    labels = sorted({layer for each in of_frames for layer in each.layers})
+    if not of_frames:
+        return tuple(labels), 1.0
+    whole = of_frames[0].intervention.rule
+    for each in of_frames[1:]:
+        whole = whole + each.intervention.rule
+    return tuple(labels), extent(whole, sides).visible_fraction

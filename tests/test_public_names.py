@@ -20,6 +20,7 @@ PUBLIC = [
     "attach",
     "encode_captions",
     "errors",
+    "generate",
     "intervene",
     "load",
     "masks",
