@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from attnscope._cut_check import CutCheck, check_cuts, find_cuts
 from attnscope._masking import Masker, place
 from attnscope._requests import require_runnable, require_size, settled
 from attnscope.errors import MaskError, quote
-from attnscope.families import find
+from attnscope.families import Family, find
 from attnscope.hooks import Attachment, joined
 from attnscope.masks import Intervention, MaskRule, Sides, extent, general_text, own_text
 from attnscope.ranges import parse_range
@@ -158,6 +159,7 @@ def generate(
     captions: Sequence[str] | None = None,
     text_layers: Any = "all",
     padding: Padding = "visible",
+    decode_shots: bool = False,
     seed: int = 0,
     **arguments: Any,
 ) -> Film:
@@ -180,6 +182,8 @@ def generate(
         it reads those of all shots (CineTrans masks text in the layers where it masks frames).
     padding : {"visible", "hidden"}
         Whether the padding of captions is read, as :func:`attnscope.encode_captions`.
+    decode_shots : bool
+        Whether each shot is decoded by itself, so that the VAE's memory of the shot before does not bleed over the cut.
     seed : int
         Of the noise that the film begins with.
     **arguments
@@ -221,15 +225,30 @@ def generate(
         if text_layers != "all":
             parse_range(text_layers, tuple(window.taps), name="text layers")
         masked, fraction = _reach(changes, window, plan)
-        told = {"prompt": prompt} if text is None else {}
-        generator = torch.Generator("cpu").manual_seed(seed)
-        if changes or routed:
-            with intervene(window, (*changes, *routed), text=text):
-                video = pipe(**told, **asked, generator=generator, output_type="np").frames[0]
-        else:
-            video = pipe(**told, **asked, generator=generator, output_type="np").frames[0]
+        told: dict[str, Any] = {"output_type": "latent" if decode_shots else "np"}
+        told |= {"prompt": prompt} if text is None else {}
+        told |= {"generator": torch.Generator("cpu").manual_seed(seed)}
+        with intervene(window, (*changes, *routed), text=text) if changes or routed else nullcontext():
+            video = pipe(**told, **asked).frames
+    video = _decoded_by_shot(family, pipe, video, plan) if decode_shots else video[0]
     frames = np.round(255 * np.clip(video, 0, 1)).astype(np.uint8)
     return Film(frames, plan, masked, fraction, check_cuts(plan.realised_frame, find_cuts(frames)))
+
+
+def _decoded_by_shot(family: Family, pipe: Any, latents: Any, plan: LatentPlan) -> Any:
+    """Decode a latent video (1, channels, frames, height, width) shot by shot; returns as many frames as in one go."""
+    import torch
+
+    pieces = []
+    for start, stop in pairwise((0, *plan.cuts, plan.num_frames)):
+        shot = latents[:, :, start:stop]
+        if start:
+            # A causal VAE makes one frame of what it takes for the first latent frame, and four of the others. The
+            # first of this shot is shown to it twice: the frame it makes of the first showing is dropped.
+            shot = torch.cat([shot[:, :, :1], shot], dim=2)
+        frames = family.decode(pipe, shot)
+        pieces.append(frames[1:] if start else frames)
+    return np.concatenate(pieces)
 
 
 def _require_captions(captions: Sequence[str], plan: LatentPlan) -> None:

@@ -42,6 +42,7 @@ OPTIONS = {
         "--shot-prompts",
         "--text-layers",
         "--padding",
+        "--decode-shots",
         "--seed",
         "--out",
         "--num-inference-steps",

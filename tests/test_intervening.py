@@ -13,8 +13,10 @@ import attnscope as scope
 from attnscope import masks
 from attnscope._masking import largest_scores
 from attnscope.errors import InputError, MaskError, RangeError
+from attnscope.families import find as pipe_family
 from attnscope.families._tiny import tiny_wan
 from attnscope.hooks import attached_to, run_with_cache, run_with_hooks
+from attnscope.intervening import _decoded_by_shot
 
 SMALL = {"height": 32, "width": 32, "num_frames": 17, "num_inference_steps": 3, "output_type": "latent"}
 PLAN = scope.ShotPlan.from_latent_frames([2], num_frames_latent=5, fps=16)
@@ -325,6 +327,44 @@ def test_twenty_captions(pipe: Any) -> None:
     for frame in range(20):
         seen = {int(slab) for slab in slabs[(record.value[0, :, frame] > 0).any(0).numpy()]}
         assert seen == {frame, 20}
+
+
+@pytest.mark.parametrize("cuts", [(2,), (1, 4), ()])
+def test_a_film_decoded_by_shots_is_as_long_and_nothing_bleeds_over_the_cut(
+    pipe: Any, cuts: tuple[int, ...]
+) -> None:
+    plan = scope.ShotPlan.from_latent_frames(cuts, num_frames_latent=5, fps=16).to_latent()
+    latents = torch.randn(1, 16, 5, 4, 4, generator=torch.Generator().manual_seed(1))
+    family = pipe_family(pipe)
+    whole, by_shot = family.decode(pipe, latents), _decoded_by_shot(family, pipe, latents, plan)
+    assert whole.shape == by_shot.shape == (17, 32, 32, 3)
+    # the VAE is causal: the first shot does not know what comes
+    first_stop = plan.first_frame(cuts[0]) if cuts else 17
+    np.testing.assert_allclose(by_shot[:first_stop], whole[:first_stop], atol=1e-5)
+    if not cuts:
+        return
+    other = latents.clone()
+    other[:, :, : cuts[0]] += 5.0
+    assert np.abs(family.decode(pipe, other)[first_stop:] - whole[first_stop:]).max() > 1e-4
+    np.testing.assert_array_equal(
+        _decoded_by_shot(family, pipe, other, plan)[first_stop:], by_shot[first_stop:]
+    )
+
+
+def test_generate_decodes_by_shots_what_it_decodes_at_once(pipe: Any) -> None:
+    options = {
+        "shots": PLAN,
+        "rule": masks.same_shot(PLAN),
+        "height": 32,
+        "width": 32,
+        "num_inference_steps": 2,
+    }
+    at_once, by_shot = (
+        scope.generate(pipe, "a cat", decode_shots=choice, **options) for choice in (False, True)
+    )
+    assert at_once.frames.shape == by_shot.frames.shape == (17, 32, 32, 3)
+    assert np.abs(at_once.frames[:5].astype(int) - by_shot.frames[:5]).max() <= 1
+    assert np.abs(at_once.frames[5:].astype(int) - by_shot.frames[5:]).max() > 1
 
 
 REFUSED = {

@@ -37,6 +37,7 @@ def generate_command(
     shot_prompts: Path | None = None,
     text_layers: str | None = None,
     padding: Literal["visible", "hidden"] | None = None,
+    decode_shots: bool = False,
     seed: Seed = 0,
     out: Path,
     num_inference_steps: Steps | None = None,
@@ -73,6 +74,8 @@ def generate_command(
         Layers in which a shot reads its own caption only; "all" by default.
     padding
         Whether the padding of captions is read: visible (the default) or hidden.
+    decode_shots
+        Decode each shot by itself, so that the shot before does not bleed over the cut.
     seed
         Seed of the noise the film begins with.
     out
@@ -107,7 +110,8 @@ def generate_command(
     pipe.set_progress_bar_config(disable=not sys.stderr.isatty())
     film = intervening.generate(
         pipe, words, shots=plan, rule=changes or None, captions=captions,
-        text_layers="all" if text_layers is None else text_layers, padding=padding or "visible", seed=seed,
+        text_layers="all" if text_layers is None else text_layers, padding=padding or "visible",
+        decode_shots=decode_shots, seed=seed,
         **{option: value for option, value in given.items() if value is not None},
     )  # fmt: skip
     write_video(out, film.frames, plan.fps)

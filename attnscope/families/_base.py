@@ -86,6 +86,9 @@ class Family(Protocol):
     def encode_text(self, model: Any, text: str, length: int) -> EncodedText:
         """Return what the denoiser is given for a prompt of at most `length` tokens, padding counted apart."""
 
+    def decode(self, model: Any, latents: Tensor) -> Any:
+        """Return the pictures of one latent video, (frames, height, width, 3) from 0 to 1, as the pipeline does."""
+
     def read_input(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> DenoiserInput:
         """Return what a denoiser was called with."""
 
