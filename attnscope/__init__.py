@@ -18,8 +18,12 @@ __all__ = [
     "FrameLayout",
     "ShotPlan",
     "attach",
+    "encode_captions",
     "errors",
+    "generate",
+    "intervene",
     "load",
+    "masks",
     "open_store",
     "plots",
     "probe",
@@ -32,8 +36,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from attnscope import errors, plots, schema, structure, synthetic
+    from attnscope import errors, masks, plots, schema, structure, synthetic
     from attnscope.hooks import attach, run_with_cache, run_with_hooks
+    from attnscope.intervening import encode_captions, generate, intervene
     from attnscope.layout import FrameLayout
     from attnscope.models import load
     from attnscope.probing import probe, probe_video
@@ -46,6 +51,9 @@ else:
         "FrameLayout": "layout",
         "ShotPlan": "shots",
         "attach": "hooks",
+        "encode_captions": "intervening",
+        "generate": "intervening",
+        "intervene": "intervening",
         "load": "models",
         "open_store": "storage",
         "probe": "probing",

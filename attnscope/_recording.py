@@ -86,8 +86,10 @@ class Recorder:
         self._prompt = 0
         self._unit: dict[tuple[str, int], tuple[Array, Array | None]] = {}
         self._stop: Callable[[], None] | None = None
-        attachment.on_call(self._before, when="before")
-        attachment.on_call(self._after, when="after")
+        self._leave = [
+            attachment.on_call(self._before, when="before"),
+            attachment.on_call(self._after, when="after"),
+        ]
 
     def begin(self, prompt: int) -> None:
         """Say which prompt runs from here on."""
@@ -108,6 +110,13 @@ class Recorder:
                 f"expected branches {', '.join(self._header.branches)} at every step, got {heard or 'none'} at step "
                 f"{missing[0]} of prompt {self._prompt}; the uncond branch needs a guidance scale above 1"
             )
+
+    def close(self) -> None:
+        """Stop listening; the window may belong to somebody else and stay open."""
+        self._silence()
+        for leave in self._leave:
+            leave()
+        self._leave = []
 
     def _before(self, call: Call) -> None:
         self._silence()

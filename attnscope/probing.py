@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from typing import Any
 
@@ -26,7 +26,7 @@ from attnscope._requests import (
     settled,
 )
 from attnscope.families import Family, find
-from attnscope.hooks import attach
+from attnscope.hooks import attached_to, joined
 from attnscope.ranges import parse_range
 from attnscope.shots import LatentPlan, ShotPlan
 from attnscope.storage import Store, StoreHeader, resume_or_create
@@ -54,7 +54,8 @@ def probe(
     """Watch which frames look at which while a model makes a video.
 
     The pipeline runs as it always does; beside it, the exact attention probability that every latent frame gives
-    to every latent frame is recorded. The video is bit for bit the one that it makes unwatched.
+    to every latent frame is recorded. The video is bit for bit the one that it makes unwatched. Inside
+    :func:`attnscope.intervene` the changed attention is what is recorded, and the record says what was changed.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ def probe(
     header = _header(
         pipe, family, prompts, plans, _frames(family, pipe, int(arguments["num_frames"])), fps_of(pipe),
         num_steps=num_steps, steps=parse_range(steps, range(num_steps), name="steps"), layers=layers, heads=heads,
-        branches=branches, seed=seed, attrs=describe_run(pipe, family, {"arguments": arguments}),
+        branches=branches, seed=seed, attrs=describe_run(pipe, family, {"arguments": arguments, **_changes(pipe)}),
     )  # fmt: skip
 
     def run(index: int) -> None:
@@ -197,7 +198,10 @@ def probe_video(
     header = _header(
         pipe, family, prompts, plans, _frames(family, pipe, len(videos[0])), next((p.fps for p in plans if p), fps),
         num_steps=len(levels), steps=tuple(range(len(levels))), layers=layers, heads=heads, branches=("cond",),
-        seed=seed, attrs=describe_run(pipe, family, {"sigmas": list(levels), "size": list(videos[0].shape[1:3])}),
+        seed=seed,
+        attrs=describe_run(
+            pipe, family, {"sigmas": list(levels), "size": list(videos[0].shape[1:3]), **_changes(pipe)}
+        ),
     )  # fmt: skip
 
     def run(index: int) -> None:
@@ -227,8 +231,11 @@ def _watch(
             on_step(done, total)
 
     count(0)
-    with attach(pipe) as attachment, _quiet(pipe):
-        recorder = Recorder(attachment, header, sink, count)
+    with (
+        joined(pipe) as attachment,
+        _quiet(pipe),
+        closing(Recorder(attachment, header, sink, count)) as recorder,
+    ):
         for index in range(len(header.prompts)):
             if always or missing_steps(header, sink, index):
                 recorder.begin(index)
@@ -280,6 +287,12 @@ def _header(
         fps=fps,
         attrs=attrs,
     )
+
+
+def _changes(pipe: Any) -> dict[str, list[str]]:
+    """What an intervention does to the model while it is looked at: two runs that differ in it are not the same."""
+    window = attached_to(pipe)
+    return {"interventions": list(window.changes)} if window is not None and window.changes else {}
 
 
 def _attention(denoiser: Any, module: str) -> Any:

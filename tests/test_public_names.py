@@ -18,8 +18,12 @@ PUBLIC = [
     "FrameLayout",
     "ShotPlan",
     "attach",
+    "encode_captions",
     "errors",
+    "generate",
+    "intervene",
     "load",
+    "masks",
     "open_store",
     "plots",
     "probe",
@@ -65,7 +69,7 @@ def test_every_name_resolves_and_has_a_first_line(name: str) -> None:
     assert not first_line.startswith(name), "a first line that only repeats the signature"
 
 
-@pytest.mark.parametrize("name", ["structure", "plots"])
+@pytest.mark.parametrize("name", ["masks", "structure", "plots"])
 def test_every_exported_name_of_a_subpackage_has_a_first_line(name: str) -> None:
     package = getattr(attnscope, name)
     assert package.__all__ == sorted(package.__all__, key=lambda each: (each.lower() == each, each))

@@ -22,6 +22,7 @@ from attnscope.errors import AttnscopeError
 # A command's module is imported when the command is called or explained, so that the overview needs no torch.
 _COMMANDS = {
     "probe": "Record which frames look at which, and measure it against the shots.",
+    "generate": "Make a film with cuts where they are asked for, and say where it is cut.",
     "structure": "Measure how strongly attention in a store follows the shots.",
     "validate": "Check a store: schema, checksums, row sums; one line for each violation.",
     "models": "List the models that come with the package.",

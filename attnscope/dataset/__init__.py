@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attnscope.dataset._drawing import COLOURS
 from attnscope.dataset.scenes import Scene, Subject, View, render, sample_scene, vocabulary
 
-__all__ = ["Scene", "Subject", "View", "render", "sample_scene", "vocabulary"]
+__all__ = ["COLOURS", "Scene", "Subject", "View", "render", "sample_scene", "vocabulary"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from attnscope.errors import UnsupportedModelError
-from attnscope.families._base import DenoiserInput, Family, Site
+from attnscope.families._base import DenoiserInput, EncodedText, Family, Site
 from attnscope.families.wan import Wan
 
 FAMILIES: tuple[Family, ...] = (Wan(),)
@@ -38,4 +38,4 @@ got str, in families.find; load one of them
     )
 
 
-__all__ = ["FAMILIES", "DenoiserInput", "Family", "Site", "Wan", "find"]
+__all__ = ["FAMILIES", "DenoiserInput", "EncodedText", "Family", "Site", "Wan", "find"]

@@ -38,6 +38,18 @@ class DenoiserInput:
     timestep: Tensor
 
 
+@dataclass(frozen=True)
+class EncodedText:
+    """A prompt as the denoiser reads it: its tokens (tokens, width), and how many alike padding tokens follow them.
+
+    `padding` is one of the padding tokens (width,); where there are none, `num_padding` is 0.
+    """
+
+    tokens: Tensor
+    padding: Tensor
+    num_padding: int
+
+
 class Family(Protocol):
     """The facts about one family of video models. A family is one small module; it computes nothing."""
 
@@ -70,6 +82,12 @@ class Family(Protocol):
 
     def require_size(self, model: Any, *, num_frames: int, height: int, width: int) -> None:
         """Raise an InputError for videos that the model cannot make: frames, and pixels of a picture."""
+
+    def encode_text(self, model: Any, text: str, length: int) -> EncodedText:
+        """Return what the denoiser is given for a prompt of at most `length` tokens, padding counted apart."""
+
+    def decode(self, model: Any, latents: Tensor) -> Any:
+        """Return the pictures of one latent video, (frames, height, width, 3) from 0 to 1, as the pipeline does."""
 
     def read_input(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> DenoiserInput:
         """Return what a denoiser was called with."""

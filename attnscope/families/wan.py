@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 from attnscope.errors import InputError, LayoutError
-from attnscope.families._base import DenoiserInput, Site
+from attnscope.families._base import DenoiserInput, EncodedText, Site
 from attnscope.layout import FrameLayout
 
 # The temporal stride of the VAE all Wan models share; a bare transformer does not know its VAE.
 _VAE_STRIDE = 4
 _VAE_SCALE = 8
+# What the pipeline pads prompts to; the padding is not masked, so its amount is part of what the model was trained on.
+_TEXT_LENGTH = 512
 
 
 class Wan:
@@ -102,6 +104,32 @@ class Wan:
                     f"Wan video; use {near}"
                 )
 
+    def encode_text(self, model: Any, text: str, length: int = _TEXT_LENGTH) -> EncodedText:
+        """Return the token embeddings of a prompt, without the zeros that the pipeline pads it with."""
+        with torch.no_grad():
+            embeds, _ = model.encode_prompt(
+                text, do_classifier_free_guidance=False, max_sequence_length=length
+            )
+        (padded,) = embeds
+        filled = padded.ne(0).any(-1)
+        num_tokens = int(filled.nonzero().max()) + 1 if bool(filled.any()) else 0
+        return EncodedText(padded[:num_tokens], padded.new_zeros(padded.shape[1]), length - num_tokens)
+
+    def decode(self, model: Any, latents: torch.Tensor) -> Any:
+        """Decode latents (1, channels, frames, height, width) causally: the first makes one frame, the others four."""
+        vae = model.vae
+        mean, std = self._latent_scale(vae, latents.device)
+        with torch.no_grad():
+            video = vae.decode((latents * std + mean).to(vae.dtype), return_dict=False)[0]
+        return model.video_processor.postprocess_video(video, output_type="np")[0]
+
+    def _latent_scale(self, vae: Any, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        mean, std = (
+            torch.tensor(values, device=device).view(1, -1, 1, 1, 1)
+            for values in (vae.config.latents_mean, vae.config.latents_std)
+        )
+        return mean, std
+
     def read_input(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> DenoiserInput:
         """Return shape and timestep out of `forward(hidden_states, timestep, ...)`."""
         latents = args[0] if args else kwargs["hidden_states"]
@@ -133,10 +161,7 @@ class Wan:
         vae = model.vae
         video = torch.from_numpy(frames).permute(3, 0, 1, 2)[None].to(vae.device, vae.dtype) / 127.5 - 1
         latents: torch.Tensor = vae.encode(video).latent_dist.mode().float()
-        mean, std = (
-            torch.tensor(values, device=latents.device).view(1, -1, 1, 1, 1)
-            for values in (vae.config.latents_mean, vae.config.latents_std)
-        )
+        mean, std = self._latent_scale(vae, latents.device)
         return (latents - mean) / std
 
     def _at(self, model: Any, timestep: float) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnscope.hooks.attachment import Attachment, attach
+from attnscope.hooks.attachment import Attachment, attach, attached_to, joined
 from attnscope.hooks.calls import Call
 from attnscope.hooks.facade import as_nnsight
 from attnscope.hooks.points import HookPoint
@@ -17,6 +17,8 @@ __all__ = [
     "Tap",
     "as_nnsight",
     "attach",
+    "attached_to",
+    "joined",
     "run_with_cache",
     "run_with_hooks",
 ]

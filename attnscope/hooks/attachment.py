@@ -25,7 +25,8 @@ class Attachment:
 
     `taps[7]` is the tap on the self-attention of layer 7 (1-based), `cross_taps[7]` the one on its
     cross-attention, `points["blocks.6.attn.hook_q"]` a hook point. Two transformers (Wan 2.2) share their points;
-    `call.denoiser` says which one runs. Leaving the `with` block puts back the very objects that were there.
+    `call.denoiser` says which one runs. `changes` says in words what is being done to the attention by whoever
+    writes to it, for the record of whoever looks. Leaving the `with` block puts back the very objects that were there.
     """
 
     def __init__(self, model: Any) -> None:
@@ -34,6 +35,7 @@ class Attachment:
         self.taps: dict[int, Tap] = {}
         self.cross_taps: dict[int, Tap] = {}
         self.points: dict[str, HookPoint] = {}
+        self.changes: list[str] = []
         self._labels = Labels(lambda: getattr(model, "scheduler", None))
         self._pass: Pass | None = None
         self._layer = 0
@@ -197,6 +199,40 @@ def attach(model: Any) -> Attachment:
     ([1, 2], 44)
     """
     return Attachment(model)
+
+
+def attached_to(model: Any) -> Attachment | None:
+    """Return the window that is open on a model, None if there is none.
+
+    >>> from attnscope.families._tiny import tiny_wan
+    >>> pipe = tiny_wan(num_layers=1)
+    >>> with attach(pipe) as window:
+    ...     attached_to(pipe) is window
+    True
+    >>> attached_to(pipe) is None
+    True
+    """
+    family = find(model)
+    for denoiser in family.denoisers(model).values():
+        for site in family.sites(denoiser):
+            processor: Any = denoiser.get_submodule(site.module).processor
+            if isinstance(processor, Tap) and isinstance(processor.owner, Attachment):
+                return processor.owner
+    return None
+
+
+@contextmanager
+def joined(model: Any) -> Iterator[Attachment]:
+    """Use the window that is open on a model, and leave it open; open one for a while where there is none.
+
+    So that a probe can look at a model while an intervention changes it.
+    """
+    window = model if isinstance(model, Attachment) else attached_to(model)
+    if window is not None:
+        yield window
+        return
+    with attach(model) as window:
+        yield window
 
 
 def _nothing() -> None:

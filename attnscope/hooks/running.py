@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from attnscope.hooks.attachment import Attachment, attach
+from attnscope.hooks.attachment import Attachment, joined
 from attnscope.hooks.calls import Call
 from attnscope.hooks.points import Hook, HookPoint, NameFilter, chosen
 
@@ -49,9 +49,7 @@ def run_with_hooks(
     >>> seen[0]
     ('blocks.1.attn.hook_frame_mass', 0, 'cond', (1, 2, 2, 2))
     """
-    if isinstance(model, Attachment):
-        return _run(model, args, kwargs, fwd_hooks)
-    with attach(model) as window:
+    with joined(model) as window:
         return _run(window, args, kwargs, fwd_hooks)
 
 
@@ -84,7 +82,7 @@ def run_with_cache(
     [(0, 'cond'), (0, 'uncond'), (1, 'cond'), (1, 'uncond')]
     """
     if not isinstance(model, Attachment):
-        with attach(model) as window:
+        with joined(model) as window:
             return run_with_cache(window, *args, names_filter=names_filter, device=device, **kwargs)
     names = chosen(model.points, names_filter, "run_with_cache")
     cache: dict[str, list[Record]] = {name: [] for name in names}

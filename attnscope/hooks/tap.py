@@ -55,6 +55,11 @@ class Tap(nn.Module):
             self.add_module(f"hook_{member}", point)
 
     @property
+    def owner(self) -> Surroundings:
+        """Whoever made the tap: the attachment it belongs to."""
+        return self._owner
+
+    @property
     def _attention_backend(self) -> Any:
         return self.inner._attention_backend
 

@@ -24,6 +24,17 @@ def shots(spec: str) -> tuple[str, ...]:
     return ("probe", "--prompt", "a cat", "--height", "64", "--width", "64", "--shots", spec)
 
 
+def asked(*words: str) -> tuple[str, ...]:
+    return (
+        "generate", "--shots", "0-9f,9-17f", "--height", "64", "--width", "64", "--num-inference-steps", "2",
+        "--out", "film.mp4", *words,
+    )  # fmt: skip
+
+
+def ruled(rule: str) -> tuple[str, ...]:
+    return asked("--rule", rule)
+
+
 def listed(text: str) -> tuple[str, ...]:
     return ("probe", "--height", "64", "--width", "64", "--prompt", text)
 
@@ -158,6 +169,89 @@ CASES: dict[str, tuple[Sequence[str], str]] = {
     "guidance-nan": ((*SIZED, "--guidance-scale", "nan"), "finite number"),
     "guidance-infinite": ((*SIZED, "--guidance-scale", "inf"), "finite number"),
     "guidance-word": ((*SIZED, "--guidance-scale", "strong"), "finite number"),
+    # films with cuts on demand
+    "generate-no-shots": (("generate", "--out", "film.mp4"), "expected shots, got none"),
+    "generate-no-shots-in-the-prompt": (
+        ("generate", "--out", "film.mp4", "--prompt", "two shots: a cat"),
+        "expected shots, got none",
+    ),
+    "generate-prompt-gap": (
+        ("generate", "--out", "film.mp4", "--prompt", "Shot 1: [0s, 1s] a; Shot 2: [1.5s, 2s] b"),
+        "gap after shot 1",
+    ),
+    "generate-no-out": (("generate", "--shots", "0-1s,1-2s"), "--out"),
+    "generate-shots-words": (("generate", "--out", "film.mp4", "--shots", "two"), "expected shots like"),
+    "generate-shots-overlap": (
+        ("generate", "--out", "film.mp4", "--shots", "0-2s,1-3s"),
+        "overlap with shot 1",
+    ),
+    "generate-shots-same-latent-frame": (
+        (*asked()[:2], "0-9f,9-10f,10-17f", *asked()[3:]),
+        "same latent frame",
+    ),
+    "generate-shots-not-4n-plus-1": ((*asked()[:2], "0-8f,8-16f", *asked()[3:]), "4n+1 frames"),
+    "generate-out-folder": ((*asked()[:-1], "empty"), "expected an .mp4 file"),
+    "generate-out-other-kind": ((*asked()[:-1], "film.avi"), "expected an .mp4 file"),
+    "generate-out-nowhere": ((*asked()[:-1], "nowhere/film.mp4"), "folder that is there"),
+    "generate-preset-unknown": (asked("--preset", "cinetrans"), "expected a preset out of cinetrans-dit"),
+    "generate-preset-empty": (asked("--preset", ""), "expected a preset out of"),
+    "generate-preset-and-rule": (
+        asked("--preset", "holocine", "--rule", "same_shot"),
+        "one of --preset and --rule",
+    ),
+    "generate-first-frame-elsewhere": (
+        asked("--preset", "holocine", "--first-frame"),
+        "with preset cinetrans-dit only",
+    ),
+    "generate-first-frame-of-a-rule": (
+        asked("--rule", "same_shot", "--no-first-frame"),
+        "| first_frame in a rule",
+    ),
+    "generate-layers-of-nothing": (asked("--preset", "none", "--layers", "1"), "with a mask only"),
+    "generate-layers-of-the-preset-beyond": (asked(), "expected layers among 1-2, got 7"),
+    "generate-layers-beyond": (asked("--layers", "1-3"), "expected layers among 1-2, got 3"),
+    "generate-layers-words": (asked("--layers", "deep"), "expected layers like"),
+    "generate-steps-beyond": (
+        asked("--preset", "vstar", "--layers", "all"),
+        "expected steps among 0-1, got 2",
+    ),
+    "generate-text-layers-of-nothing": (
+        asked("--text-layers", "1"),
+        "--text-layers with --shot-prompts only",
+    ),
+    "generate-padding-of-nothing": (asked("--padding", "hidden"), "--padding with --shot-prompts only"),
+    "generate-padding-unknown": (asked("--padding", "gone"), "--padding"),
+    "generate-captions-missing": (asked("--shot-prompts", "nowhere.txt"), "nowhere.txt"),
+    "generate-captions-binary": (asked("--shot-prompts", "binary.txt"), "binary.txt"),
+    "generate-captions-none": (asked("--shot-prompts", "comments.txt"), "at least one caption"),
+    "generate-captions-too-few": (
+        asked("--layers", "1", "--shot-prompts", "words.txt"),
+        "one caption for each of 2 shots, got 1",
+    ),
+    "generate-text-layers-beyond": (
+        asked("--layers", "1", "--shot-prompts", "lengths.txt", "--text-layers", "9"),
+        "expected text layers among 1-2, got 9",
+    ),
+    "generate-height-50": ((*asked()[:4], "50", *asked()[5:], "--layers", "1"), "use 48"),
+    "generate-guidance-nan": (asked("--layers", "1", "--guidance-scale", "nan"), "finite number"),
+    "generate-seed-word": (asked("--seed", "x"), "--seed"),
+    "generate-model-unknown": (asked("--model", "sora"), "expected a model (wan-mini"),
+    # rules in words
+    "rule-empty": (ruled(""), "something that does not parse"),
+    "rule-unknown": (ruled("same_shots"), "got 'same_shots'"),
+    "rule-half": (ruled("same_shot |"), "something that does not parse"),
+    "rule-call": (ruled("open('words.txt')"), "got 'open'"),
+    "rule-attribute": (ruled("same_shot.__class__"), "same_shot.__class__"),
+    "rule-import": (ruled("__import__('os').system('rm words.txt')"), "__import__"),
+    "rule-number": (ruled("3"), "no rule"),
+    "rule-too-long": (ruled("same_shot" + " | same_shot" * 60), "at most 500 characters"),
+    "rule-newline": (ruled("same_shot\nfirst_frame"), "something that does not parse"),
+    "rule-halo-of-half-a-frame": (ruled("halo(0.5)"), "whole number of latent frames"),
+    "rule-soft-below-nothing": (ruled("soft(same_shot, -4)"), "strength from 0"),
+    "rule-soft-of-nothing": (ruled("soft(4)"), "soft without a rule"),
+    "rule-not-of-weights": (ruled("~fade(2)"), "only shows or hides under ~"),
+    "rule-that-blinds": (ruled("previous_shot"), "frame 0 that sees nothing"),
+    "rule-anchor-beyond": (ruled("same_shot | anchors(5)"), "anchor shots among 0 to 1"),
     # branches and options
     "branch-unknown": ((*SIZED, "--branch", "both"), "cond, uncond or both"),
     "branch-twice": ((*SIZED, "--branch", "cond,cond"), "cond, uncond or both"),
@@ -276,4 +370,8 @@ def test_the_words_that_are_not_malformed_run(run: Any, broken: Path, tmp_path: 
     shutil.copy(broken / "clip.mp4", tmp_path)
     for number, words in enumerate((SIZED, FILM)):
         outcome = run(*words, "--out", f"out-{number}", "--layers", "1")
+        assert (outcome.code, outcome.err) == (0, "")
+    shutil.copy(broken / "words.txt", tmp_path)
+    for words in (asked("--layers", "1"), ruled("same_shot"), ruled("soft(same_shot, 4)")):
+        outcome = run(*words)
         assert (outcome.code, outcome.err) == (0, "")

@@ -1,0 +1,232 @@
+"""`attnscope generate`: a film with cuts where they are asked for."""
+
+from __future__ import annotations
+
+import re
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from attnscope.cli._options import AsJson, Pixels, Seed, Steps, Strength
+from attnscope.cli._output import print_json
+from attnscope.dataset import sample_scene
+from attnscope.errors import InputError, PromptFileError, quote
+from attnscope.masks import Intervention, list_presets, parse_rule, preset
+from attnscope.shots import ShotPlan
+from attnscope.videos import fps_of, write_video
+
+if TYPE_CHECKING:
+    from attnscope.intervening import Film
+
+NO_PRESET = "none"
+DEFAULT_PRESET = "cinetrans-dit"
+
+_TIMED_SHOT = re.compile(r"\bshot\s*\d+\s*:\s*\[", re.IGNORECASE)
+
+
+def generate_command(
+    *,
+    model: str = "wan-mini",
+    shots: str | None = None,
+    preset: str | None = None,
+    rule: str | None = None,
+    layers: str | None = None,
+    first_frame: bool | None = None,
+    prompt: str | None = None,
+    shot_prompts: Path | None = None,
+    text_layers: str | None = None,
+    padding: Literal["visible", "hidden"] | None = None,
+    decode_shots: bool = False,
+    seed: Seed = 0,
+    out: Path,
+    num_inference_steps: Steps | None = None,
+    height: Pixels | None = None,
+    width: Pixels | None = None,
+    guidance_scale: Strength | None = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a film with cuts where they are asked for, and say where it is cut.
+
+    The shots are held apart by a mask on the model's attention; the model itself is not changed. Reports the cuts that
+    were asked for, where the model's latent grid lets them fall, and where the finished film is cut.
+
+    Parameters
+    ----------
+    model
+        An embedded model, a diffusers folder, or a hub model owner/name.
+    shots
+        The shots: "0-1.2s,1.2-3s", or in frames "0-24f,24-49f". A prompt that lists its shots carries them itself.
+    preset
+        A published mask: cinetrans-dit (the default), cinetrans-unet, holocine, mask2dit, vstar, storydiffusion,
+        shotadapter, isolated; or none.
+    rule
+        A mask in words instead of a preset, as "same_shot | first_frame" or "soft(same_shot, 4)".
+    layers
+        Layer labels from 1 where the mask acts, as in "7-28"; by default where the preset was published for.
+    first_frame
+        Whether every frame sees the first latent frame of the film; for cinetrans-dit only, yes by default.
+    prompt
+        What the film is about; by default one that is drawn from the seed.
+    shot_prompts
+        A text file with one caption a line, one for each shot; each shot reads its own, beside the prompt.
+    text_layers
+        Layers in which a shot reads its own caption only; "all" by default.
+    padding
+        Whether the padding of captions is read: visible (the default) or hidden.
+    decode_shots
+        Decode each shot by itself, so that the shot before does not bleed over the cut.
+    seed
+        Seed of the noise the film begins with.
+    out
+        The mp4 file to write.
+    num_inference_steps
+        Denoising steps; the pipeline's own default otherwise.
+    height
+        Picture height in pixels.
+    width
+        Picture width in pixels.
+    guidance_scale
+        Strength of the prompt; the pipeline's own default otherwise.
+    """
+    _require_fitting(preset, rule, layers, first_frame, shot_prompts, text_layers, padding, out)
+    name = None if rule is not None else DEFAULT_PRESET if preset is None else preset
+    if shots is None and (prompt is None or not _TIMED_SHOT.search(prompt)):
+        raise InputError(
+            f'expected shots, got none in --shots and in --prompt ({quote(prompt)}); write --shots "0-1.5s,1.5-3s"'
+        )
+    _plan(shots, prompt, Fraction(16))  # refuses what cannot be read before anything heavy is imported
+    captions = None if shot_prompts is None else _read_captions(shot_prompts)
+
+    from attnscope import intervening, models
+
+    pipe: Any = models.load(model)
+    plan = _plan(shots, prompt, fps_of(pipe))
+    changes = _changes(name, rule, plan, layers, first_frame)
+    words = sample_scene(seed, num_shots=1).caption("none") if prompt is None else prompt
+    given = {
+        "num_inference_steps": num_inference_steps, "height": height, "width": width, "guidance_scale": guidance_scale,
+    }  # fmt: skip
+    pipe.set_progress_bar_config(disable=not sys.stderr.isatty())
+    film = intervening.generate(
+        pipe, words, shots=plan, rule=changes or None, captions=captions,
+        text_layers="all" if text_layers is None else text_layers, padding=padding or "visible",
+        decode_shots=decode_shots, seed=seed,
+        **{option: value for option, value in given.items() if value is not None},
+    )  # fmt: skip
+    write_video(out, film.frames, plan.fps)
+    facts = {
+        "preset": name,
+        "rule": [each.describe() for each in changes],
+        "prompt": words,
+        "shot_prompts": captions,
+    }
+    document = {"video": str(out), **_came_out(film), **facts, "seed": seed, "model": model}
+    if as_json:
+        print_json(document)
+        return
+    _say(document, plan)
+
+
+def _came_out(film: Film) -> dict[str, Any]:
+    """What was asked for, what the latent grid allows, what the finished pictures show."""
+    return {
+        "cuts_requested_frame": film.plan.requested_frame,
+        "cuts_realised_frame": film.plan.realised_frame,
+        "cuts_detected_frame": film.cuts.found_frame,
+        "recall": film.cuts.recall,
+        "precision": film.cuts.precision,
+        "transition_control": film.cuts.transition_control,
+        "layers": film.layers,
+        "visible_fraction": film.visible_fraction,
+    }
+
+
+def _say(document: dict[str, Any], plan: ShotPlan) -> None:
+    def places(frames: tuple[int, ...]) -> str:
+        shown = (f"{frame} ({float(frame / plan.fps):g} s)" for frame in frames)
+        return ", ".join(shown) or "none"
+
+    print(f"video     {document['video']}")
+    print(f"asked     cuts at frame {places(document['cuts_requested_frame'])}")
+    print(f"possible  cuts at frame {places(document['cuts_realised_frame'])}")
+    print(f"found     cuts at frame {places(document['cuts_detected_frame'])}")
+    for sentence in document["rule"] or ["No mask."]:
+        print(f"mask      {sentence}")
+    print(f"visible   {100 * document['visible_fraction']:.1f}% of the pairs of frames in those layers")
+
+
+def _plan(shots: str | None, prompt: str | None, fps: Fraction) -> ShotPlan:
+    if shots is not None:
+        return ShotPlan.from_spec(shots, fps=fps)
+    return ShotPlan.from_prompt(prompt or "", fps=fps)
+
+
+def _changes(
+    name: str | None, rule: str | None, plan: ShotPlan, layers: str | None, first_frame: bool | None
+) -> tuple[Intervention, ...]:
+    """The mask that was asked for; nothing for "none"."""
+    if rule is not None:
+        return (Intervention(parse_rule(rule, plan), layers="all" if layers is None else layers),)
+    if name is None or name == NO_PRESET:
+        return ()
+    options = {"layers": layers, "first_frame": first_frame}
+    return preset(name, plan, **{option: value for option, value in options.items() if value is not None})
+
+
+def _require_fitting(
+    preset: str | None,
+    rule: str | None,
+    layers: str | None,
+    first_frame: bool | None,
+    shot_prompts: Path | None,
+    text_layers: str | None,
+    padding: str | None,
+    out: Path,
+) -> None:
+    """Refuse what contradicts itself or would do nothing."""
+    if preset is not None and rule is not None:
+        raise InputError(
+            f"expected one of --preset and --rule, got {quote(preset)} and {quote(rule)}; leave one"
+        )
+    if preset not in (None, NO_PRESET, *list_presets()):
+        raise InputError(
+            f"expected a preset out of {', '.join(list_presets())} or none, got {quote(preset)} as --preset; name one"
+        )
+    if first_frame is not None and (rule is not None or preset not in (None, DEFAULT_PRESET)):
+        raise InputError(
+            f"expected --first-frame with preset {DEFAULT_PRESET} only, got it with {quote(rule or preset)}; leave it "
+            "out, or write | first_frame in a rule"
+        )
+    if preset == NO_PRESET and layers is not None:
+        raise InputError(
+            f"expected --layers with a mask only, got {quote(layers)} with --preset none; leave it out"
+        )
+    for option, value in (("--text-layers", text_layers), ("--padding", padding)):
+        if value is not None and shot_prompts is None:
+            raise InputError(
+                f"expected {option} with --shot-prompts only, got {quote(value)} without; leave it out or give them"
+            )
+    if out.suffix.lower() != ".mp4" or not out.resolve().parent.is_dir() or out.is_dir():
+        raise InputError(
+            f"expected an .mp4 file in a folder that is there, got {quote(str(out))} as --out; write --out clip.mp4"
+        )
+
+
+def _read_captions(path: Path) -> tuple[str, ...]:
+    try:
+        # -sig: some editors put a byte order mark in front, which is no part of the first caption
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        if any("\0" in line for line in lines):
+            raise OSError("it holds zero bytes, so it is no text")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise PromptFileError(
+            f"expected a text file, one caption a line, got {str(path)!r} ({reason}) as --shot-prompts; check it"
+        ) from error
+    captions = tuple(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    if not captions:
+        raise PromptFileError(
+            f"expected at least one caption, got none in {str(path)!r}; write one on a line"
+        )
+    return captions

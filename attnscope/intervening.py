@@ -1,0 +1,280 @@
+"""Change a model's attention while it runs, and make films with cuts where they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnscope._captions import Padding, ShotText, encode_captions
+from attnscope._cut_check import CutCheck, check_cuts, find_cuts
+from attnscope._masking import Masker, place
+from attnscope._requests import require_runnable, require_size, settled
+from attnscope.errors import MaskError, quote
+from attnscope.families import Family, find
+from attnscope.hooks import Attachment, joined
+from attnscope.masks import Intervention, MaskRule, Sides, extent, general_text, own_text
+from attnscope.ranges import parse_range
+from attnscope.shots import LatentPlan, ShotPlan
+
+__all__ = ["Film", "ShotText", "encode_captions", "generate", "intervene"]
+
+Change = MaskRule | Intervention | Sequence[Intervention]
+
+
+@dataclass(frozen=True)
+class Film:
+    """A generated film: its frames, where cuts were asked for, where they could fall, and where they are.
+
+    ``frames`` is uint8 (frames, height, width, 3). ``layers`` are the masked ones, ``visible_fraction`` the share of
+    pairs of frames that is left in them. ``plan.requested_frame`` is what was asked for, ``plan.realised_frame`` where
+    the latent grid can put it; ``cuts`` compares the latter with the cuts that were found in the finished pictures.
+    """
+
+    frames: NDArray[np.uint8]
+    plan: LatentPlan
+    layers: tuple[int, ...]
+    visible_fraction: float
+    cuts: CutCheck
+
+
+@contextmanager
+def intervene(pipe: Any, rule: Change, *, text: ShotText | None = None, **scope: Any) -> Iterator[Attachment]:
+    """Hold the shots of a film apart, or join them, while a model makes it.
+
+    Within the block every attention call that the scope names runs under the rule: hidden frames are not computed and
+    have a weight of exactly 0. A probe, a cache or hooks within the block see the changed attention. On leaving, also
+    after an error, the model is what it was, by identity.
+
+    Parameters
+    ----------
+    pipe
+        A loaded diffusers video pipeline of a supported family, its denoiser, or an open :func:`attnscope.attach`.
+    rule : MaskRule, Intervention or sequence of Intervention
+        What to change: a rule, with its scope in the keywords; or interventions, as :func:`attnscope.masks.preset`
+        gives them, which carry their own. Several add up.
+    text : ShotText, optional
+        Captions of the shots, from :func:`attnscope.encode_captions`; call the pipeline with
+        ``prompt_embeds=text.embeds``. Which frames read which caption is for the rules to say
+        (:func:`attnscope.masks.own_text`); in layers without such a rule every frame reads all of them.
+    **scope
+        ``layers``, ``heads``, ``steps``, ``sigmas``, ``branch``, ``attention`` as in
+        :class:`attnscope.masks.Intervention`; both guidance branches by default.
+
+    Yields
+    ------
+    Attachment
+        The open window, for hooks of your own.
+
+    Raises
+    ------
+    MaskError
+        The rule, or where it shall act, makes no sense; what depends on the video is refused at the first call.
+    RangeError
+        A layer or head that the model does not have.
+
+    Examples
+    --------
+    >>> import attnscope as scope
+    >>> pipe, plan = scope.load("wan-mini"), scope.ShotPlan.from_latent_frames([2], num_frames_latent=5, fps=16)
+    >>> with intervene(pipe, scope.masks.same_shot(plan), layers="7-28"):
+    ...     attention = scope.probe(pipe, "One shot: a red ball", shots=plan, layers="6-7", num_inference_steps=1)
+    >>> across = attention.mass.sel(query_frame=0, key_frame=4)
+    >>> bool((across.sel(layer=7) == 0).all()), bool((across.sel(layer=6) > 0).all())
+    (True, True)
+    """
+    interventions = interventions_of(rule, scope)
+    _require_text(interventions, text)
+    with joined(pipe) as window, ExitStack() as undo:
+        Masker(window, place(interventions, window), text).listen(undo)
+        said = [each.describe() for each in interventions]
+        if text is not None:
+            said.append(
+                f"Captions of shots {list(text.captions)}, general {text.general!r}, padding {text.padding}."
+            )
+        before = list(window.changes)
+        window.changes.extend(said)
+        try:
+            yield window
+        finally:
+            window.changes[:] = before
+
+
+def interventions_of(rule: Change, scope: dict[str, Any]) -> tuple[Intervention, ...]:
+    """Bring what may be given as a change to one form.
+
+    Raises
+    ------
+    MaskError
+        It is no rule and no intervention, or has its scope twice.
+    """
+    if isinstance(rule, MaskRule):
+        known = [name for name in Intervention.__dataclass_fields__ if name != "rule"]
+        for name in scope:
+            if name not in known:
+                raise MaskError(
+                    f"expected a scope out of {', '.join(known)}, got {quote(name)} in intervene; leave it out"
+                )
+        return (Intervention(rule, **scope),)
+    given: Any = (rule,) if isinstance(rule, Intervention) else rule
+    if isinstance(given, str) or not isinstance(given, Sequence) or not given:
+        raise MaskError(
+            f"expected a mask rule or interventions, got {quote(rule)} in intervene; write for instance "
+            "masks.same_shot(plan)"
+        )
+    for each in given:
+        if not isinstance(each, Intervention):
+            raise MaskError(
+                f"expected interventions, got {quote(each)} among them in intervene; wrap rules in Intervention(rule, "
+                "layers=...)"
+            )
+    if scope:
+        raise MaskError(
+            f"expected interventions that carry their scope, got {', '.join(scope)} beside them in intervene; say it "
+            "in the intervention or preset"
+        )
+    return tuple(given)
+
+
+def _require_text(interventions: Sequence[Intervention], text: ShotText | None) -> None:
+    if text is None and any(each.attention == "cross" for each in interventions):
+        raise MaskError(
+            "expected captions of the shots for a rule in cross-attention, got none in intervene; give "
+            "text=encode_captions(pipe, captions)"
+        )
+
+
+def generate(
+    pipe: Any,
+    prompt: str,
+    *,
+    shots: ShotPlan,
+    rule: Change | None = None,
+    layers: Any = None,
+    captions: Sequence[str] | None = None,
+    text_layers: Any = "all",
+    padding: Padding = "visible",
+    decode_shots: bool = False,
+    seed: int = 0,
+    **arguments: Any,
+) -> Film:
+    """Make a film whose shots are held apart by a rule, and look where it is cut.
+
+    Parameters
+    ----------
+    pipe
+        A loaded diffusers video pipeline of a supported family.
+    prompt : str
+        What the film is about; where there are captions, what holds for all shots.
+    shots : ShotPlan
+        Where to cut; also sets the number of frames.
+    rule : MaskRule, Intervention or sequence of Intervention, optional
+        What holds the shots apart, see :func:`attnscope.intervene`; None leaves the model alone.
+    layers : range, optional
+        Where a bare rule acts; interventions and presets carry their own.
+    captions : sequence of str, optional
+        What each shot shows. A shot reads its own caption and ``prompt``, in the layers ``text_layers``; in the others
+        it reads those of all shots (CineTrans masks text in the layers where it masks frames).
+    padding : {"visible", "hidden"}
+        Whether the padding of captions is read, as :func:`attnscope.encode_captions`.
+    decode_shots : bool
+        Whether each shot is decoded by itself, so that the VAE's memory of the shot before does not bleed over the cut.
+    seed : int
+        Of the noise that the film begins with.
+    **arguments
+        Go to the pipeline: ``num_inference_steps``, ``height``, ``guidance_scale``, ...
+
+    Raises
+    ------
+    InputError
+        The plan, the rule, the captions or an argument cannot be used; nothing was run.
+
+    Examples
+    --------
+    >>> import attnscope as scope
+    >>> plan = scope.ShotPlan.from_frames([9], num_frames=17, fps=16)
+    >>> preset = scope.masks.preset("cinetrans-dit", plan)
+    >>> film = generate(scope.load("wan-mini"), "One shot: a red ball", shots=plan, rule=preset, num_inference_steps=1)
+    >>> film.frames.shape, film.plan.realised_frame, len(film.layers), round(film.visible_fraction, 2)
+    ((17, 64, 64, 3), (9,), 22, 0.6)
+    """
+    import torch
+
+    family = find(pipe)
+    plan = shots.to_latent(family.temporal_stride(pipe))
+    asked = settled(pipe, {**arguments, "num_frames": shots.num_frames})
+    num_steps = require_runnable(asked, ("cond",))
+    require_size(pipe, family, asked)
+    changes = () if rule is None else interventions_of(rule, {} if layers is None else {"layers": layers})
+    for each in changes:
+        parse_range(each.steps, range(num_steps), name="steps")
+    text: ShotText | None = None
+    routed: tuple[Intervention, ...] = ()
+    if captions is not None:
+        _require_captions(captions, plan)
+        text = encode_captions(pipe, captions, general=prompt, padding=padding)
+        reading = own_text(plan) | general_text(plan)
+        routed = (Intervention(reading, layers=text_layers, attention="cross"),)
+        asked["prompt_embeds"] = text.embeds
+    with joined(pipe) as window:
+        if text_layers != "all":
+            parse_range(text_layers, tuple(window.taps), name="text layers")
+        masked, fraction = _reach(changes, window, plan)
+        told: dict[str, Any] = {"output_type": "latent" if decode_shots else "np"}
+        told |= {"prompt": prompt} if text is None else {}
+        told |= {"generator": torch.Generator("cpu").manual_seed(seed)}
+        with intervene(window, (*changes, *routed), text=text) if changes or routed else nullcontext():
+            video = pipe(**told, **asked).frames
+    video = _decoded_by_shot(family, pipe, video, plan) if decode_shots else video[0]
+    frames = np.round(255 * np.clip(video, 0, 1)).astype(np.uint8)
+    return Film(frames, plan, masked, fraction, check_cuts(plan.realised_frame, find_cuts(frames)))
+
+
+def _decoded_by_shot(family: Family, pipe: Any, latents: Any, plan: LatentPlan) -> Any:
+    """Decode a latent video (1, channels, frames, height, width) shot by shot; returns as many frames as in one go."""
+    import torch
+
+    pieces = []
+    for start, stop in pairwise((0, *plan.cuts, plan.num_frames)):
+        shot = latents[:, :, start:stop]
+        if start:
+            # A causal VAE makes one frame of what it takes for the first latent frame, and four of the others. The
+            # first of this shot is shown to it twice: the frame it makes of the first showing is dropped.
+            shot = torch.cat([shot[:, :, :1], shot], dim=2)
+        frames = family.decode(pipe, shot)
+        pieces.append(frames[1:] if start else frames)
+    return np.concatenate(pieces)
+
+
+def _require_captions(captions: Sequence[str], plan: LatentPlan) -> None:
+    if isinstance(captions, str) or len(captions) != plan.num_shots:
+        raise MaskError(
+            f"expected one caption for each of {plan.num_shots} shots, got "
+            f"{'one text' if isinstance(captions, str) else len(captions)} in generate; give one a shot"
+        )
+
+
+def _reach(
+    changes: Sequence[Intervention], window: Attachment, plan: LatentPlan
+) -> tuple[tuple[int, ...], float]:
+    """The layers where frames are masked, and the share of pairs of frames that all rules together leave there."""
+    sides = Sides.of_frames(plan.num_frames, stride=plan.stride, sigma=1.0)
+    of_frames = [
+        each
+        for each in place(changes, window)
+        if each.intervention.attention != "cross" and not each.intervention.rule.needs_largest
+    ]
+    for each in of_frames:
+        extent(each.intervention.rule, sides)  # what cannot be compiled is refused before anything runs
+    labels = sorted({layer for each in of_frames for layer in each.layers})
+    if not of_frames:
+        return tuple(labels), 1.0
+    whole = of_frames[0].intervention.rule
+    for each in of_frames[1:]:
+        whole = whole + each.intervention.rule
+    return tuple(labels), extent(whole, sides).visible_fraction

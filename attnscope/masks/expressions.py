@@ -1,0 +1,137 @@
+"""Rules as text, for the command line: "same_shot | first_frame", "soft(same_shot, 4)", "~band(2) & same_shot".
+
+The text is parsed, never run: names out of a list, numbers, "words", and the signs | & + ~.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from attnscope.errors import MaskError, quote
+from attnscope.masks import controls, frame_rules, shot_rules, text_rules
+from attnscope.masks.rules import MaskRule, Ramp
+from attnscope.masks.shot_rules import Plan, require_plan
+
+MAX_LENGTH = 500
+"""Longer than any rule one would write, and too short to nest deeply enough to hurt."""
+
+_WITH_PLAN: dict[str, Callable[..., MaskRule]] = {
+    rule.__name__: rule
+    for rule in (
+        shot_rules.same_shot, shot_rules.previous_shot, shot_rules.next_shot, shot_rules.shot_causal,
+        shot_rules.halo, shot_rules.fade, shot_rules.shot_starts, shot_rules.anchors,
+        text_rules.own_text, text_rules.general_text, text_rules.transitions,
+    )
+}  # fmt: skip
+_WITHOUT_PLAN: dict[str, Callable[..., MaskRule]] = {
+    rule.__name__: rule
+    for rule in (
+        frame_rules.first_frame, frame_rules.everything, frame_rules.band, frame_rules.decay, frame_rules.sampled,
+        text_rules.padding_text,
+    )
+}  # fmt: skip
+_OF_RULES: dict[str, Callable[..., MaskRule]] = {
+    "soft": lambda rule, alpha: rule.soft(alpha),
+    "times": lambda rule, multiplicity: rule.times(multiplicity),
+    "permuted": lambda rule, *, seed=0: controls.permuted(rule, seed=seed),
+}
+
+RULE_NAMES = tuple(sorted([*_WITH_PLAN, *_WITHOUT_PLAN, *_OF_RULES, "ramp"]))
+"""The names that a rule can be written with."""
+
+
+def parse_rule(text: str, plan: Plan) -> MaskRule:
+    """Read a rule that was written as text, for the shots of one film.
+
+    Names of shot rules take the plan by themselves: ``same_shot``, ``halo(2)``. ``soft(rule, 4)``,
+    ``soft(rule, ramp(8, 0))``, ``times(rule, 2)`` and ``permuted(rule, seed=1)`` change a rule. ``~`` binds first,
+    then ``+``, ``&``, ``|``, as in Python.
+
+    Raises
+    ------
+    MaskError
+        The text is no rule; the message says which part.
+
+    >>> from attnscope import ShotPlan
+    >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=5, fps=16)
+    >>> print(parse_rule("same_shot | first_frame", plan).describe())
+    A frame sees its own shot (cut at video frame 9), or the first latent frame of the video.
+    """
+    require_plan(plan, "parse_rule")
+    if len(text) > MAX_LENGTH:
+        raise MaskError(
+            f"expected a rule of at most {MAX_LENGTH} characters, got {len(text)} in {quote(text)}; write it in Python"
+        )
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        _refuse(text, "something that does not parse")
+    rule = _Reader(text, plan).read(tree.body)
+    return rule if isinstance(rule, MaskRule) else _refuse(text, "no rule")
+
+
+class _Reader:
+    """Turns the parts of one text into rules."""
+
+    def __init__(self, text: str, plan: Plan) -> None:
+        self._text, self._plan = text, plan
+
+    def read(self, node: ast.expr) -> Any:
+        match node:
+            case ast.Constant(value=bool() | int() | float() | str() as value):
+                return value
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+                return -value
+            case ast.UnaryOp(op=ast.Invert(), operand=operand):
+                return ~self._rule(operand)
+            case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+                return self._rule(left) | self._rule(right)
+            case ast.BinOp(left=left, op=ast.BitAnd(), right=right):
+                return self._rule(left) & self._rule(right)
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                return self._rule(left) + self._rule(right)
+            case ast.Name(id=name):
+                return self._build(name, [], {})
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords):
+                named = {keyword.arg: self.read(keyword.value) for keyword in keywords if keyword.arg}
+                if len(named) < len(keywords):
+                    _refuse(self._text, "**")
+                return self._build(name, [self.read(argument) for argument in arguments], named)
+        _refuse(self._text, quote(ast.unparse(node)))
+
+    def _rule(self, node: ast.expr) -> MaskRule:
+        rule = self.read(node)
+        return rule if isinstance(rule, MaskRule) else _refuse(self._text, quote(ast.unparse(node)))
+
+    def _build(self, name: str, arguments: list[Any], named: dict[str, Any]) -> Any:
+        if name == "ramp":
+            build: Callable[..., Any] = Ramp
+        elif name in _WITH_PLAN:
+            build, arguments = _WITH_PLAN[name], [self._plan, *arguments]
+        elif name in _WITHOUT_PLAN:
+            build = _WITHOUT_PLAN[name]
+        elif name in _OF_RULES:
+            build = _OF_RULES[name]
+            if not arguments or not isinstance(arguments[0], MaskRule):
+                _refuse(self._text, f"{name} without a rule in it")
+        else:
+            _refuse(self._text, quote(name))
+        try:
+            inspect.signature(build).bind(*arguments, **named)
+        except TypeError as error:
+            wanted = [each for each in inspect.signature(build).parameters if each not in ("plan", "rule")]
+            raise MaskError(
+                f"expected {name}({', '.join(wanted)}), got {error} in the rule {quote(self._text)}; correct what "
+                "stands in the brackets"
+            ) from error
+        return build(*arguments, **named)
+
+
+def _refuse(text: str, found: str) -> NoReturn:
+    raise MaskError(
+        f"expected a rule out of {', '.join(RULE_NAMES)}, joined by | & + ~, got {found} in the rule {quote(text)}; "
+        'write for instance "same_shot | first_frame"'
+    )

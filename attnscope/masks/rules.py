@@ -1,0 +1,298 @@
+"""What a mask rule is, and how rules are put together: either, both, sum, not, softer, several times.
+
+A rule gives every pair of groups a number in natural-log units that is added to the attention scores: 0 visible,
+-inf hidden, -a weighed down by exp(-a), log m counted m times. Where a rule has no opinion (a rule about frames, asked
+about text) the number is nan, and a composition takes the other rule's word for it.
+
+Legend: a relation is (query groups, key groups), float64.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnscope.errors import MaskError, quote
+from attnscope.masks.sides import Sides
+
+Relation = NDArray[np.float64]
+Shown = NDArray[np.bool_]
+
+MAX_STRENGTH = 1e6
+"""Beyond this a weight is 0 in every floating point format; a larger number is a mistake."""
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A strength that changes while the video takes shape: from pure noise to the finished picture.
+
+    ``at_noise`` holds at noise level 1, ``at_clean`` at noise level 0, a straight line between. The clock is the noise
+    level, not the number of the step, so that 4 steps and 50 steps follow the same schedule.
+
+    >>> Ramp(8.0, 0.0).at(0.25)
+    2.0
+    """
+
+    at_noise: float
+    at_clean: float
+
+    def __post_init__(self) -> None:
+        for strength in (self.at_noise, self.at_clean):
+            require_strength(strength, "ramp")
+
+    def at(self, sigma: float) -> float:
+        """Return the strength at a noise level.
+
+        Raises
+        ------
+        MaskError
+            Nobody knows the noise level.
+        """
+        if math.isnan(sigma):
+            raise MaskError(
+                f"expected a known noise level for {self.describe()}, got none in this call; use a fixed strength, "
+                "or run the pipeline with its scheduler"
+            )
+        return self.at_clean + (self.at_noise - self.at_clean) * sigma
+
+    def describe(self) -> str:
+        """Say the schedule."""
+        return f"{self.at_noise:g} in noise to {self.at_clean:g} in the clean video"
+
+
+Strength = float | Ramp
+
+
+class MaskRule(ABC):
+    """Who may look at whom across the shots of a video, said once and used for any model.
+
+    Rules are put together: ``a | b`` shows what either shows (the larger number), ``a & b`` what both show (the
+    smaller), ``a + b`` adds the numbers, so weights multiply, ``~a`` swaps shown and hidden.
+
+    >>> from attnscope.masks import band, first_frame
+    >>> print((band(1) | first_frame()).describe())
+    A frame sees frames at most 1 away, or the first latent frame of the video.
+    """
+
+    @abstractmethod
+    def relation(self, sides: Sides) -> Relation:
+        """Return the number for each pair of groups; nan where the rule has no opinion."""
+
+    @property
+    @abstractmethod
+    def words(self) -> str:
+        """What is seen, as it stands after "A frame sees"."""
+
+    @property
+    def needs_largest(self) -> bool:
+        """Whether the rule must be told the largest score of each frame before it can say a number."""
+        return False
+
+    def describe(self) -> str:
+        """Say the rule in one sentence."""
+        return f"A frame sees {self.words}."
+
+    def soft(self, alpha: Strength) -> MaskRule:
+        """Weigh down by exp(-alpha) what the rule hides, instead of hiding it."""
+        return Soft(self, alpha)
+
+    def times(self, multiplicity: float) -> MaskRule:
+        """Count what the rule shows several times, and leave everything else as it is: log m, and 0."""
+        return Times(self, multiplicity)
+
+    def __or__(self, other: MaskRule) -> MaskRule:
+        """Show what either shows."""
+        return Either(self, require_rule(other, "|"))
+
+    def __and__(self, other: MaskRule) -> MaskRule:
+        """Show what both show."""
+        return Both(self, require_rule(other, "&"))
+
+    def __add__(self, other: MaskRule) -> MaskRule:
+        """Add the numbers."""
+        return Sum(self, require_rule(other, "+"))
+
+    def __invert__(self) -> MaskRule:
+        """Swap shown and hidden."""
+        return Not(self)
+
+
+def shown(visible: Shown) -> Relation:
+    """Return 0 where visible, -inf where not."""
+    return np.where(visible, 0.0, -np.inf)
+
+
+def require_rule(candidate: object, sign: str) -> MaskRule:
+    """Return the rule, or say that it is none."""
+    if isinstance(candidate, MaskRule):
+        return candidate
+    raise MaskError(
+        f"expected a mask rule after {sign}, got {quote(candidate)} in a composition; write for instance first_frame()"
+    )
+
+
+def require_strength(strength: object, where: str) -> None:
+    """Refuse what is no finite, plain number from 0 up."""
+    number = isinstance(strength, int | float) and not isinstance(strength, bool)
+    if not number or not 0 <= float(strength) <= MAX_STRENGTH:  # type: ignore[arg-type]
+        raise MaskError(
+            f"expected a strength from 0 to {MAX_STRENGTH:g}, got {quote(strength)} in {where}; 0 changes nothing, 8 "
+            "hides almost all"
+        )
+
+
+@dataclass(frozen=True)
+class Either(MaskRule):
+    """What one rule or the other shows."""
+
+    first: MaskRule
+    second: MaskRule
+
+    def relation(self, sides: Sides) -> Relation:
+        """Return the larger number."""
+        return np.asarray(np.fmax(self.first.relation(sides), self.second.relation(sides)))
+
+    @property
+    def words(self) -> str:
+        """Both, joined by "or"."""
+        return f"{self.first.words}, or {self.second.words}"
+
+    @property
+    def needs_largest(self) -> bool:
+        """Whether a part does."""
+        return self.first.needs_largest or self.second.needs_largest
+
+
+@dataclass(frozen=True)
+class Both(MaskRule):
+    """What both rules show."""
+
+    first: MaskRule
+    second: MaskRule
+
+    def relation(self, sides: Sides) -> Relation:
+        """Return the smaller number."""
+        return np.asarray(np.fmin(self.first.relation(sides), self.second.relation(sides)))
+
+    @property
+    def words(self) -> str:
+        """Both, the second as a condition on the first."""
+        return f"({self.first.words}) but only ({self.second.words})"
+
+    @property
+    def needs_largest(self) -> bool:
+        """Whether a part does."""
+        return self.first.needs_largest or self.second.needs_largest
+
+
+@dataclass(frozen=True)
+class Sum(MaskRule):
+    """Both rules at once: the numbers add, so the weights multiply."""
+
+    first: MaskRule
+    second: MaskRule
+
+    def relation(self, sides: Sides) -> Relation:
+        """Return the sum; where one rule has no opinion, the other's number."""
+        first, second = self.first.relation(sides), self.second.relation(sides)
+        silent = np.isnan(first) & np.isnan(second)
+        total = np.where(np.isnan(first), 0.0, first) + np.where(np.isnan(second), 0.0, second)
+        return np.where(silent, np.nan, total)
+
+    @property
+    def words(self) -> str:
+        """Both, joined by "together with"."""
+        return f"{self.first.words}, together with {self.second.words}"
+
+    @property
+    def needs_largest(self) -> bool:
+        """Whether a part does."""
+        return self.first.needs_largest or self.second.needs_largest
+
+
+@dataclass(frozen=True)
+class Not(MaskRule):
+    """What a rule hides; only for rules that show or hide and weigh nothing."""
+
+    rule: MaskRule
+
+    def relation(self, sides: Sides) -> Relation:
+        """Return 0 where the rule hides, -inf where it shows."""
+        values = self.rule.relation(sides)
+        known = values[~np.isnan(values)]
+        if bool(((known != 0) & (known != -np.inf)).any()):
+            raise MaskError(
+                f"expected a rule that only shows or hides under ~, got weights in {quote(self.rule.describe())}; "
+                "turn the hard rule round first, then make it soft"
+            )
+        return np.where(np.isnan(values), np.nan, shown(np.isneginf(values)))
+
+    @property
+    def words(self) -> str:
+        """The rest."""
+        return f"all but ({self.rule.words})"
+
+
+@dataclass(frozen=True)
+class Soft(MaskRule):
+    """A rule that hides nothing any more: what it hid is weighed down by exp(-alpha)."""
+
+    rule: MaskRule
+    alpha: Strength
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.alpha, Ramp):
+            require_strength(self.alpha, "soft")
+
+    def relation(self, sides: Sides) -> Relation:
+        """Return -alpha where the rule hides."""
+        alpha = self.alpha.at(sides.sigma) if isinstance(self.alpha, Ramp) else float(self.alpha)
+        values = self.rule.relation(sides)
+        return np.where(np.isneginf(values), -alpha, values)
+
+    @property
+    def words(self) -> str:
+        """The rule, and what becomes of the rest."""
+        alpha = self.alpha.describe() if isinstance(self.alpha, Ramp) else f"{self.alpha:g}"
+        return f"({self.rule.words}) and the rest weighed down by exp(-a), a = {alpha}"
+
+    @property
+    def needs_largest(self) -> bool:
+        """Whether the rule inside does."""
+        return self.rule.needs_largest
+
+
+@dataclass(frozen=True)
+class Times(MaskRule):
+    """What a rule shows counts as if it were there several times; the rest is left alone."""
+
+    rule: MaskRule
+    multiplicity: float
+
+    def __post_init__(self) -> None:
+        require_multiplicity(self.multiplicity)
+
+    def relation(self, sides: Sides) -> Relation:
+        """Return log m where the rule shows, 0 where it hides."""
+        values = self.rule.relation(sides)
+        counted = np.where(np.isneginf(values), 0.0, math.log(self.multiplicity))
+        return np.where(np.isnan(values), np.nan, counted)
+
+    @property
+    def words(self) -> str:
+        """The rule, and how often."""
+        return f"all, and ({self.rule.words}) counted {self.multiplicity:g} times"
+
+
+def require_multiplicity(multiplicity: object) -> None:
+    """Refuse what no key can be counted by."""
+    number = isinstance(multiplicity, int | float) and not isinstance(multiplicity, bool)
+    if not number or not 0 < float(multiplicity) <= MAX_STRENGTH:  # type: ignore[arg-type]
+        raise MaskError(
+            f"expected a multiplicity above 0 and up to {MAX_STRENGTH:g}, got {quote(multiplicity)} in a rule; 2 "
+            "counts a key twice, hide it with ~ instead of 0"
+        )

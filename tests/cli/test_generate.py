@@ -1,0 +1,102 @@
+"""`attnscope generate`: the keys of its JSON, what it writes, and that its words reach the model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from attnscope import intervening
+from attnscope.videos import read_frames
+
+BASE = (
+    "generate", "--shots", "0-9f,9-17f", "--height", "64", "--width", "64", "--num-inference-steps", "2",
+    "--prompt", "a red ball", "--out", "film.mp4",
+)  # fmt: skip
+KEYS = {
+    "video", "cuts_requested_frame", "cuts_detected_frame", "recall", "precision", "transition_control", "preset",
+    "layers", "visible_fraction",
+}  # fmt: skip
+
+
+def document(run: Any, *words: str) -> dict[str, Any]:
+    outcome = run(*BASE, *words, "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    found: dict[str, Any] = json.loads(outcome.out)
+    return found
+
+
+def test_the_keys_that_were_promised(run: Any) -> None:
+    found = document(run, "--layers", "2")
+    assert set(found) >= KEYS
+    assert found["cuts_requested_frame"] == found["cuts_realised_frame"] == [9]
+    assert (found["preset"], found["layers"]) == ("cinetrans-dit", [2])
+    # 3 frames of shot 0 see 3; 2 frames of shot 1 see 2 and the first: 15 of 25
+    assert found["visible_fraction"] == pytest.approx(15 / 25)
+    assert read_frames(found["video"]).shape == (17, 64, 64, 3)
+
+
+def test_a_cut_beside_the_latent_grid_is_reported_where_it_falls(run: Any) -> None:
+    words = [*BASE[:2], "0-8f,8-17f", *BASE[3:]]
+    outcome = run(*words, "--rule", "same_shot", "--json")
+    found = json.loads(outcome.out)
+    assert (found["cuts_requested_frame"], found["cuts_realised_frame"]) == ([8], [9])
+    assert found["preset"] is None
+    assert found["layers"] == [1, 2]
+    assert found["visible_fraction"] == pytest.approx(13 / 25)
+
+
+def test_a_film_without_a_mask(run: Any) -> None:
+    found = document(run, "--preset", "none")
+    assert (found["preset"], found["layers"], found["rule"], found["visible_fraction"]) == (
+        "none",
+        [],
+        [],
+        1.0,
+    )
+
+
+def test_a_prompt_that_lists_its_shots_is_its_own_plan(run: Any) -> None:
+    prompt = "Two shots: a ball; Shot 1: [0s, 0.5s] red; Shot 2: [0.5s, 1.0625s] blue"
+    outcome = run(
+        "generate", "--prompt", prompt, "--height", "64", "--width", "64", "--num-inference-steps", "2",
+        "--layers", "1", "--out", "film.mp4", "--json",
+    )  # fmt: skip
+    found = json.loads(outcome.out)
+    assert (found["cuts_requested_frame"], found["cuts_realised_frame"]) == ([8], [9])
+    assert found["prompt"] == prompt
+
+
+def test_the_mask_changes_the_film_and_the_seed_repeats_it(run: Any) -> None:
+    films = []
+    for words in (("--preset", "none"), ("--rule", "same_shot"), ("--rule", "same_shot")):
+        films.append(read_frames(document(run, *words)["video"]).astype(int))
+    assert np.abs(films[0] - films[1]).max() > 0
+    assert np.array_equal(films[1], films[2])
+
+
+def test_captions_reach_the_model(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shots.txt").write_text("# two of them\na red ball\na blue dog\n")
+    seen = []
+    original = intervening.generate
+
+    def watched(*positional: Any, **named: Any) -> Any:
+        seen.append(named)
+        return original(*positional, **named)
+
+    monkeypatch.setattr(intervening, "generate", watched)
+    found = document(run, "--rule", "same_shot", "--shot-prompts", "shots.txt", "--padding", "hidden")
+    assert found["shot_prompts"] == ["a red ball", "a blue dog"]
+    assert seen[0]["captions"] == ("a red ball", "a blue dog")
+    assert (seen[0]["padding"], seen[0]["text_layers"]) == ("hidden", "all")
+
+
+def test_people_read_what_was_asked_and_what_came(run: Any) -> None:
+    outcome = run(*BASE, "--layers", "1")
+    assert outcome.code == 0
+    assert "asked     cuts at frame 9 (0.5625 s)" in outcome.out
+    assert "found     cuts at frame" in outcome.out
+    assert "In layers 1, all heads" in outcome.out
