@@ -8,13 +8,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from attnscope.families import Family
+from attnscope.hooks import describe_way
 
 _PACKAGES = ("attnscope", "torch", "diffusers", "transformers")
 _READING = "mass: joint softmax over all tokens, summed over key tokens, mean over query tokens"
 
 
-def describe_run(pipe: Any, family: Family, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """List everything a reader needs to repeat a run, as JSON."""
+def describe_run(
+    pipe: Any, family: Family, settings: Mapping[str, Any], *, size: tuple[int, int, int]
+) -> dict[str, Any]:
+    """List everything a reader needs to repeat a run, as JSON.
+
+    ``size`` is the number of latent frames, and height and width in pixels.
+    """
     denoiser = next(iter(family.denoisers(pipe).values()))
     parameter: Any = next(denoiser.parameters())
     scheduler = getattr(pipe, "scheduler", None)
@@ -26,11 +32,26 @@ def describe_run(pipe: Any, family: Family, settings: Mapping[str, Any]) -> dict
         "denoiser_config": _plain(dict(getattr(denoiser, "config", {}))),
         "dtype": str(parameter.dtype).removeprefix("torch."),
         "device": parameter.device.type,
+        "frame_mass": _way(pipe, family, denoiser, parameter, size),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "scheduler": type(scheduler).__name__,
         "scheduler_config": _plain(dict(getattr(scheduler, "config", {}))),
         **_plain(settings),
     }
+
+
+def _way(pipe: Any, family: Family, denoiser: Any, parameter: Any, size: tuple[int, int, int]) -> str:
+    num_frames, height, width = size
+    scale = int(getattr(pipe, "vae_scale_factor_spatial", 1))
+    layout = family.layout(denoiser, (1, 1, num_frames, height // scale, width // scale))
+    site = next(site for site in family.sites(denoiser) if site.kind == "self")
+    attention: Any = denoiser.get_submodule(site.module)
+    return describe_way(
+        layout,
+        head_size=attention.inner_dim // attention.heads,
+        device=parameter.device,
+        dtype=parameter.dtype,
+    )
 
 
 def _plain(value: Mapping[str, Any]) -> dict[str, Any]:

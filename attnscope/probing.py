@@ -115,10 +115,13 @@ def probe(
     branches = branches_of(branch)
     num_steps = require_runnable(arguments, branches)
     require_size(pipe, family, arguments)
+    num_frames = _frames(family, pipe, int(arguments["num_frames"]))
+    size = (num_frames, int(arguments["height"]), int(arguments["width"]))
     header = _header(
-        pipe, family, prompts, plans, _frames(family, pipe, int(arguments["num_frames"])), fps_of(pipe),
+        pipe, family, prompts, plans, num_frames, fps_of(pipe),
         num_steps=num_steps, steps=parse_range(steps, range(num_steps), name="steps"), layers=layers, heads=heads,
-        branches=branches, seed=seed, attrs=describe_run(pipe, family, {"arguments": arguments, **_changes(pipe)}),
+        branches=branches, seed=seed,
+        attrs=describe_run(pipe, family, {"arguments": arguments, **_changes(pipe)}, size=size),
     )  # fmt: skip
 
     def run(index: int) -> None:
@@ -195,12 +198,15 @@ def probe_video(
     prompts = repeat_prompt(prompt, len(videos))
     fps = fps_of(pipe)
     plans = repeat_plans(shots, len(videos), len(videos[0]))
+    num_frames = _frames(family, pipe, len(videos[0]))
+    height, width = videos[0].shape[1:3]
     header = _header(
-        pipe, family, prompts, plans, _frames(family, pipe, len(videos[0])), next((p.fps for p in plans if p), fps),
+        pipe, family, prompts, plans, num_frames, next((p.fps for p in plans if p), fps),
         num_steps=len(levels), steps=tuple(range(len(levels))), layers=layers, heads=heads, branches=("cond",),
         seed=seed,
         attrs=describe_run(
-            pipe, family, {"sigmas": list(levels), "size": list(videos[0].shape[1:3]), **_changes(pipe)}
+            pipe, family, {"sigmas": list(levels), "size": [height, width], **_changes(pipe)},
+            size=(num_frames, height, width),
         ),
     )  # fmt: skip
 

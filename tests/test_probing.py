@@ -90,6 +90,13 @@ def test_labels_say_what_was_selected(pipe: Any) -> None:
     assert schema.violations(dataset) == []
 
 
+def test_the_record_says_which_implementation_looked(pipe: Any) -> None:
+    few = probe(pipe, "x", num_inference_steps=1, num_frames=5, height=16, width=16)
+    assert few.attrs["frame_mass"] == "chunked: sequences of at most 64 tokens are computed in large batches"
+    many = probe(pipe, "x", num_inference_steps=1, num_frames=17, height=64, width=64)
+    assert many.attrs["frame_mass"] == "chunked: only the mass is wanted"
+
+
 def test_sigmas_and_timesteps_are_the_schedulers(pipe: Any) -> None:
     dataset = probe(pipe, "a dog", layers=1, **SIZE)
     pipe.scheduler.set_timesteps(3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attnscope.hooks.attachment import Attachment, attach, attached_to, joined
 from attnscope.hooks.calls import Call
 from attnscope.hooks.facade import as_nnsight
+from attnscope.hooks.measures import describe_way
 from attnscope.hooks.points import HookPoint
 from attnscope.hooks.running import Record, run_with_cache, run_with_hooks
 from attnscope.hooks.tap import Tap
@@ -18,6 +19,7 @@ __all__ = [
     "as_nnsight",
     "attach",
     "attached_to",
+    "describe_way",
     "joined",
     "run_with_cache",
     "run_with_hooks",

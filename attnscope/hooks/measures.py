@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,14 +21,32 @@ from attnscope_kernels import (
     dense_scores,
     frame_mass,
     mean_over_rows,
+    select_mass,
     sum_over_groups,
     token_mass,
 )
+
+if TYPE_CHECKING:
+    from attnscope.layout import FrameLayout
 
 # A quarter of a gigabyte in float32: enough for any small model, and far below one map of a real one (12.9 G).
 MAX_MAP_ELEMENTS = 1 << 26
 
 Offsets = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+def describe_way(layout: FrameLayout, *, head_size: int, device: torch.device, dtype: torch.dtype) -> str:
+    """Say which implementation of the frame mass runs while one only looks at such a model, and why."""
+    choice = select_mass(
+        device=device,
+        dtype=dtype,
+        head_size=head_size,
+        num_tokens=layout.num_tokens,
+        num_groups=len(layout.offsets) - 1,
+        with_output=False,
+        needs_gradient=False,
+    )
+    return f"{choice.name}: {choice.reason}"
 
 
 class Measures:
