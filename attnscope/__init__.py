@@ -20,6 +20,7 @@ __all__ = [
     "attach",
     "errors",
     "load",
+    "metrics",
     "open_store",
     "plots",
     "probe",
@@ -27,14 +28,16 @@ __all__ = [
     "run_with_cache",
     "run_with_hooks",
     "schema",
+    "score",
     "structure",
     "synthetic",
 ]
 
 if TYPE_CHECKING:
-    from attnscope import errors, plots, schema, structure, synthetic
+    from attnscope import errors, metrics, plots, schema, structure, synthetic
     from attnscope.hooks import attach, run_with_cache, run_with_hooks
     from attnscope.layout import FrameLayout
+    from attnscope.metrics import score
     from attnscope.models import load
     from attnscope.probing import probe, probe_video
     from attnscope.shots import ShotPlan
@@ -52,6 +55,7 @@ else:
         "probe_video": "probing",
         "run_with_cache": "hooks",
         "run_with_hooks": "hooks",
+        "score": "metrics",
     }
 
     def __getattr__(name: str) -> object:

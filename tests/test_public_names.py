@@ -20,6 +20,7 @@ PUBLIC = [
     "attach",
     "errors",
     "load",
+    "metrics",
     "open_store",
     "plots",
     "probe",
@@ -27,6 +28,7 @@ PUBLIC = [
     "run_with_cache",
     "run_with_hooks",
     "schema",
+    "score",
     "structure",
     "synthetic",
 ]
