@@ -61,11 +61,7 @@ class _Slice:
     def read(self, raw: bytes) -> npt.NDArray[Any]:
         flat = np.frombuffer(raw, self.storage.dtype)
         last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
-        if (
-            self.offset < 0
-            or min(self.strides, default=0) < 0
-            or (0 not in self.shape and last >= len(flat))
-        ):
+        if self.offset < 0 or min(self.strides, default=0) < 0 or (0 not in self.shape and last >= len(flat)):
             raise InputError(
                 f"expected a tensor inside its storage, got shape {self.shape} at {self.offset} of {len(flat)} "
                 "values in a torch archive; fetch the file anew"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -97,7 +98,7 @@ def sharpness_around_cuts(traces: Traces, cuts: Sequence[int]) -> dict[str, floa
     """
     num_frames = len(traces.sharpness)
     ratios: list[list[float]] = [[] for _ in range(_NEAR_FRAMES)]
-    for start, stop in zip(cuts, [*cuts[1:], num_frames], strict=True):
+    for start, stop in pairwise([*cuts, num_frames]):
         rest = traces.sharpness[start + _NEAR_FRAMES : stop]
         if len(rest) and np.median(rest) > 0:
             for k in range(_NEAR_FRAMES):
