@@ -75,7 +75,8 @@ def _section(each: Listed, row: Row) -> str:
 
 def _facts(row: Row) -> str:
     words = [row.get("method"), f"{row['num_frames']} frames at {row['fps']:g} fps"]
-    shots = f"{row['num_shots_detected']} shots"
+    num = row["num_shots_detected"]
+    shots = f"{num} shot{'s' if num != 1 else ''}"
     asked = row["num_shots_requested"]
     words.append(shots if asked is None else f"{shots}, {asked} asked for")
     for name, label in (("transition_control", "transition control"), ("soft_control", "soft control")):
@@ -124,9 +125,9 @@ def _drawing(row: Row) -> str:
                 f'<rect x="{at(each["start_frame"])}" y="18" width="{wide}" height="{_BAND + _CURVE}" '
                 f'fill="var(--found)" opacity="0.25"/>'
             )
-    parts += _lines(row["cuts_detected_frame"], at, 18, floor, "found", below=False)
-    parts += _lines(row["cuts_requested_frame"] or [], at, 4, 18 + _BAND, "asked", below=False, label=True)
-    parts += _lines(row["cuts_marked_frame"] or [], at, floor, floor + 6, "marked", below=True)
+    parts += _lines(row["cuts_detected_frame"], at, (18, floor), "found", label_y=floor + 12)
+    parts += _lines(row["cuts_requested_frame"] or [], at, (4, 18 + _BAND), "asked", label_y=12)
+    parts += _lines(row["cuts_marked_frame"] or [], at, (floor, floor + 8), "marked")
     return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="cuts">{"".join(parts)}</svg>'
 
 
@@ -140,19 +141,21 @@ def _curve(values: Sequence[float], at: Callable[[float], float], floor: int) ->
 
 
 def _lines(
-    frames: Iterable[int], at: Callable[[float], float], top: int, bottom: int, colour: str, *, below: bool,
-    label: bool = False,
-) -> list[str]:  # fmt: skip
+    frames: Iterable[int],
+    at: Callable[[float], float],
+    span: tuple[int, int],
+    colour: str,
+    label_y: int | None = None,
+) -> list[str]:
     parts = []
     for frame in frames:
         x = at(frame)
-        parts.append(
-            f'<line x1="{x}" x2="{x}" y1="{top}" y2="{bottom}" stroke="var(--{colour})" stroke-width="2"/>'
-        )
-        if label or below or colour == "found":
-            y = bottom + 12 if below or colour == "found" else top + 8
-            anchor = ' text-anchor="end"' if x > _WIDTH - 40 else ""
-            parts.append(f'<text x="{x + (-4 if anchor else 4)}" y="{y}"{anchor}>{frame}</text>')
+        line = f'<line x1="{x}" x2="{x}" y1="{span[0]}" y2="{span[1]}" stroke="var(--{colour})" stroke-width="2"/>'
+        parts.append(line)
+        if label_y is not None:
+            late = x > _WIDTH - 40
+            anchor = ' text-anchor="end"' if late else ""
+            parts.append(f'<text x="{x - 4 if late else x + 4}" y="{label_y}"{anchor}>{frame}</text>')
     return parts
 
 

@@ -25,6 +25,7 @@ Crop = tuple[float, float, float, float]
 
 NO_CROP: Crop = (0.0, 0.0, 0.0, 0.0)
 _EDITED_FRAMES = 8  # an edit list may hide a few coded frames at the ends
+_JUMP_FRAMES, _DRIFT_FRAMES = 0.6, 1.5
 _WHOLE_PICTURE = 2  # of one frame nothing about cuts can be said
 
 
@@ -167,13 +168,20 @@ class _Clock:
     def __init__(self, fps: Fraction, path: Path) -> None:
         self._gap_s = 1 / float(fps)
         self._path = path
+        self._first_s = 0.0
         self._last_s: float | None = None
 
     def tick(self, index: int, picture: Any) -> None:
         now_s = picture.time
         if now_s is None:
             now_s = index * self._gap_s  # a stream without time stamps has no rate but its own
-        if self._last_s is not None and abs(now_s - self._last_s - self._gap_s) > 0.6 * self._gap_s:
+        if self._last_s is None:
+            self._first_s = self._last_s = now_s
+            return
+        jump = abs(now_s - self._last_s - self._gap_s) / self._gap_s
+        # a rate that changes half-way makes small gaps that add up
+        drift = abs(now_s - self._first_s - index * self._gap_s) / self._gap_s
+        if jump > _JUMP_FRAMES or drift > _DRIFT_FRAMES:
             raise VideoError(
                 f"expected frames {self._gap_s:.3f} s apart, got {now_s - self._last_s:.3f} s before frame {index} of "
                 f"{self._path}; re-encode it at a constant rate"
