@@ -127,6 +127,17 @@ def test_the_packaged_encoders_are_not_the_papers(tmp_path: Path) -> None:
     assert {name for name, _ in list_encoders()} >= {"viclip", "dinov2", "clip-b32", "efficientnet-lite0"}
 
 
+def test_pictures_that_change_in_number_or_place_are_looked_at_anew() -> None:
+    visual = find_encoder("visual", "efficientnet-lite0")
+    assert isinstance(visual, Encoder)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    both, last = visual.encode(frames), visual.encode(frames[1:].copy())
+    assert np.allclose(both[1:], last)
+    frames[0] = frames[1]
+    assert np.allclose(visual.encode(frames)[0], last[0]), "changed where it lies"
+    assert not np.allclose(both[0], last[0])
+
+
 def in_cache(folder: Path, repository: str, model: Any) -> None:
     """Put a model where the hub's client would have put it."""
     place = folder / f"models--{repository.replace('/', '--')}"
@@ -164,7 +175,7 @@ def test_the_picture_network_knows_a_cup_of_coffee() -> None:
     reel = FileReel(path, crop=(0.13, 0.04, 0.04, 0.04))
     (frame,) = next(iter(reel.batches([180], height=224, width=224)))
     names = json.loads(CLASS_NAMES.locate().read_text())
-    best = [names[int(index)] for index in _lite0()(frame[None])[1][0].argsort(descending=True)[:3]]
+    best = [names[int(index)] for index in np.argsort(-_lite0()(frame[None])[1][0])[:3]]
     assert {"espresso", "cup", "coffee mug"} & set(best), best
 
 
