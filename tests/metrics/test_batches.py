@@ -65,6 +65,7 @@ def test_a_lone_shot_has_nothing_to_compare(film: np.ndarray) -> None:
     assert "one shot" in entry["reason"]
 
 
+@pytest.mark.slow
 def test_a_caption_that_fits_scores_higher(film: np.ndarray) -> None:
     values = [
         scope.score(film, fps=16, caption=caption, settings=QUICK)["consistency"]["text_alignment"]["value"]
