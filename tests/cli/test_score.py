@@ -76,6 +76,7 @@ def test_files_and_shots_give_tables_for_people(run: Any, clip: Path, tmp_path: 
     assert {path.name for path in folder.iterdir()} == WRITTEN
 
 
+@pytest.mark.slow
 def test_a_reference_of_films_measures_a_gap(run: Any, tmp_path: Path) -> None:
     place = tmp_path / "films"
     place.mkdir()

@@ -116,7 +116,11 @@ def test_what_is_done_is_not_done_again(
 @pytest.mark.slow
 def test_two_processes_give_what_one_gives(broken: Path) -> None:
     listed = [each for each in list_videos([broken]) if each.name in ("good.mp4", "text.mp4", "one.mp4")]
-    assert json.dumps(score_videos(listed, QUICK, jobs=2)) == json.dumps(score_videos(listed, QUICK))
+    two, one = (json.dumps(score_videos(listed, QUICK, jobs=jobs)) for jobs in (2, 1))
+    # one thread each, or as many as torch likes: sums are taken in another order, and the last digit moves
+    rounded = [json.loads(each, parse_float=lambda digits: round(float(digits), 4)) for each in (two, one)]
+    assert rounded[0] == rounded[1]
+    assert [row["status"] for row in rounded[0]] == ["ok", "failed", "failed"]
 
 
 def manifest(folder: Path, text: str) -> Path:
