@@ -138,7 +138,7 @@ class _LastSeen:
     def __call__(self, frames: Frames) -> tuple[Vectors, Vectors]:
         """Features and class logits of pictures (N, H, W, 3)."""
         # by content: the same array may hold other pictures by now
-        digest = hashlib.sha256(np.ascontiguousarray(frames)).digest()
+        digest = hashlib.sha256(frames.tobytes()).digest()
         if self._answer is None or digest != self._seen:
             # one picture at a time is fastest on a processor: it stays in its cache
             features, logits = zip(*(self._net(frame[None]) for frame in frames), strict=True)
