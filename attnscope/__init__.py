@@ -24,6 +24,7 @@ __all__ = [
     "intervene",
     "load",
     "masks",
+    "metrics",
     "open_store",
     "plots",
     "probe",
@@ -31,15 +32,17 @@ __all__ = [
     "run_with_cache",
     "run_with_hooks",
     "schema",
+    "score",
     "structure",
     "synthetic",
 ]
 
 if TYPE_CHECKING:
-    from attnscope import errors, masks, plots, schema, structure, synthetic
+    from attnscope import errors, masks, metrics, plots, schema, structure, synthetic
     from attnscope.hooks import attach, run_with_cache, run_with_hooks
     from attnscope.intervening import encode_captions, generate, intervene
     from attnscope.layout import FrameLayout
+    from attnscope.metrics import score
     from attnscope.models import load
     from attnscope.probing import probe, probe_video
     from attnscope.shots import ShotPlan
@@ -60,6 +63,7 @@ else:
         "probe_video": "probing",
         "run_with_cache": "hooks",
         "run_with_hooks": "hooks",
+        "score": "metrics",
     }
 
     def __getattr__(name: str) -> object:

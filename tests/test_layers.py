@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 FRONT_DOOR = "attnscope"
 KERNELS = "attnscope_kernels"
 OUTSIDE = ("experiments", "notebooks", "tests")
-NAME_ON_INSTALL = {"PIL": "pillow"}
+NAME_ON_INSTALL = {"PIL": "pillow", "scenedetect": "scenedetect-headless"}
 # the tiny random models and the contract are there for tests, of whatever unit
 FOR_TESTS = ("attnscope.families._tiny.", "attnscope.families._contract.")
 # what the height alone would allow, and the design does not
@@ -24,6 +24,9 @@ NEVER = {
     ("plots", "structure"): "plots draws what it is given and computes nothing",
     ("explorer", "structure"): "the explorer draws what it is given and computes nothing",
     ("plots", "scipy"): "plots draws what it is given and computes nothing",
+    ("videos", "metrics"): "a video is read before it is measured",
+    ("videos", "torch"): "reading a file needs no network",
+    ("videos", "transformers"): "reading a file needs no network",
 }
 # what a row allows to one of its modules only
 ONLY = {
@@ -192,7 +195,8 @@ def test_every_arrow_points_down() -> None:
 
 def test_every_import_is_a_declared_requirement() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    required = [*project["dependencies"], *project["optional-dependencies"]["kernels"]]
+    extras = project["optional-dependencies"]
+    required = [*project["dependencies"], *extras["kernels"], *extras["metrics"]]
     declared = {re.split(r"[<>=; ]", each)[0] for each in required}
     imported = {arrow.target.split(".")[0] for arrow in package_arrows()} - {FRONT_DOOR, KERNELS}
     assert {NAME_ON_INSTALL.get(each, each) for each in imported - sys.stdlib_module_names} <= declared
@@ -244,6 +248,9 @@ def test_readers_use_public_names_only() -> None:
         ("attnscope_kernels.mass.torch", "from attnscope.errors import InputError", "does not point down"),
         ("attnscope_kernels.mass.torch", "import numpy", "may not import numpy"),
         ("attnscope.gadget", "import os", "has no height"),
+        ("attnscope.videos", "from attnscope.metrics import score", "read before it is measured"),
+        ("attnscope.videos", "import torch", "needs no network"),
+        ("attnscope.metrics.scoring", "from attnscope.structure import contrast", "does not point down"),
         ("attnscope.cli.probe", "import torch", "only attnscope.cli.doctor may import torch"),
         ("attnscope.cli.probe", "from attnscope_kernels import select", "only attnscope.cli.doctor"),
     ],

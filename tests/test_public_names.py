@@ -24,6 +24,7 @@ PUBLIC = [
     "intervene",
     "load",
     "masks",
+    "metrics",
     "open_store",
     "plots",
     "probe",
@@ -31,6 +32,7 @@ PUBLIC = [
     "run_with_cache",
     "run_with_hooks",
     "schema",
+    "score",
     "structure",
     "synthetic",
 ]

@@ -25,6 +25,8 @@ _COMMANDS = {
     "generate": "Make a film with cuts where they are asked for, and say where it is cut.",
     "structure": "Measure how strongly attention in a store follows the shots.",
     "validate": "Check a store: schema, checksums, row sums; one line for each violation.",
+    "score": "Measure videos: their cuts, whether as asked, how alike the shots are.",
+    "reference": "Build a reference out of edited films, to measure a gap against.",
     "models": "List the models that come with the package.",
     "doctor": "Say what is installed and which implementation will run here.",
 }

@@ -39,6 +39,16 @@ def _finite(_: Any, tokens: Sequence[Token]) -> float:
     return value
 
 
+def _between_0_and_1(hint: Any, tokens: Sequence[Token]) -> float:
+    value = _finite(hint, tokens)
+    if not 0 < value < 1:
+        raise InputError(
+            f"expected a number between 0 and 1, got {quote(tokens[0].value)} as {tokens[0].keyword}; write for "
+            "instance 0.3"
+        )
+    return value
+
+
 AsJson = Annotated[
     bool, Parameter(name="--json", negative="", help="Print one JSON document and nothing else.")
 ]
@@ -46,4 +56,7 @@ Seed = Annotated[int, Parameter(converter=_whole(0))]
 Steps = Annotated[int, Parameter(converter=_whole(1, 1000))]
 Frames = Annotated[int, Parameter(converter=_whole(5, 1_000_000))]
 Pixels = Annotated[int, Parameter(converter=_whole(16, 16_384))]
+Jobs = Annotated[int, Parameter(converter=_whole(1, 256))]
+Tolerance = Annotated[int, Parameter(converter=_whole(0, 1000))]
+Probability = Annotated[float, Parameter(converter=_between_0_and_1)]
 Strength = Annotated[float, Parameter(converter=_finite)]

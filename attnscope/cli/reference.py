@@ -1,0 +1,73 @@
+"""`attnscope reference build DIR`: how alike the shots of your own films are, as the yardstick of a gap."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from attnscope.cli._options import AsJson, Jobs
+from attnscope.cli._output import print_json, print_table, progress_bar
+from attnscope.errors import InputError, quote
+
+
+def reference_command(
+    action: Literal["build"],
+    folder: Path,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="Where to write the reference.")] = Path("reference.json"),
+    detector: Annotated[
+        Literal["transnetv2", "content", "adaptive", "vote"], Parameter(help="What finds the cuts.")
+    ] = "transnetv2",
+    jobs: Jobs | None = None,
+    as_json: AsJson = False,
+) -> int:
+    """Build a reference out of edited films: a few numbers for each film, no pixel of it.
+
+    Films of one shot, and files that cannot be read, are left out and counted; the exit code is 1 if a file could not
+    be read. The same command goes on where it stopped.
+
+    Parameters
+    ----------
+    action
+        What to do: build.
+    folder
+        A folder with films; searched to the bottom.
+    """
+    from attnscope.cli.score import processors
+    from attnscope.metrics import batches, references
+    from attnscope.metrics.manifests import list_videos
+    from attnscope.metrics.scoring import Settings
+
+    if not folder.is_dir():
+        raise InputError(
+            f"expected a folder of films, got {quote(str(folder))}, which is none, in reference build; check the path"
+        )
+    if out.is_dir():
+        raise InputError(f"expected a file to write, got the folder {quote(str(out))} as --out; name a file")
+    listed = list_videos([folder])
+    with progress_bar("scoring") as on_done:
+        rows = batches.score_videos(
+            listed, Settings(detector=detector), folder=out.with_suffix(".parts"), jobs=jobs or processors(),
+            on_done=on_done,
+        )  # fmt: skip
+    reference = references.reference_of(rows)
+    path = reference.write(out)
+    failed = [{"file": row["file"], "error": row["error"]} for row in rows if row["status"] != "ok"]
+    counts = {name: len(values) for name, values in sorted(reference.values.items())}
+    if as_json:
+        print_json(
+            {
+                "reference": str(path), "num_videos": reference.num_videos, "num_values": counts,
+                "encoders": dict(reference.encoders), "failed": failed,
+            }
+        )  # fmt: skip
+    else:
+        lines = [(name, number, reference.encoders[name]) for name, number in counts.items()]
+        print_table(f"Reference of {reference.num_videos} films", ("measure", "films", "encoder"), lines)
+        for each in failed:
+            print(f"failed  {each['file']}: {each['error']}")
+        print(f"reference {path}")
+    return 1 if failed else 0

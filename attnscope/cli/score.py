@@ -1,0 +1,192 @@
+"""`attnscope score`: measure videos, and leave tables and a page to look at."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from attnscope.cli._options import AsJson, Jobs, Probability, Tolerance
+from attnscope.cli._output import finite, print_json, print_table, progress_bar
+from attnscope.errors import InputError, quote
+
+if TYPE_CHECKING:
+    from attnscope.metrics.manifests import Listed
+    from attnscope.metrics.references import Reference
+    from attnscope.metrics.scoring import Settings
+
+Row = dict[str, Any]
+Detectors = Literal["transnetv2", "content", "adaptive", "vote"]
+
+_CURVES = ("probabilities", "probabilities_inside")
+_SHOWN = (
+    "transition_control",
+    "soft_control",
+    "f1",
+    "inter_semantic",
+    "inter_visual",
+    "intra_subject",
+    "flicker_ratio",
+)
+
+
+def score_command(
+    places: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
+    /,
+    *,
+    manifest: Path | None = None,
+    shots: str | None = None,
+    detector: Detectors = "transnetv2",
+    threshold: Probability = 0.3,
+    tolerance: Tolerance = 2,
+    stride: Annotated[int, Parameter(help="Causal temporal stride of the model; 1 for none.")] = 4,
+    reference: Path | None = None,
+    jobs: Jobs | None = None,
+    out: Path | None = None,
+    as_json: AsJson = False,
+) -> int:
+    """Measure videos: their cuts, whether those were asked for, how alike the shots are, how clean the cuts.
+
+    Writes tables (CSV, Parquet), score.json with the detector's curves, and contact_sheet.html to --out. A video that
+    cannot be scored becomes a line with its reason, and the exit code is 1; the same command goes on where it stopped.
+
+    Parameters
+    ----------
+    places
+        Video files, and folders with videos in them. With a manifest, where its files lie.
+    manifest
+        A CSV table with a line for each video: file, and where known method, group, shots, requested_shots,
+        requested_times_s, caption, marked_cut_frames, bordered.
+    shots
+        The shots that were asked for, of all videos alike: "0-1.5s,1.5-3s", or in frames "0-24f,24-49f".
+    detector
+        What finds the cuts; vote takes what two of three agree on.
+    threshold
+        Probability above which a frame ends a shot (transnetv2, vote).
+    tolerance
+        How many frames a cut may be away from where it was asked for.
+    reference
+        A reference of edited films, made by attnscope reference build; adds the consistency gap.
+    jobs
+        How many videos at a time; by default one for each processor.
+    out
+        Folder for the results; by default one below runs/ that is named after the request.
+    """
+    from attnscope.metrics import batches, references
+    from attnscope.metrics.scoring import Settings
+
+    if stride < 1:
+        raise InputError(f"expected a stride from 1, got {stride} as --stride; a Wan model has 4")
+    listed = _listed(places, manifest, shots)
+    known = None if reference is None else references.read_reference(reference)
+    settings = Settings(detector=detector, threshold=threshold, tolerance_frame=tolerance, stride=stride)
+    folder = out or Path("runs") / f"score-{_digest([each.name for each in listed], manifest, settings)}"
+    _require_folder(folder)
+    with progress_bar("scoring") as on_done:
+        rows = batches.score_videos(
+            listed, settings, folder=folder, jobs=jobs or processors(), on_done=on_done
+        )
+    document = _write(folder, listed, rows, settings, known)
+    if as_json:
+        print_json(document)
+    else:
+        _print(document, folder)
+    return 1 if document["failed"] else 0
+
+
+def _listed(places: Sequence[Path], manifest: Path | None, shots: str | None) -> list[Listed]:
+    from attnscope.metrics import manifests
+
+    if not places and manifest is None:
+        raise InputError("expected videos to score, got none; name files, folders or a --manifest")
+    if manifest is not None and shots is not None:
+        raise InputError(
+            f"expected --shots or --manifest, got both ({quote(shots)}); write the shots into the manifest"
+        )
+    if manifest is not None:
+        return manifests.read_manifest(manifest, places)
+    return manifests.list_videos(places, shots=shots)
+
+
+def processors() -> int:
+    """How many processors this process may use, which is less than what there is inside a container."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _digest(names: Sequence[str], manifest: Path | None, settings: Settings) -> str:
+    asked = [list(names), str(manifest), asdict(settings)]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _require_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(
+            f"expected a folder for the results, got the file {quote(str(folder))} as --out; name another"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _write(
+    folder: Path, listed: Sequence[Listed], rows: list[Row], settings: Settings, reference: Reference | None
+) -> Row:
+    """Write score.json, the tables and the page; returns what is printed, which leaves the curves out."""
+    from attnscope.metrics import contact_sheets, tables
+
+    methods = tables.methods_table(rows, reference=reference)
+    groups = {
+        group: tables.methods_table([row for row in rows if row["group"] == group])
+        for group in sorted({row["group"] for row in rows if row["group"]})
+    }
+    document: Row = {
+        "settings": asdict(settings),
+        "num_videos": len(rows),
+        "failed": [{"file": row["file"], "error": row["error"]} for row in rows if row["status"] != "ok"],
+        "methods": methods,
+        "groups": groups,
+        "videos": rows,
+    }
+    text = json.dumps(finite(document), allow_nan=False)
+    part = folder / "score.json.partial"
+    part.write_text(text + "\n", encoding="utf-8")
+    part.replace(folder / "score.json")
+    flat, flat_methods = (
+        [tables.flat_row(row) for row in rows],
+        [tables.flat_method(line) for line in methods],
+    )
+    tables.write_csv(folder / "videos.csv", flat)
+    tables.write_csv(folder / "methods.csv", flat_methods)
+    tables.write_parquet(folder / "videos.parquet", flat)
+    contact_sheets.write_contact_sheet(folder / "contact_sheet.html", listed, rows)
+    written = ("score.json", "videos.csv", "videos.parquet", "methods.csv", "contact_sheet.html")
+    shown = [{name: value for name, value in row.items() if name not in _CURVES} for row in rows]
+    return {**document, "videos": shown, "files": [str(folder / name) for name in written]}
+
+
+def _print(document: Row, folder: Path) -> None:
+    from attnscope.metrics import tables
+
+    columns = ("method", "n", *(name.replace("_", " ") for name in _SHOWN))
+    rows = [
+        (line["method"], line["num_videos"], *(line[name]["mean"] for name in _SHOWN))
+        for line in document["methods"]
+    ]
+    print_table("Means over videos", columns, rows)
+    videos = [
+        (
+            row["file"],
+            " ".join(map(str, row.get("cuts_detected_frame") or [])) or None,
+            tables.measure_of(row, "transition_control"),
+            tables.measure_of(row, "soft_control"),
+        )
+        for row in document["videos"]
+    ]
+    print_table("Videos", ("file", "cuts at frame", "transition control", "soft control"), videos)
+    for each in document["failed"]:
+        print(f"failed  {each['file']}: {each['error']}")
+    print(f"look at {folder / 'contact_sheet.html'}")

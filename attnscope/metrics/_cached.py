@@ -1,0 +1,57 @@
+"""Load the paper's picture encoders out of the user's model cache: safetensors only, and never from the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from attnscope.errors import SetupError
+from attnscope.metrics.reels import Frames
+
+_CLASSES = {"dinov2": "Dinov2Model", "clip": "CLIPVisionModelWithProjection"}
+
+
+def load(repository: str, kind: str, cache_dir: Path | None, name: str) -> tuple[Any, list[Path]]:
+    """Give the model and the files its weights came from.
+
+    Raises: SetupError where the cache does not hold it as safetensors.
+    """
+    transformers: Any = import_module("transformers")  # untyped calls
+    options: dict[str, Any] = {"cache_dir": cache_dir, "local_files_only": True}
+    logging = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        found = transformers.utils.cached_file(repository, "model.safetensors", **options)
+        model = getattr(transformers, _CLASSES[kind]).from_pretrained(
+            repository, use_safetensors=True, trust_remote_code=False, **options
+        )
+    except OSError as error:
+        raise SetupError(f"{name} is not in the local model cache") from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+    return model.eval(), [Path(found)]
+
+
+def picture_encoder(
+    model: Any, kind: str, mean: Sequence[float], deviation: Sequence[float]
+) -> Callable[[Frames], npt.NDArray[np.float32]]:
+    """Return what gives pictures (N, H, W, 3) their vectors (N, D): the class token, or CLIP's projection."""
+    torch: Any = import_module("torch")
+    centre = torch.tensor(mean).view(1, 3, 1, 1)
+    spread = torch.tensor(deviation).view(1, 3, 1, 1)
+
+    def encode(frames: Frames) -> npt.NDArray[np.float32]:
+        with torch.inference_mode():
+            x = torch.from_numpy(np.ascontiguousarray(frames)).float().div(255).permute(0, 3, 1, 2)
+            answer = model(pixel_values=(x - centre) / spread)
+            vectors = answer.image_embeds if kind == "clip" else answer.last_hidden_state[:, 0]
+        return np.asarray(vectors.numpy(), np.float32)
+
+    return encode

@@ -1,0 +1,80 @@
+"""The picture network EfficientNet-Lite0 as plain functions of its published ImageNet weights.
+
+Legend: N pictures, C channels, H and W pixels; pictures are (N, 224, 224, 3) RGB uint8.
+Source: Tan and Le, EfficientNet, arXiv 1905.11946; the "lite" form has ReLU6 and no squeeze-and-excitation.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+SIDE = 224
+# repeats, kernel, stride of the first, of each of the seven stages
+_STAGES = ((1, 3, 1), (2, 3, 2), (2, 5, 2), (3, 3, 2), (3, 5, 1), (4, 5, 2), (1, 3, 1))
+_EPSILON = 1e-3
+
+
+class _Convolution(NamedTuple):
+    """One convolution with its batch normalisation folded in, padded as TensorFlow does."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    stride: int
+    groups: int
+
+    def __call__(self, x_NCHW: torch.Tensor) -> torch.Tensor:
+        total = max(self.weight.shape[-1] - self.stride, 0)
+        before, after = total // 2, total - total // 2
+        padded = functional.pad(x_NCHW, (before, after, before, after)) if total else x_NCHW
+        return functional.conv2d(padded, self.weight, self.bias, stride=self.stride, groups=self.groups)
+
+
+class Lite0:
+    """Gives a vector of 1280 numbers for each picture, and the logits of 1000 classes."""
+
+    def __init__(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        weights = {name: torch.from_numpy(value) for name, value in arrays.items()}
+        self._stem = _fold(weights, "_conv_stem", "_bn0", stride=2)
+        self._blocks: list[tuple[list[_Convolution], bool]] = []
+        for repeats, _, first in _STAGES:
+            for repeat in range(repeats):
+                name = f"_blocks.{len(self._blocks)}"
+                stride = first if repeat == 0 else 1
+                self._blocks.append((_parts(weights, name, stride), repeat > 0))
+        self._head = _fold(weights, "_conv_head", "_bn1")
+        self._classes = (weights["_fc.weight"], weights["_fc.bias"])
+
+    def __call__(self, pictures: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (N, 1280) and class logits (N, 1000)."""
+        with torch.inference_mode():
+            x = torch.from_numpy(np.ascontiguousarray(pictures)).float().div_(127.5).sub_(1)
+            x = functional.relu6(self._stem(x.permute(0, 3, 1, 2)))
+            for parts, is_repeat in self._blocks:
+                inner = x
+                for part in parts[:-1]:
+                    inner = functional.relu6(part(inner))
+                inner = parts[-1](inner)
+                x = inner + x if is_repeat else inner
+            features = functional.relu6(self._head(x)).mean((2, 3))
+            return features, functional.linear(features, *self._classes)
+
+
+def _parts(weights: dict[str, torch.Tensor], name: str, stride: int) -> list[_Convolution]:
+    """Expansion (but in the first block), depthwise convolution, projection."""
+    widen = [("_expand_conv", "_bn0", 1)] if f"{name}._expand_conv.weight" in weights else []
+    parts = [*widen, ("_depthwise_conv", "_bn1", stride), ("_project_conv", "_bn2", 1)]
+    return [_fold(weights, f"{name}.{conv}", f"{name}.{norm}", stride=step) for conv, norm, step in parts]
+
+
+def _fold(weights: dict[str, torch.Tensor], conv: str, norm: str, stride: int = 1) -> _Convolution:
+    weight = weights[f"{conv}.weight"]
+    scale = weights[f"{norm}.weight"] / torch.sqrt(weights[f"{norm}.running_var"] + _EPSILON)
+    bias = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
+    depthwise = conv.endswith("_depthwise_conv")
+    folded = (weight * scale[:, None, None, None]).contiguous(memory_format=torch.channels_last)
+    return _Convolution(folded, bias, stride, len(weight) if depthwise else 1)

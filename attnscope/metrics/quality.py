@@ -1,0 +1,122 @@
+"""What a cut does to the picture around it: flicker and blur, in numbers. No aesthetics: these are technical.
+
+Legend: T frames; pictures are `av.VideoFrame`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from attnscope.metrics.reels import grey
+
+if TYPE_CHECKING:
+    import av
+
+Floats = npt.NDArray[np.float64]
+
+_SHARPNESS_PIXELS = 512  # longer side; what is blurred by a latent frame is blurred at this size too
+_NEAR_FRAMES = 4  # one latent frame of the usual stride
+
+
+class Traces(NamedTuple):
+    """One number a frame. ``flicker`` (T,): grey levels, NaN for the first and last; ``sharpness`` (T,)."""
+
+    flicker: Floats
+    sharpness: Floats
+
+
+class QualityWatcher:
+    """Follows flicker and sharpness while a video runs past; holds three small pictures.
+
+    Flicker of frame t is the mean of ``|x[t-1] - 2 x[t] + x[t+1]| / 2`` in grey levels: steady motion and fades cancel,
+    what jumps there and back remains. Sharpness is the variance of the Laplacian.
+    """
+
+    def __init__(self) -> None:
+        self._last: list[npt.NDArray[np.int16]] = []
+        self._flicker: list[float] = []
+        self._sharpness: list[float] = []
+
+    def see(self, picture: av.VideoFrame) -> None:
+        """Take the next picture."""
+        small = grey(picture, most=_SHARPNESS_PIXELS)
+        self._sharpness.append(_laplacian_variance(small))
+        self._last = [*self._last[-2:], small[::2, ::2].astype(np.int16)]
+        if len(self._last) == 3:
+            before, here, after = self._last
+            self._flicker.append(float(np.abs(before - 2 * here + after).mean() / 2))
+
+    def finish(self) -> Traces:
+        """Give the curves of the whole video."""
+        gap = [math.nan] if self._sharpness else []
+        flicker = (gap + self._flicker + gap)[: len(self._sharpness)]
+        return Traces(np.array(flicker, float), np.array(self._sharpness, float))
+
+
+def flicker_around_cuts(traces: Traces, cuts: Sequence[int]) -> dict[str, float]:
+    """Say how much the picture flickers, and how much more in the first frames after a cut.
+
+    ``flicker`` is the mean within shots, in grey levels of 255; ``flicker_after_cut`` the mean over the first 4
+    frames of every shot but the first; ``flicker_ratio`` the second divided by what is left of the first (1: a cut
+    makes no difference). Frames beside a cut are left out, as their neighbour belongs to another shot. NaN where
+    there is nothing.
+
+    >>> trace = Traces(np.array([np.nan, 1, 1, 9, 9, 3, 3, 1, 1, np.nan]), np.ones(10))
+    >>> flicker_around_cuts(trace, [4])["flicker_ratio"]
+    2.333...
+    """
+    num_frames = len(traces.flicker)
+    near = np.zeros(num_frames, bool)
+    usable = ~np.isnan(traces.flicker)
+    for cut in cuts:
+        usable[cut - 1 : cut + 1] = False
+        near[cut : cut + _NEAR_FRAMES] = True
+    after, rest = _mean(traces.flicker[usable & near]), _mean(traces.flicker[usable & ~near])
+    return {
+        "flicker": _mean(traces.flicker[usable]),
+        "flicker_after_cut": after,
+        "flicker_ratio": after / rest if rest > 0 else math.nan,
+    }
+
+
+def sharpness_around_cuts(traces: Traces, cuts: Sequence[int]) -> dict[str, float]:
+    """Say how sharp the picture is, and how sharp the first frames after a cut are beside the rest of their shot.
+
+    ``sharpness`` is the mean variance of the Laplacian; ``sharpness_after_cut_0`` to ``_3`` the median over cuts of the
+    sharpness of the first to fourth frame of the new shot, divided by the median of the shot from its fifth frame on.
+    1: as sharp as the rest; below 1: the cut leaves a blur. NaN where no shot after a cut is longer than 4 frames.
+
+    >>> trace = Traces(np.ones(20), np.array([10.0] * 10 + [5, 6, 7, 8] + [10] * 6))
+    >>> sharpness_around_cuts(trace, [10])["sharpness_after_cut_0"]
+    0.5
+    """
+    num_frames = len(traces.sharpness)
+    ratios: list[list[float]] = [[] for _ in range(_NEAR_FRAMES)]
+    for start, stop in pairwise([*cuts, num_frames]):
+        rest = traces.sharpness[start + _NEAR_FRAMES : stop]
+        if len(rest) and np.median(rest) > 0:
+            for k in range(_NEAR_FRAMES):
+                ratios[k].append(float(traces.sharpness[start + k] / np.median(rest)))
+    after = {
+        f"sharpness_after_cut_{k}": float(np.median(each)) if each else math.nan
+        for k, each in enumerate(ratios)
+    }
+    return {"sharpness": _mean(traces.sharpness), **after}
+
+
+def _laplacian_variance(picture: npt.NDArray[np.uint8]) -> float:
+    x = picture.astype(np.float32)
+    if min(x.shape) < 3:
+        return 0.0
+    laplacian = x[:-2, 1:-1] + x[2:, 1:-1] + x[1:-1, :-2] + x[1:-1, 2:] - 4 * x[1:-1, 1:-1]
+    return float(laplacian.var())
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else math.nan

@@ -1,0 +1,271 @@
+"""Run a video past the measures frame by frame, never holding more than one: a file or an array, as often as asked.
+
+Legend: T frames, H height, W width; frames are (T, H, W, 3) RGB uint8, one picture is an `av.VideoFrame`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from attnscope.errors import VideoError, quote
+
+if TYPE_CHECKING:
+    import av
+
+Frames = npt.NDArray[np.uint8]
+Crop = tuple[float, float, float, float]
+
+NO_CROP: Crop = (0.0, 0.0, 0.0, 0.0)
+_EDITED_FRAMES = 8  # an edit list may hide a few coded frames at the ends
+_JUMP_FRAMES, _DRIFT_FRAMES = 0.6, 1.5
+_WHOLE_PICTURE = 2  # of one frame nothing about cuts can be said
+
+
+class Reel:
+    """A video that can be run from the start again: iterate to get its pictures in order.
+
+    ``fps`` is the frame rate, ``size`` (height, width) after cropping; ``num_frames`` is known once it ran through.
+    """
+
+    fps: Fraction
+    size: tuple[int, int]
+    num_frames: int
+
+    def __iter__(self) -> Iterator[av.VideoFrame]:
+        """Run it once."""
+        raise NotImplementedError
+
+    def batches(self, indices: Sequence[int], *, height: int, width: int, size: int = 8) -> Iterator[Frames]:
+        """Give frames by rising index, scaled to fill height x width and cut to it in the middle, a few at a time."""
+        wanted = list(indices)
+        ready: list[Frames] = []
+        for index, picture in enumerate(self):
+            if not wanted:
+                break
+            if index == wanted[0]:
+                ready.append(_filled(picture, height, width))
+                wanted.pop(0)
+            if len(ready) == size:
+                yield np.stack(ready)
+                ready = []
+        if ready:
+            yield np.stack(ready)
+        if wanted:
+            raise VideoError(
+                f"expected rising frames below {self.num_frames}, got {wanted[0]} in batches; ask for earlier ones"
+            )
+
+
+class ArrayReel(Reel):
+    """Frames that are already in memory.
+
+    >>> reel = ArrayReel(np.zeros((3, 32, 64, 3), np.uint8), fps=16)
+    >>> reel.num_frames, reel.size, len(list(reel))
+    (3, (32, 64), 3)
+    """
+
+    def __init__(self, frames: Frames, fps: Fraction | int | float) -> None:
+        require_frames(frames)
+        if not fps > 0:
+            raise VideoError(f"expected a positive frame rate, got {fps} as fps; give frames per second")
+        self._frames = frames
+        self.fps = Fraction(fps).limit_denominator(100_000)
+        self.size = (int(frames.shape[1]), int(frames.shape[2]))
+        self.num_frames = len(frames)
+
+    def __iter__(self) -> Iterator[av.VideoFrame]:
+        """Run it once."""
+        import av
+
+        for frame in self._frames:
+            yield av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+
+
+class FileReel(Reel):
+    """A video file, decoded anew each time it runs; ``crop`` takes shares off the picture: top, right, bottom, left.
+
+    Raises
+    ------
+    VideoError
+        The file is missing, holds no video, cannot be decoded to its end, has fewer than 2 frames, or its frames are
+        not evenly spaced in time: a cut frame would not say when the cut is.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, crop: Crop = NO_CROP) -> None:
+        import av
+
+        self._path = Path(path)
+        if not os.path.isfile(self._path):
+            raise VideoError(
+                f"expected a video file, got {quote(str(path))}, which is no file; check the path"
+            )
+        try:
+            with av.open(str(self._path)) as container:
+                if not container.streams.video:
+                    raise VideoError(
+                        f"expected a video file, got {self._path}, which has no video stream; check the file"
+                    )
+                stream = container.streams.video[0]
+                rate, height, width = stream.average_rate, stream.height, stream.width
+                self._promised = stream.frames
+        except av.error.FFmpegError as error:
+            raise _undecodable(error, self._path) from error
+        if not rate or not height or not width:
+            raise VideoError(
+                f"expected a video with a size and a frame rate, got {width}x{height} at {rate} fps in {self._path}; "
+                "re-encode it"
+            )
+        self._crop = crop
+        self._box = _inner(height, width, crop)
+        self.fps = Fraction(rate)
+        self.size = (self._box[1] - self._box[0], self._box[3] - self._box[2])
+        self.num_frames = 0
+
+    def __iter__(self) -> Iterator[av.VideoFrame]:
+        """Run it once; the spacing of the frames is checked on the way."""
+        import av
+
+        clock, index = _Clock(self.fps, self._path), -1
+        cropped = None
+        try:
+            with av.open(str(self._path)) as container:
+                stream = container.streams.video[0]
+                stream.thread_type = (
+                    "SLICE"  # frame threads hold one picture each, and the files share the processor
+                )
+                for index, picture in enumerate(container.decode(stream)):
+                    clock.tick(index, picture)
+                    if self._crop != NO_CROP:
+                        cropped = cropped or _cropping(stream, self._box)
+                        picture = cropped(picture)
+                    yield picture
+        except av.error.FFmpegError as error:
+            raise _undecodable(error, self._path) from error
+        self.num_frames = index + 1
+        if self.num_frames < self._promised - _EDITED_FRAMES:
+            raise VideoError(
+                f"expected the {self._promised} frames that the file promises, got {self.num_frames} in {self._path}; "
+                "it is cut short, fetch it anew"
+            )
+        if self.num_frames < _WHOLE_PICTURE:
+            raise VideoError(
+                f"expected a video of at least {_WHOLE_PICTURE} frames, got {self.num_frames} in {self._path}; give a "
+                "longer one"
+            )
+
+
+class _Clock:
+    """Refuses frames that are not evenly spaced, as soon as one comes."""
+
+    def __init__(self, fps: Fraction, path: Path) -> None:
+        self._gap_s = 1 / float(fps)
+        self._path = path
+        self._first_s = 0.0
+        self._last_s: float | None = None
+
+    def tick(self, index: int, picture: Any) -> None:
+        now_s = picture.time
+        if now_s is None:
+            now_s = index * self._gap_s  # a stream without time stamps has no rate but its own
+        if self._last_s is None:
+            self._first_s = self._last_s = now_s
+            return
+        jump = abs(now_s - self._last_s - self._gap_s) / self._gap_s
+        # a rate that changes half-way makes small gaps that add up
+        drift = abs(now_s - self._first_s - index * self._gap_s) / self._gap_s
+        if jump > _JUMP_FRAMES or drift > _DRIFT_FRAMES:
+            raise VideoError(
+                f"expected frames {self._gap_s:.3f} s apart, got {now_s - self._last_s:.3f} s before frame {index} of "
+                f"{self._path}; re-encode it at a constant rate"
+            )
+        self._last_s = now_s
+
+
+def require_frames(frames: Frames) -> None:
+    """Refuse an array that is no video: uint8 (frames, height, width, 3), at least 2 frames.
+
+    >>> require_frames(np.zeros((4, 8, 8), np.uint8))
+    Traceback (most recent call last):
+        ...
+    attnscope.errors.VideoError: expected uint8 frames of shape (frames, height, width, 3), got uint8 of shape \
+(4, 8, 8); convert them
+    """
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
+        raise VideoError(
+            f"expected uint8 frames of shape (frames, height, width, 3), got {frames.dtype} of shape "
+            f"{frames.shape}; convert them"
+        )
+    if len(frames) < _WHOLE_PICTURE or min(frames.shape[1:3]) < 1:
+        raise VideoError(
+            f"expected a video of at least {_WHOLE_PICTURE} frames, got shape {frames.shape}; give a longer one"
+        )
+
+
+def scaled(picture: av.VideoFrame, height: int, width: int) -> Frames:
+    """Squeeze one picture to height x width: (H, W, 3)."""
+    return np.asarray(picture.reformat(width, height, "rgb24").to_ndarray(), np.uint8)
+
+
+def grey(picture: av.VideoFrame, most: int | None = None) -> Frames:
+    """Give the brightness of one picture, (H, W); with ``most`` its longer side is at most that."""
+    height, width = picture.height, picture.width
+    share = 1.0 if most is None else min(1.0, most / max(height, width))
+    size = (max(2, round(width * share)), max(2, round(height * share)))
+    return np.asarray(picture.reformat(*size, "gray").to_ndarray(), np.uint8)
+
+
+def _filled(picture: av.VideoFrame, height: int, width: int) -> Frames:
+    scale = max(height / picture.height, width / picture.width)
+    rows, columns = max(height, round(picture.height * scale)), max(width, round(picture.width * scale))
+    top, left = (rows - height) // 2, (columns - width) // 2
+    return scaled(picture, rows, columns)[top : top + height, left : left + width]
+
+
+def _inner(height: int, width: int, crop: Crop) -> tuple[int, int, int, int]:
+    top, right, bottom, left = crop
+    if not all(0 <= share < 1 for share in crop) or top + bottom >= 1 or left + right >= 1:
+        raise VideoError(
+            f"expected shares top, right, bottom, left that leave a picture, got {crop} as crop; crop less"
+        )
+    # floor on the one side, ceil on the other: of a tiny picture one pixel stays
+    return (
+        math.floor(top * height),
+        math.ceil(height - bottom * height),
+        math.floor(left * width),
+        math.ceil(width - right * width),
+    )
+
+
+def _cropping(stream: Any, box: tuple[int, int, int, int]) -> Callable[[av.VideoFrame], av.VideoFrame]:
+    """Return what cuts a picture to the box without copying it; a chroma sample may pull an edge by one pixel."""
+    import av
+
+    top, bottom, left, right = box
+    graph = av.filter.Graph()
+    source = graph.add_buffer(template=stream)
+    crop = graph.add("crop", f"{right - left}:{bottom - top}:{left}:{top}")
+    sink = graph.add("buffersink")
+    source.link_to(crop)
+    crop.link_to(sink)
+    graph.configure()
+
+    def cropped(picture: av.VideoFrame) -> av.VideoFrame:
+        graph.push(picture)
+        return cast("av.VideoFrame", graph.pull())
+
+    return cropped
+
+
+def _undecodable(error: Exception, path: Path) -> VideoError:
+    reason = " ".join(str(error).split())
+    return VideoError(
+        f"expected a video that can be decoded, got {quote(reason, 120)} in {path}; re-encode it"
+    )

@@ -1,0 +1,135 @@
+"""A reference: how alike the shots of edited films are, kept as a few numbers a film and not a pixel."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attnscope.errors import InputError, quote
+from attnscope.metrics.gap import Gap, Method, consistency_gap
+
+FORMAT = "attnscope reference"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The likeness of shots in a set of films: for each measure one value a film, and the encoder that gave it.
+
+    ``values`` and ``encoders`` have the same keys, such as ``inter_semantic``; an encoder is named with the hash of its
+    weights, and values of different encoders are never compared.
+    """
+
+    num_videos: int
+    values: Mapping[str, tuple[float, ...]]
+    encoders: Mapping[str, str]
+    detector: str
+
+    def gap(
+        self, measure: str, values: Iterable[float], encoder: str, *, method: Method = "kde", seed: int = 0
+    ) -> Gap:
+        """Measure how far other videos are from this reference.
+
+        Raises: InputError (a measure that the reference lacks, another encoder, fewer than 20 videos).
+
+        >>> films = Reference(30, {"inter_visual": tuple(i / 50 for i in range(30))}, {"inter_visual": "a:1"}, "vote")
+        >>> films.gap("inter_visual", [i / 50 for i in range(30)], "b:2")
+        Traceback (most recent call last):
+            ...
+        attnscope.errors.InputError: expected values of the encoder a:1, got b:2 for inter_visual in a gap; score and \
+reference must come from the same network, build the reference anew
+        """
+        if measure not in self.values:
+            raise InputError(
+                f"expected a measure out of {', '.join(sorted(self.values)) or 'none'}, got {quote(measure)} in a "
+                "reference; build it anew"
+            )
+        if encoder != self.encoders[measure]:
+            raise InputError(
+                f"expected values of the encoder {self.encoders[measure]}, got {encoder} for {measure} in a gap; score "
+                "and reference must come from the same network, build the reference anew"
+            )
+        return consistency_gap(list(values), self.values[measure], method=method, seed=seed)
+
+    def write(self, path: str | os.PathLike[str]) -> Path:
+        """Keep the reference as a JSON file; whole or not at all."""
+        path = Path(path)
+        document = {
+            "format": FORMAT,
+            "version": VERSION,
+            "num_videos": self.num_videos,
+            "detector": self.detector,
+            "encoders": dict(self.encoders),
+            "values": {name: list(each) for name, each in self.values.items()},
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".partial")
+        part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        part.replace(path)
+        return path
+
+
+def reference_of(rows: Iterable[Mapping[str, Any]]) -> Reference:
+    """Gather a reference out of scored videos (:func:`attnscope.score`); what failed or has one shot is left out.
+
+    Raises: InputError where rows were scored with different encoders or detectors, or none has two shots.
+
+    >>> value = {"value": 0.7, "encoder": "a", "weights_sha256": "1"}
+    >>> rows = [{"status": "ok", "detector": "vote", "consistency": {"inter_visual": value}}] * 2
+    >>> reference_of(rows).values["inter_visual"]
+    (0.7, 0.7)
+    """
+    values: dict[str, list[float]] = {}
+    encoders: dict[str, str] = {}
+    detectors, num_videos = set(), 0
+    for row in rows:
+        if row.get("status") != "ok":
+            continue
+        detectors.add(str(row["detector"]))
+        num_videos += 1
+        for name, entry in row["consistency"].items():
+            value = entry["value"]
+            if not name.startswith("inter_") or value is None or math.isnan(value):
+                continue
+            encoder = f"{entry['encoder']}:{entry['weights_sha256']}"
+            if encoders.setdefault(name, encoder) != encoder:
+                raise InputError(
+                    f"expected one encoder for {name}, got {encoders[name]} and {encoder} in a reference; score all "
+                    "films anew"
+                )
+            values.setdefault(name, []).append(float(value))
+    if len(detectors) > 1 or not values:
+        raise InputError(
+            f"expected films of two shots or more, scored by one detector, got {num_videos} films and the detectors "
+            f"{', '.join(sorted(detectors)) or 'none'} in a reference; add edited films"
+        )
+    return Reference(
+        num_videos, {name: tuple(each) for name, each in values.items()}, encoders, detectors.pop()
+    )
+
+
+def read_reference(path: str | os.PathLike[str]) -> Reference:
+    """Read a reference that was built before.
+
+    Raises: InputError where the file is none, or of a newer version.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        if document.get("format") != FORMAT or document.get("version") != VERSION:
+            raise ValueError(f"format {document.get('format')!r}, version {document.get('version')!r}")
+        values = {str(name): tuple(map(float, each)) for name, each in document["values"].items()}
+        encoders = {str(name): str(each) for name, each in document["encoders"].items()}
+        if set(values) != set(encoders):
+            raise ValueError("values without their encoders")
+        return Reference(int(document["num_videos"]), values, encoders, str(document["detector"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"expected a reference of version {VERSION}, got {quote(reason, 100)} in {quote(str(path))}; make one with "
+            "attnscope reference build"
+        ) from error

@@ -1,0 +1,191 @@
+"""Likeness, flicker and sharpness: closed forms, and encoders that say where they come from."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from attnscope.errors import InputError
+from attnscope.metrics import between_shots, find_encoder, list_encoders, within_shots
+from attnscope.metrics._weights import CLASS_NAMES, MINILM
+from attnscope.metrics.bridge import class_meanings, sentence_encoder
+from attnscope.metrics.consistency import frames_to_compare
+from attnscope.metrics.detection import Transition
+from attnscope.metrics.encoders import Encoder, Missing
+from attnscope.metrics.quality import QualityWatcher, Traces, flicker_around_cuts, sharpness_around_cuts
+from attnscope.metrics.reels import ArrayReel, FileReel
+
+CLIPS = Path(__file__).parents[2].parent / "shared" / "videos"
+
+
+def angle(*degrees: float) -> np.ndarray:
+    turned = np.radians(degrees)
+    return np.stack([np.cos(turned), np.sin(turned)], axis=1).astype(np.float32)
+
+
+def test_shots_at_known_angles() -> None:
+    scores = between_shots([angle(0, 20), angle(70), angle(130)])  # means at 10, 70, 130 degrees
+    assert scores["adjacent"] == pytest.approx(0.5, abs=1e-6)
+    assert scores["all_pairs"] == pytest.approx((0.5 + 0.5 - 0.5) / 3, abs=1e-6)
+    assert all(math.isnan(each) for each in between_shots([angle(0)]).values())
+
+
+def test_a_shot_at_known_angles() -> None:
+    # beside: 60, 60 degrees; to the first: 60, 120 (negative, counts as 0)
+    assert within_shots([angle(0, 60, 120)]) == pytest.approx((0.5 + 0.25) / 2, abs=1e-6)
+    assert within_shots([angle(0, 60, 120), angle(5, 5)]) == pytest.approx((0.375 + 1) / 2, abs=1e-6)
+    assert math.isnan(within_shots([angle(0)]))
+
+
+@pytest.mark.parametrize("num_frames", [9, 17, 40, 81])
+@pytest.mark.parametrize("cuts", [(), (8,), (3, 6), (20, 24, 50)])
+def test_no_frame_near_a_cut_is_compared(num_frames: int, cuts: tuple[int, ...]) -> None:
+    cuts = tuple(cut for cut in cuts if cut < num_frames)
+    shots = frames_to_compare([Transition(cut, cut, cut, "cut", 0.9) for cut in cuts], num_frames)
+    edges = [0, *cuts, num_frames]
+    assert len(shots) == len(cuts) + 1
+    for frames, start, stop in zip(shots, edges, edges[1:], strict=False):
+        assert frames == sorted(set(frames))
+        assert all(start <= frame < stop for frame in frames)
+        if len(frames) > 1:
+            assert all(frame - cut >= 4 or frame - cut < -4 for frame in frames for cut in cuts)
+
+
+def test_a_dissolve_is_kept_clear_of() -> None:
+    first, second = frames_to_compare([Transition(30, 26, 34, "dissolve", 0.9)], 64)
+    assert (max(first), min(second)) == (20, 39)
+
+
+def traces(frames: np.ndarray) -> Traces:
+    watcher = QualityWatcher()
+    for picture in ArrayReel(frames, 16):
+        watcher.see(picture)
+    return watcher.finish()
+
+
+def test_flicker_is_what_jumps_there_and_back() -> None:
+    level = np.array([100, 110, 100, 110, 110, 110, 120, 130, 140], np.uint8)
+    frames = np.broadcast_to(level[:, None, None, None], (9, 32, 32, 3)).copy()
+    flicker = traces(frames).flicker
+    # a video picture holds 219 levels of brightness, so a level may move by one
+    assert np.allclose(flicker[1:-1], [10, 10, 5, 0, 5, 0, 0], atol=1.5)
+    assert np.isnan(flicker[[0, -1]]).all()
+
+
+def test_flicker_beside_a_cut_belongs_to_no_shot() -> None:
+    trace = np.array([np.nan, 2, 2, 50, 50, 4, 4, 4, 2, np.nan])
+    found = flicker_around_cuts(Traces(trace, np.ones(10)), [4])
+    assert found["flicker"] == pytest.approx((2 + 2 + 4 + 4 + 4 + 2) / 6)
+    assert (found["flicker_after_cut"], found["flicker_ratio"]) == (4, 2)
+    assert math.isnan(flicker_around_cuts(Traces(trace, np.ones(10)), [])["flicker_ratio"])
+
+
+def test_a_blur_after_a_cut_is_seen() -> None:
+    rng = np.random.default_rng(0)
+    sharp = rng.integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
+    blurred = sharp.copy()
+    blurred[20] = sharp[20].reshape(32, 2, 32, 2, 3).mean((1, 3)).repeat(2, 0).repeat(2, 1)
+    plain = sharpness_around_cuts(traces(sharp), [20])
+    found = sharpness_around_cuts(traces(blurred), [20])
+    assert plain["sharpness_after_cut_0"] == pytest.approx(1, abs=0.1)
+    assert found["sharpness_after_cut_0"] < 0.6
+    assert found["sharpness_after_cut_1"] == pytest.approx(1, abs=0.1)
+    assert math.isnan(sharpness_around_cuts(traces(sharp), [])["sharpness_after_cut_0"])
+    assert math.isnan(sharpness_around_cuts(traces(sharp), [38])["sharpness_after_cut_0"])
+
+
+def test_nothing_stands_in_for_an_encoder(tmp_path: Path) -> None:
+    for task in ("background", "aesthetic"):
+        found = find_encoder(task, cache_dir=tmp_path)  # type: ignore[arg-type]
+        assert isinstance(found, Missing)
+        assert "no package brings" in found.reason
+    asked = find_encoder("visual", "dinov2", cache_dir=tmp_path)
+    assert isinstance(asked, Missing)
+    assert asked.reason == "dinov2 is not in the local model cache"
+    remote = find_encoder("semantic", "viclip", cache_dir=tmp_path)
+    assert isinstance(remote, Missing)
+    assert "not run" in remote.reason
+    with pytest.raises(InputError, match="expected auto or one of dinov2, efficientnet-lite0 for visual"):
+        find_encoder("visual", "clip", cache_dir=tmp_path)
+    with pytest.raises(InputError, match="expected a task out of"):
+        find_encoder("smell")  # type: ignore[arg-type]
+
+
+def test_the_packaged_encoders_are_not_the_papers(tmp_path: Path) -> None:
+    for task in ("visual", "semantic"):
+        found = find_encoder(task, cache_dir=tmp_path)  # type: ignore[arg-type]
+        assert isinstance(found, Encoder)
+        assert not found.comparable_to_paper
+        vectors = found.encode(np.zeros((2, found.side, found.side, 3), np.uint8))
+        assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert {name for name, _ in list_encoders()} >= {"viclip", "dinov2", "clip-b32", "efficientnet-lite0"}
+
+
+def test_pictures_that_change_in_number_or_place_are_looked_at_anew() -> None:
+    visual = find_encoder("visual", "efficientnet-lite0")
+    assert isinstance(visual, Encoder)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    both, last = visual.encode(frames), visual.encode(frames[1:].copy())
+    assert np.allclose(both[1:], last)
+    frames[0] = frames[1]
+    assert np.allclose(visual.encode(frames)[0], last[0]), "changed where it lies"
+    assert not np.allclose(both[0], last[0])
+
+
+def in_cache(folder: Path, repository: str, model: Any) -> None:
+    """Put a model where the hub's client would have put it."""
+    place = folder / f"models--{repository.replace('/', '--')}"
+    model.save_pretrained(place / "snapshots" / "0" / "")
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("0")
+
+
+def test_the_papers_encoder_is_taken_from_the_cache(tmp_path: Path) -> None:
+    from transformers import Dinov2Config, Dinov2Model
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 224}
+    model = Dinov2Model(Dinov2Config(**sizes)).eval()
+    in_cache(tmp_path, "facebook/dinov2-base", model)
+    found = find_encoder("visual", cache_dir=tmp_path)
+    assert isinstance(found, Encoder)
+    assert (found.name, found.comparable_to_paper) == ("dinov2", True)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    pixels = torch.from_numpy(((frames / 255 - mean) / deviation).astype(np.float32)).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        expected = model(pixel_values=pixels).last_hidden_state[:, 0].numpy()
+    assert np.allclose(
+        found.encode(frames), expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-4
+    )
+
+
+def test_the_picture_network_knows_a_cup_of_coffee() -> None:
+    path = CLIPS / "ablation-coffee_cup_complete.mp4"
+    if not path.is_file():
+        pytest.skip("the clips of the CineTrans authors are not here")
+    from attnscope.metrics.encoders import _lite0
+
+    reel = FileReel(path, crop=(0.13, 0.04, 0.04, 0.04))
+    (frame,) = next(iter(reel.batches([180], height=224, width=224)))
+    names = json.loads(CLASS_NAMES.locate().read_text())
+    best = [names[int(index)] for index in np.argsort(-_lite0()(frame[None])[1][0])[:3]]
+    assert {"espresso", "cup", "coffee mug"} & set(best), best
+
+
+@pytest.mark.slow
+def test_the_class_names_mean_what_the_sentence_network_says() -> None:
+    names = json.loads(CLASS_NAMES.locate().read_text())
+    picked = list(range(0, 1000, 37))
+    encode = sentence_encoder()
+    expected = encode([names[index] for index in picked])
+    assert np.abs(class_meanings().vectors[picked] - expected).max() < 1e-3
+    dog, puppy, car = encode(["a dog", "a puppy", "a car"])
+    assert dog @ puppy > dog @ car + 0.3
+    assert MINILM.is_installed()
