@@ -29,6 +29,8 @@ from torch import Tensor
 from attnscope_kernels import frame_mass, sampled_frame_mass, shot_attention
 
 HERE = Path(__file__).parent
+# On a CPU the backward of the largest shape would take longer than all else together.
+CPU_BACKWARD_FLOP = 5e10
 Tensors = tuple[Tensor, Tensor, Tensor]
 # The same work in the same run, so that a ratio means something: (what ran, what it gave).
 Candidates = dict[str, Callable[[], Any]]
@@ -162,13 +164,15 @@ def _able(theirs: Candidates) -> tuple[Candidates, dict[str, str]]:
 def rows(device: str, quick: bool) -> Iterator[dict[str, Any]]:
     """Everything there is to measure on this device."""
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    repeats = 3 if quick else (20 if device == "cuda" else 9)
+    repeats = 3 if quick else (20 if device == "cuda" else 7)
     for shape in QUICK if quick else (CUDA if device == "cuda" else CPU):
         yield from mass_rows(device, shape, dtype, repeats)
         for plan in plans(shape.frames):
             if quick and plan.num_shots not in (1, 2):
                 continue
             for backward in (False, True):
+                if backward and device == "cpu" and shape.flop > CPU_BACKWARD_FLOP:
+                    continue
                 # compiling FlexAttention on a CPU takes longer than all else, and it has no backward there
                 flex = device == "cuda" or (not quick and not backward and shape.tokens > 5000)
                 yield from attention_rows(device, shape, dtype, repeats, plan, backward, flex)
