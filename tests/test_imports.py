@@ -55,7 +55,7 @@ def test_dir_and_a_wrong_name_import_nothing_heavy() -> None:
     assert (done.returncode, done.stderr.split()) == (0, [])
 
 
-@pytest.mark.parametrize("name", ["ShotPlan", "structure", "schema", "open_store"])
+@pytest.mark.parametrize("name", ["ShotPlan", "masks", "structure", "schema", "open_store"])
 def test_reading_a_store_imports_no_torch(name: str) -> None:
     done = run(f"import attnscope; attnscope.{name}; {REPORT}")
     assert done.returncode == 0, done.stderr

@@ -179,6 +179,13 @@ def test_a_window_that_was_open_stays_open_and_quiet(pipe: Any) -> None:
         assert attached_to(pipe) is window
 
 
+def test_a_probe_leaves_nothing_in_a_window_that_is_not_its_own(pipe: Any) -> None:
+    with scope.intervene(pipe, masks.same_shot(PLAN)) as window:
+        first, second = looked(pipe, layers=1), looked(pipe, layers="1-2")
+        assert window._callbacks == {"before": [], "after": []}
+    np.testing.assert_array_equal(first.mass, second.mass.sel(layer=[1]))
+
+
 def test_interventions_add_up_one_inside_the_other(pipe: Any) -> None:
     with scope.intervene(pipe, masks.band(2)), scope.intervene(pipe, masks.same_shot(PLAN)):
         mass = looked(pipe).mass
