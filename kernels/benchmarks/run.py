@@ -84,9 +84,9 @@ def attention_rows(
     tensors = shape.draw(device, dtype)
     seen = plan.visible(shape.frames)
     grouped = {"query_offsets": shape.offsets, "key_offsets": shape.offsets}
-    names = (
-        ["auto", "split", "kernel"] if device == "cuda" and shape.tokens_a_frame > 1 else ["auto", "split"]
-    )
+    # on a CPU there is one way, which auto takes
+    has_kernel = device == "cuda" and shape.tokens_a_frame > 1
+    names = ["auto", "split", "kernel"] if has_kernel else ["auto"]
     calls: dict[str, Callable[..., Tensor]] = {
         f"shot_attention {name}": functools.partial(
             shot_attention, relation=seen, implementation=name, **grouped
