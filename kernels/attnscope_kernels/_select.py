@@ -12,7 +12,7 @@ from ._relation import is_whole, parts, runs
 from ._settings import is_interpreted, kernel_obstacle
 
 MassImplementation = Literal["auto", "reference", "chunked", "split", "kernel", "second_pass"]
-AttendImplementation = Literal["auto", "reference", "chunked", "split", "kernel"]
+AttendImplementation = Literal["auto", "reference", "short", "chunked", "split", "kernel"]
 
 # Below this many tokens in a key group, one call per group costs more than it saves (measured, 1 CPU thread).
 SPLIT_MIN_TOKENS = 192
@@ -95,7 +95,7 @@ def select_attention(
 ) -> Choice:
     """Say which way attention under this checked frame relation (batch or 1, heads or 1, F, G) will be computed.
 
-    All ways are exact; they differ in speed only.
+    All ways are exact; they differ in speed only. `num_tokens` counts queries or keys, whichever are more.
 
     Raises
     ------
@@ -108,7 +108,9 @@ def select_attention(
     """
     device = torch.device(device)
     content = "scores scaled by the row's largest take the plain formula" if has_content else ""
+    long = f"sequences hold more than {SHORT_TOKENS} tokens" if num_tokens > SHORT_TOKENS else ""
     obstacles = {
+        "short": content or long or ("a masked call gives no log-sum-exp" if with_lse else ""),
         "split": content or (_mask_with_lse(device, dtype, head_size, relation) if with_lse else ""),
         "kernel": content or kernel_obstacle(device, dtype, head_size),
     }
@@ -116,16 +118,16 @@ def select_attention(
         return _asked(implementation, get_args(AttendImplementation), obstacles, "shot_attention")
     if content:
         return Choice("chunked", content)
+    if not obstacles["short"]:
+        return Choice("short", f"sequences of at most {SHORT_TOKENS} tokens take one call with a small mask")
     if obstacles["kernel"] or is_interpreted():
         if obstacles["split"]:
             return Choice("chunked", obstacles["split"])
         return Choice("split", "frames that see the same share one fused call on sliced keys")
     cut = [runs(matrix) for _, _, matrix in parts(relation, relation.shape[0], relation.shape[1])]
-    if not obstacles["split"] and all(run.is_flat for each in cut for run in each):
-        if num_tokens <= SHORT_TOKENS:
-            return Choice("split", f"sequences of at most {SHORT_TOKENS} tokens fill no tile of the kernel")
-        if sum(map(len, cut)) <= FEW_CALLS:
-            return Choice("split", f"at most {FEW_CALLS} fused calls on sliced keys, without waste")
+    is_flat = all(run.is_flat for each in cut for run in each)
+    if not obstacles["split"] and is_flat and sum(map(len, cut)) <= FEW_CALLS:
+        return Choice("split", f"at most {FEW_CALLS} fused calls on sliced keys, without waste")
     return Choice("kernel", "one pass of the Triton kernel over the visible tiles")
 
 

@@ -161,11 +161,13 @@ def _able(theirs: Candidates) -> tuple[Candidates, dict[str, str]]:
     return able, refused
 
 
-def rows(device: str, quick: bool) -> Iterator[dict[str, Any]]:
-    """Everything there is to measure on this device."""
+def rows(device: str, quick: bool, only: str) -> Iterator[dict[str, Any]]:
+    """Everything there is to measure on this device, of shapes with these words in their name."""
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     repeats = 3 if quick else (20 if device == "cuda" else 5)
     for shape in QUICK if quick else (CUDA if device == "cuda" else CPU):
+        if only not in shape.name:
+            continue
         yield from mass_rows(device, shape, dtype, repeats)
         for plan in plans(shape.frames):
             if quick and plan.num_shots not in (1, 2):
@@ -201,6 +203,9 @@ def main() -> None:
         "--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu"
     )
     parser.add_argument("--quick", action="store_true", help="small shapes, few repeats, nothing written")
+    parser.add_argument(
+        "--only", default="", help="shapes with this in their name; other rows of results stay"
+    )
     parser.add_argument("--json", action="store_true", help="print one document instead of lines")
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
@@ -217,7 +222,11 @@ def main() -> None:
         "matmul_tflops": matmul_tflops(arguments.device, dtype),
         "rows": [],
     }
-    for row in rows(arguments.device, arguments.quick):
+    path = HERE / "results" / f"{arguments.device}.json"
+    if arguments.only and path.exists():
+        kept = json.loads(path.read_text())["rows"]
+        document["rows"] = [row for row in kept if arguments.only not in row["shape"]]
+    for row in rows(arguments.device, arguments.quick, arguments.only):
         document["rows"].append(row)
         if not arguments.json:
             first = " + first frame" if row["first_frame"] else ""
@@ -228,7 +237,7 @@ def main() -> None:
             )
         if not arguments.quick:
             # kept after every row: a run that is cut off leaves what it measured
-            (HERE / "results" / f"{arguments.device}.json").write_text(json.dumps(document, indent=1) + "\n")
+            path.write_text(json.dumps(document, indent=1) + "\n")
     if arguments.json:
         print(json.dumps(document))
 

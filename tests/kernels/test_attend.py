@@ -44,6 +44,8 @@ def test_equals_dense_masking_in_value_and_gradient(rows, groups, seed, shape):
         lambda *t: shot_attention(
             *t, bias, query_offsets=rows, key_offsets=groups, implementation="reference"
         ),
+        lambda *t: shot_attention(*t, bias, query_offsets=rows, key_offsets=groups, implementation="short"),
+        lambda *t: shot_attention(*t, bias, query_offsets=rows, key_offsets=groups, implementation="split"),
         lambda *t: densely_masked(*t, rows, groups, bias),
     ):
         tensors = [
@@ -54,15 +56,23 @@ def test_equals_dense_masking_in_value_and_gradient(rows, groups, seed, shape):
         output = attend(*tensors)
         output.square().sum().backward()
         grads.append([output.detach(), *(tensor.grad for tensor in tensors)])
-    for other in grads[:2]:
-        for one, expected in zip(other, grads[2], strict=True):
+    for other in grads[:-1]:
+        for one, expected in zip(other, grads[-1], strict=True):
             torch.testing.assert_close(one, expected, rtol=0, atol=1e-12)
 
 
 def test_block_diagonal_is_each_shot_alone():
     query, key, value = (draw(seed, 1, 12, 2, 8) for seed in (1, 2, 3))
     same = torch.block_diag(torch.ones(2, 2), torch.ones(1, 1)).bool()
-    found = shot_attention(query, key, value, same, query_offsets=(0, 4, 8, 12), key_offsets=(0, 4, 8, 12))
+    found = shot_attention(
+        query,
+        key,
+        value,
+        same,
+        query_offsets=(0, 4, 8, 12),
+        key_offsets=(0, 4, 8, 12),
+        implementation="split",
+    )
     for span in (slice(0, 8), slice(8, 12)):
         q, k, v = (tensor[:, span].transpose(1, 2) for tensor in (query, key, value))
         alone = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
@@ -90,7 +100,7 @@ def test_frames_that_see_the_same_are_one_call(monkeypatch):
     same = torch.block_diag(torch.ones(3, 3), torch.ones(2, 2)).bool()
     same[:, 0] = True
     query, steps = draw(1, 1, 20, 2, 8), (0, 4, 8, 12, 16, 20)
-    shot_attention(query, query, query, same, query_offsets=steps, key_offsets=steps)
+    shot_attention(query, query, query, same, query_offsets=steps, key_offsets=steps, implementation="split")
     assert calls == [(12, 12), (8, 12)]  # queries of a shot, and keys of the shot and of the first frame
 
 
@@ -99,7 +109,9 @@ def test_hidden_keys_have_no_gradient_and_do_not_leak():
     tensors[1][:, 4:], tensors[2][:, 4:] = torch.nan, torch.nan
     tensors = [tensor.requires_grad_() for tensor in tensors]
     bias = torch.tensor([[0.0, -torch.inf], [0.0, -torch.inf]])
-    output = shot_attention(*tensors, bias, query_offsets=(0, 4, 8), key_offsets=(0, 4, 8))
+    output = shot_attention(
+        *tensors, bias, query_offsets=(0, 4, 8), key_offsets=(0, 4, 8), implementation="split"
+    )
     output.sum().backward()
     assert torch.isfinite(output).all()
     assert (tensors[1].grad[:, 4:] == 0).all()
@@ -113,7 +125,7 @@ def test_errors_are_one_line():
     with pytest.raises(RelationError, match="frame 1 that sees none") as caught:
         shot_attention(query, query, query, hidden, **keywords)
     assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match="expected an implementation out of auto, reference, chunked"):
+    with pytest.raises(ValueError, match="expected an implementation out of auto, reference, short"):
         shot_attention(query, query, query, torch.zeros(2, 2), implementation="fast", **keywords)
 
 

@@ -66,8 +66,11 @@ def test_a_mask_is_one_call_a_shot_whatever_the_number_of_places(tensors, monkey
 
     monkeypatch.setattr(F, "scaled_dot_product_attention", counted)
     shots = torch.block_diag(torch.ones(6, 6), torch.ones(10, 10)).bool()
-    found = shot_attention(*tensors, shots, query_offsets=STEPS, key_offsets=STEPS)
+    split = shot_attention(*tensors, shots, query_offsets=STEPS, key_offsets=STEPS, implementation="split")
     assert calls == [(120, 6, 6), (120, 10, 10)]
+    found = shot_attention(*tensors, shots, query_offsets=STEPS, key_offsets=STEPS)
+    assert calls[2:] == [(120, 16, 16)]  # all shots in one call, with a mask of 16 x 16
+    torch.testing.assert_close(found, split, rtol=0, atol=1e-6)
     bias = torch.zeros(FRAMES, FRAMES).masked_fill(~shots, -torch.inf)
     expected = torch.einsum("bhnm,bmhd->bnhd", pattern(*tensors[:2], bias), tensors[2])
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)

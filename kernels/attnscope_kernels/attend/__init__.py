@@ -12,6 +12,7 @@ from .._relation import Grouping, check_content, check_inputs, default_scale
 from .._select import AttendImplementation, select_attention
 from .launch import attend_by_kernel
 from .reference import attend_densely
+from .short import attend_at_once
 from .split import attend_by_runs
 
 
@@ -84,7 +85,7 @@ def shot_attention(
     with_lse
         Return the logarithm of every row's normaliser, too: (batch, heads, tokens), without gradient.
     implementation
-        `auto` lets `select_attention` decide; `reference`, `split`, `chunked`, `kernel`.
+        `auto` lets `select_attention` decide; `reference`, `short`, `split`, `chunked`, `kernel`.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def shot_attention(
         device=query.device,
         dtype=query.dtype,
         head_size=query.shape[-1],
-        num_tokens=query.shape[1],
+        num_tokens=max(query.shape[1], key.shape[1]),
         relation=checked,
         has_content=content is not None,
         with_lse=with_lse,
@@ -135,6 +136,8 @@ def _run(
 ) -> tuple[Tensor, Tensor | None]:
     if name == "kernel":
         return attend_by_kernel(*tensors, **grouping)
+    if name == "short":
+        return attend_at_once(*tensors, **grouping)
     if name == "split":
         return attend_by_runs(*tensors, **grouping, with_lse=with_lse)
     if name == "reference":

@@ -1,0 +1,34 @@
+"""Attention under a frame relation on short sequences: one ordinary call with a mask of frames by frames.
+
+A UNet attends over its 8 to 64 frames at every place of the picture by itself. A mask of so few tokens is nothing to
+hold, and one call for tens of thousands of places beats one call a shot. A hidden key weighs exactly 0 here too, but
+is read: a NaN in it would show.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from .._groups import group_of_token
+from .._relation import Offsets
+
+
+def attend_at_once(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    query_offsets: Offsets,
+    key_offsets: Offsets,
+    scale: float,
+    relation: Tensor,
+) -> tuple[Tensor, None]:
+    """Return softmax(scale * Q K^T + bias) V, (batch, tokens, heads, head size), differentiable; no log-sum-exp."""
+    q, k, v = (tensor.transpose(1, 2) for tensor in (query, key, value))
+    rows, columns = (
+        group_of_token(query_offsets, relation.device),
+        group_of_token(key_offsets, relation.device),
+    )
+    mask = relation[:, :, rows][..., columns].to(q)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(1, 2), None
