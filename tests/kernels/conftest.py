@@ -1,17 +1,13 @@
-"""Kernels run in Triton's interpreter where there is no GPU; Triton asks for that when a kernel is first imported."""
+"""What tests of the kernels share: an eye on memory."""
 
 from __future__ import annotations
 
-import os
 import weakref
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
 
 
 class Memory(TorchDispatchMode):
