@@ -53,3 +53,8 @@ def token_bias(bias: Sequence[float], groups: Sequence[int], offsets: Sequence[i
     """Spread one number a group over the key tokens of these groups: (tokens,), dtype and device of `like`."""
     lengths = torch.tensor([offsets[group + 1] - offsets[group] for group in groups])
     return torch.tensor(bias, dtype=torch.float64).repeat_interleave(lengths).to(like)
+
+
+def dense_heads(tensor: Tensor) -> Tensor:
+    """Return the tensor with the elements of a head side by side; fused calls and kernels step through them so."""
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()

@@ -14,6 +14,9 @@ from torch import Tensor
 Offsets = tuple[int, ...]
 """Cumulative token counts of groups, from 0."""
 
+MAX_BIAS = 1e6
+"""Beyond this float32 no longer tells neighbouring biases apart; whoever writes such numbers means -inf."""
+
 Entries = slice | list[int]
 """Entries of a batch: a slice where they are all, which copies nothing."""
 
@@ -55,6 +58,17 @@ def check_inputs(
     relation: Tensor | None,
 ) -> tuple[tuple[int, ...], tuple[int, ...], Tensor]:
     """Return query offsets, key offsets and relation in their checked form, or say what does not fit."""
+    for tensor in (key, value):
+        if tensor is not None and (tensor.dtype, tensor.device) != (query.dtype, query.device):
+            raise ValueError(
+                f"expected query, key and value of one type on one device, got {query.dtype} on {query.device} and "
+                f"{tensor.dtype} on {tensor.device}, in attention over groups; convert them first"
+            )
+    if not query.is_floating_point() or 0 in (*query.shape, *key.shape):
+        raise ValueError(
+            f"expected floating-point tensors with something in them, got {query.dtype} of shapes "
+            f"{tuple(query.shape)}, {tuple(key.shape)}, in attention over groups; leave empty ones out"
+        )
     alike = query.ndim == 4 and key.ndim == 4 and query[:, 0].shape == key[:, 0].shape
     if not alike or (value is not None and value.shape != key.shape):
         shapes = ", ".join(str(tuple(t.shape)) for t in (query, key, value) if t is not None)
@@ -70,9 +84,16 @@ def check_inputs(
     return rows, groups, check_relation(relation, query.shape[0], query.shape[2], num_rows, num_groups)
 
 
-def default_scale(head_dim: int) -> float:
-    """Return the scale that attention uses when none is given: one over the root of the head size."""
-    return 1.0 / math.sqrt(head_dim)
+def checked_scale(scale: float | None, head_size: int) -> float:
+    """Return the scale, one over the root of the head size if none is given, or say what is wrong with it."""
+    if scale is None:
+        return 1.0 / math.sqrt(head_size)
+    if not (math.isfinite(scale) and scale > 0):
+        raise ValueError(
+            f"expected a finite scale above 0, got {scale:g}, in attention over groups; leave it out for "
+            f"1 / sqrt(head size)"
+        )
+    return float(scale)
 
 
 def check_offsets(offsets: Sequence[int], num_tokens: int, name: str) -> tuple[int, ...]:
@@ -87,9 +108,16 @@ def check_offsets(offsets: Sequence[int], num_tokens: int, name: str) -> tuple[i
     return counts
 
 
-def check_relation(bias: Tensor, batch: int, num_heads: int, num_rows: int, num_groups: int) -> Tensor:
+def check_relation(relation: Tensor, batch: int, num_heads: int, num_rows: int, num_groups: int) -> Tensor:
     """Return the relation as float64 (batch or 1, heads or 1, F, G) on the CPU, or say what is wrong."""
-    relation = bias.detach().to("cpu")
+    given = relation
+    if not isinstance(given, Tensor) or not (given.dtype == torch.bool or given.is_floating_point()):
+        raise RelationError(
+            f"expected a frame relation of bools or floating-point numbers, got "
+            f"{getattr(given, 'dtype', type(given).__name__)}, in attention under a frame relation; "
+            f"write .bool() if 1 means visible"
+        )
+    relation = given.detach().to("cpu")
     if relation.dtype == torch.bool:
         relation = torch.zeros(relation.shape, dtype=torch.float64).masked_fill(~relation, -torch.inf)
     relation = relation.to(torch.float64)
@@ -99,13 +127,18 @@ def check_relation(bias: Tensor, batch: int, num_heads: int, num_rows: int, num_
     if relation.ndim != 4 or any(n not in may for n, may in zip(relation.shape, allowed, strict=True)):
         raise RelationError(
             f"expected a frame relation of shape ({num_rows}, {num_groups}), with heads ({num_heads}) or batch "
-            f"({batch}) and heads before it, got {tuple(bias.shape)}, in attention under a frame relation; "
+            f"({batch}) and heads before it, got {tuple(given.shape)}, in attention under a frame relation; "
             f"give one row per query frame and one column per key group"
         )
     if bool(torch.isnan(relation).any()) or bool((relation == torch.inf).any()):
         raise RelationError(
             "expected a frame relation of finite numbers and -inf, got nan or +inf, in attention; "
             "write 0 for visible, -inf for hidden"
+        )
+    if bool((relation[torch.isfinite(relation)].abs() > MAX_BIAS).any()):
+        raise RelationError(
+            f"expected a frame relation of numbers from -{MAX_BIAS:g} to {MAX_BIAS:g} and -inf, got larger ones, in "
+            f"attention under a frame relation; write -inf for hidden"
         )
     blind = torch.isneginf(relation).all(-1)
     if bool(blind.any()):

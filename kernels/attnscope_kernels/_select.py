@@ -107,6 +107,7 @@ def select_attention(
     'split'
     """
     device = torch.device(device)
+    relation = relation[(None,) * (4 - relation.ndim)]
     content = "scores scaled by the row's largest take the plain formula" if has_content else ""
     long = f"sequences hold more than {SHORT_TOKENS} tokens" if num_tokens > SHORT_TOKENS else ""
     obstacles = {

@@ -225,3 +225,55 @@ def test_peak_memory_grows_with_the_tokens_and_not_with_their_square(memory_of, 
     assert peak(256, "split") <= 4.1 * peak(64, "split")
     assert peak(256, "split") < 4 * 2048**2 / 10
     assert peak(256, "reference") > 15 * peak(64, "reference")  # the measure sees a square where there is one
+
+
+WAYS = ("reference", "short", "split", "chunked", "kernel")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_tensors_whose_heads_do_not_lie_side_by_side(way):
+    tensors = [draw(seed, 1, 32, 8, 2).transpose(2, 3) for seed in (1, 2)]
+    tensors.append(draw(3, 1, 32, 2, 1).expand(1, 32, 2, 8))
+    assert [tensor.stride(-1) for tensor in tensors] == [2, 2, 0]
+    grouped = {"query_offsets": (0, 20, 32), "key_offsets": (0, 20, 32), "implementation": way}
+    relation = torch.tensor([[0.0, -torch.inf], [-1.0, 0.0]])
+    found = shot_attention(*tensors, relation, **grouped)
+    expected = densely_masked(*(t.contiguous() for t in tensors), (0, 20, 32), (0, 20, 32), relation)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    if way != "short":
+        again, lse = shot_attention(*tensors, relation, **grouped, with_lse=True)
+        torch.testing.assert_close(again, expected, rtol=0, atol=1e-6)
+        assert torch.isfinite(lse).all()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_added_to_a_whole_row_changes_nothing_in_16_bits(way):
+    tensors = [draw(seed, 1, 32, 2, 16, dtype=torch.bfloat16) for seed in (1, 2, 3)]
+    grouped = {"query_offsets": (0, 20, 32), "key_offsets": (0, 20, 32)}
+    relation = torch.tensor([[100.3, 101.1], [-5000.0, -5001.0]], dtype=torch.float64)
+    found = shot_attention(*tensors, relation, **grouped, implementation=way).double()
+    exact = shot_attention(*(t.double() for t in tensors), relation, **grouped, implementation="reference")
+    assert (found - exact).abs().max() <= 1e-2 * exact.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"scale": 0.0}, "expected a finite scale above 0, got 0"),
+        ({"scale": -1.0}, "expected a finite scale above 0, got -1"),
+        ({"scale": float("nan")}, "got nan"),
+        ({"relation": torch.eye(2).long()}, "bools or floating-point numbers, got torch.int64"),
+        ({"relation": [[0.0, 0.0], [0.0, 0.0]]}, "got list"),
+        ({"relation": torch.full((2, 2), torch.finfo(torch.float32).min)}, "write -inf for hidden"),
+        ({"query": torch.zeros(1, 0, 1, 8)}, "with something in them"),
+        ({"query": torch.zeros(1, 4, 1, 8, dtype=torch.int64)}, "of one type on one device"),
+        ({"key": torch.zeros(1, 4, 1, 8, device="meta")}, "float32 on meta"),
+        ({"key": torch.zeros(1, 4, 1, 8, dtype=torch.float16)}, "torch.float16 on cpu"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_one_line(change, text):
+    one = torch.zeros(1, 4, 1, 8)
+    given = {"query": one, "key": one, "value": one, "relation": torch.zeros(2, 2)} | change
+    with pytest.raises(ValueError, match=text) as caught:
+        shot_attention(**given, query_offsets=(0, 2, 4), key_offsets=(0, 2, 4))
+    assert "\n" not in str(caught.value)

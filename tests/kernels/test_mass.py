@@ -283,3 +283,20 @@ def test_groups_far_above_the_first_are_merged_from_the_highest(monkeypatch):
         torch.testing.assert_close(found.output.double(), output, rtol=0, atol=2e-4)
         torch.testing.assert_close(found.lse.double(), lse, rtol=1e-6, atol=1e-5)
         assert torch.isfinite(found.output).all()
+
+
+@pytest.mark.parametrize("way", [*WAYS, "second_pass"])
+def test_tensors_whose_heads_do_not_lie_side_by_side(way):
+    query, key, value = (draw(seed, 1, 40, 8, 2).transpose(2, 3) for seed in (1, 2, 3))
+    grouped = {"query_offsets": (0, 13, 40), "key_offsets": (0, 30, 40)}
+    output, lse, mass = by_loops(query, key, value, *grouped.values())
+    found = frame_mass(query, key, value, **grouped, implementation=way)
+    torch.testing.assert_close(found.mass.double(), mass, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.lse.double(), lse, rtol=0, atol=5e-6)
+    torch.testing.assert_close(found.output.double(), output, rtol=0, atol=5e-6)
+
+
+def test_token_mass_does_not_run_another_way_than_asked_for():
+    query = draw(1, 1, 6, 2, 8)
+    with pytest.raises(ValueError, match="out of auto, chunked, kernel, got 'reference', in token_mass"):
+        token_mass(query, query, query_offsets=(0, 6), key_offsets=(0, 6), implementation="reference")

@@ -50,14 +50,24 @@ def test_a_frame_that_is_smooth_in_space_is_known_better_than_the_error_says():
 
 
 def test_one_token_is_drawn_from_each_strip():
-    chosen, offsets = draw_tokens((0, 400, 900), 0.1, seed=3)
+    chosen, weights, offsets = draw_tokens((0, 400, 900), 0.1, seed=3)
+    assert (weights == 1).all()
     assert offsets == (0, 40, 90)
     assert (chosen[:40] // 10).tolist() == list(range(40))
     assert ((chosen[40:] - 400) // 10).tolist() == list(range(50))
-    again, _ = draw_tokens((0, 400, 900), 0.1, seed=3)
-    other, _ = draw_tokens((0, 400, 900), 0.1, seed=4)
+    again, *_ = draw_tokens((0, 400, 900), 0.1, seed=3)
+    other, *_ = draw_tokens((0, 400, 900), 0.1, seed=4)
     assert torch.equal(chosen, again)
     assert not torch.equal(chosen, other)
+
+
+def test_strips_of_unequal_width_do_not_pull_the_mean():
+    # every token gives its whole attention to one of two keys: the first half of the frame to the first key
+    query = torch.where(torch.arange(24) < 12, 60.0, -60.0)[None, :, None, None].expand(1, 24, 1, 8)
+    key = torch.tensor([1.0, -1.0])[None, :, None, None].expand(1, 2, 1, 8)
+    grouped = {"query_offsets": (0, 24), "key_offsets": (0, 1, 2)}
+    found = [sampled_frame_mass(query, key, **grouped, share=0.7, seed=seed).mass for seed in range(200)]
+    assert abs(float(torch.stack(found).mean(0)[0, 0, 0, 0]) - 0.5) < 0.01
 
 
 def test_relations_hold_in_a_sample_too():

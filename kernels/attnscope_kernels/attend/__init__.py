@@ -8,7 +8,8 @@ from typing import Literal, overload
 from torch import Tensor, is_grad_enabled
 
 from .._chunked import chunked
-from .._relation import Grouping, check_content, check_inputs, default_scale
+from .._groups import dense_heads
+from .._relation import Grouping, check_content, check_inputs, checked_scale
 from .._select import AttendImplementation, select_attention
 from .launch import attend_by_kernel
 from .reference import attend_densely
@@ -105,6 +106,7 @@ def shot_attention(
     [1.0, 3.0]
     """
     rows, groups, checked = check_inputs(query, key, value, query_offsets, key_offsets, relation)
+    query, key, value = dense_heads(query), dense_heads(key), dense_heads(value)
     content = None if content is None else check_content(content, len(rows) - 1, len(groups) - 1)
     choice = select_attention(
         device=query.device,
@@ -120,7 +122,7 @@ def shot_attention(
     grouping = Grouping(
         query_offsets=rows,
         key_offsets=groups,
-        scale=default_scale(query.shape[-1]) if scale is None else scale,
+        scale=checked_scale(scale, query.shape[-1]),
         relation=checked,
     )
     output, lse = _run(choice.name, (query, key, value), grouping, content, with_lse)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .._groups import dense_heads
 from .._relation import Offsets
 from .._settings import Kernel, is_interpreted, padded_head_size, setting
 from .._tiles import TileTable, tile_table
@@ -80,8 +81,8 @@ def run_forward(
     """Run the forward kernel; ``with_groups`` asks for the log-sum-exp of every group, too."""
     from . import kernel
 
-    query, key = _dense_heads(query), _dense_heads(key)
-    value = None if value is None else _dense_heads(value)
+    query, key = dense_heads(query), dense_heads(key)
+    value = None if value is None else dense_heads(value)
     batch, num_tokens, num_heads, _ = query.shape
     num_groups = len(key_offsets) - 1
     output = query if value is None else _room_for(query)
@@ -114,7 +115,7 @@ class _ShotAttention(torch.autograd.Function):
         scale: float,
         relation: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        query, key, value = (_dense_heads(tensor) for tensor in (query, key, value))
+        query, key, value = (dense_heads(tensor) for tensor in (query, key, value))
         output, lse, _ = run_forward(
             query, key, value,
             query_offsets=query_offsets, key_offsets=key_offsets, scale=scale, relation=relation,
@@ -132,7 +133,7 @@ class _ShotAttention(torch.autograd.Function):
 
         query, key, value, output, lse = ctx.saved_tensors
         query_offsets, key_offsets, scale, relation = ctx.rest
-        gradient = _dense_heads(gradient)
+        gradient = dense_heads(gradient)
         delta = (gradient.float() * output.float()).sum(-1).transpose(1, 2).contiguous()
         dq, dk, dv = _room_for(query), _room_for(key), _room_for(value)
         given = (query, key, value, gradient, lse, delta)
@@ -172,8 +173,3 @@ def _room_for(tensor: Tensor) -> Tensor:
     """Uninitialised, contiguous, of this shape; in float32 for the interpreter, which cannot round."""
     dtype = torch.float32 if is_interpreted() else tensor.dtype
     return torch.empty(tensor.shape, dtype=dtype, device=tensor.device)
-
-
-def _dense_heads(tensor: Tensor) -> Tensor:
-    """Kernels step through a head one element at a time."""
-    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()

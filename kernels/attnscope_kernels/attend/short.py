@@ -30,5 +30,7 @@ def attend_at_once(
         group_of_token(query_offsets, relation.device),
         group_of_token(key_offsets, relation.device),
     )
-    mask = relation[:, :, rows][..., columns].to(q)
+    # relative to the largest of the row, before 16 bits round them: what is added to all changes nothing
+    relative = relation - relation.amax(-1, keepdim=True)
+    mask = relative[:, :, rows][..., columns].to(q)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(1, 2), None

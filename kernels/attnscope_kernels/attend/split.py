@@ -64,9 +64,11 @@ def _attend(
     start, stop = query_offsets[run.first_row], query_offsets[run.stop_row]
     q = tensors[0][:, start:stop].transpose(1, 2)
     k, v = (visible(tensor, 1, key_offsets, run.groups).transpose(1, 2) for tensor in tensors[1:])
-    flat = run.is_flat
-    mask = None if flat else token_bias(run.bias, run.groups, key_offsets, q)[None, None, None]
+    # relative to the largest, before 16 bits round them: what is added to all changes nothing
+    highest = max(run.bias)
+    relative = [bias - highest for bias in run.bias]
+    mask = None if run.is_flat else token_bias(relative, run.groups, key_offsets, q)[None, None, None]
     if not with_lse:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(1, 2), None
     output, lse = fused_with_lse(q, k, v, scale, mask)
-    return output.transpose(1, 2), lse + run.bias[0] if flat else lse
+    return output.transpose(1, 2), lse + highest

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from torch import Tensor, is_grad_enabled, unflatten
 
 from .._chunked import TokenMass, chunked
-from .._relation import Grouping, check_inputs, check_places, default_scale, is_whole
+from .._groups import dense_heads
+from .._relation import Grouping, check_inputs, check_places, checked_scale, is_whole
 from .._select import MassImplementation, select_mass
 from .launch import measure_after, measure_fused, measure_tokens
 from .reference import measure_densely
@@ -84,6 +85,8 @@ def frame_mass(
     """
     rows, groups, checked = check_inputs(query, key, value, query_offsets, key_offsets, relation)
     check_places(query.shape[0], num_places)
+    query, key = dense_heads(query), dense_heads(key)
+    value = None if value is None else dense_heads(value)
     tensors = (query, key) if value is None else (query, key, value)
     choice = select_mass(
         device=query.device,
@@ -99,7 +102,7 @@ def frame_mass(
     grouping = Grouping(
         query_offsets=rows,
         key_offsets=groups,
-        scale=default_scale(query.shape[-1]) if scale is None else scale,
+        scale=checked_scale(scale, query.shape[-1]),
         relation=checked,
     )
     if choice.name == "chunked":
@@ -130,6 +133,12 @@ def token_mass(
     [0.25, 0.75]
     """
     rows, groups, checked = check_inputs(query, key, None, query_offsets, key_offsets, relation)
+    query, key = dense_heads(query), dense_heads(key)
+    if implementation not in ("auto", "chunked", "kernel"):
+        raise ValueError(
+            f"expected an implementation out of auto, chunked, kernel, got {implementation!r}, in token_mass; "
+            f"use 'auto' to let the shapes decide"
+        )
     choice = select_mass(
         device=query.device,
         dtype=query.dtype,
@@ -144,7 +153,7 @@ def token_mass(
     grouping = Grouping(
         query_offsets=rows,
         key_offsets=groups,
-        scale=default_scale(query.shape[-1]) if scale is None else scale,
+        scale=checked_scale(scale, query.shape[-1]),
         relation=checked,
     )
     if choice.name == "kernel":

@@ -37,9 +37,10 @@ def sampled_frame_mass(
     """Estimate how much each frame looks at every frame by asking only some of its tokens.
 
     Each query frame is cut into strips of neighbouring tokens, and one token is drawn from each strip, so the sample
-    is spread over the picture. Their mass is exact (`token_mass`); the frame's is their mean. With s of a frame's n
-    tokens and the sample's standard deviation d, the standard error is d / sqrt(s) * sqrt(1 - s / n): a little too
-    large rather than too small, since strips are more even than chance. Costs about share / 2 of an attention call.
+    is spread over the picture. Their mass is exact (`token_mass`); the frame's is their mean, each weighed by the width
+    of its strip. With s of a frame's n tokens and the sample's standard deviation d, the standard error is
+    d / sqrt(s) * sqrt(1 - s / n), that of a draw by chance: right for tokens without order, several times too large
+    where the mass changes smoothly over the picture. Costs about share / 2 of an attention call.
 
     Parameters
     ----------
@@ -62,12 +63,12 @@ def sampled_frame_mass(
     ([[0.25, 0.75]], [[0.0, 0.0]])
     """
     rows, groups, _ = check_inputs(query, key, None, query_offsets, key_offsets, relation)
-    chosen, offsets = draw_tokens(rows, share, seed)
+    chosen, weights, offsets = draw_tokens(rows, share, seed)
     token = token_mass(
         query.index_select(1, chosen.to(query.device)), key,
         query_offsets=offsets, key_offsets=groups, scale=scale, relation=relation,
     ).mass  # fmt: skip
-    mass = mean_over_rows(token, offsets)
+    mass = mean_over_rows(token * weights.to(token)[:, None], offsets)
     counts = torch.tensor([stop - start for start, stop in itertools.pairwise(offsets)]).to(mass)
     sizes = torch.tensor([stop - start for start, stop in itertools.pairwise(rows)]).to(mass)
     of_token = group_of_token(offsets, mass.device)
@@ -77,14 +78,19 @@ def sampled_frame_mass(
     return SampledMass(mass, error)
 
 
-def draw_tokens(query_offsets: tuple[int, ...], share: float, seed: int) -> tuple[Tensor, tuple[int, ...]]:
-    """Draw one token from each strip of each frame: their numbers, and the cumulative counts by frame."""
+def draw_tokens(
+    query_offsets: tuple[int, ...], share: float, seed: int
+) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """Draw one token from each strip of each frame: their numbers, their weights, the cumulative counts by frame.
+
+    A token weighs as much as its strip is wide, 1 on average.
+    """
     if not 0 < share <= 1:
         raise ValueError(
             f"expected a share above 0 and at most 1, got {share:g}, in sampled_frame_mass; 0.125 asks one token in 8"
         )
     generator = torch.Generator().manual_seed(seed)
-    chosen, offsets = [], [0]
+    chosen, weights, offsets = [], [], [0]
     for start, stop in itertools.pairwise(query_offsets):
         count = min(stop - start, round(share * (stop - start)))
         if count < MIN_SAMPLES:
@@ -96,5 +102,6 @@ def draw_tokens(query_offsets: tuple[int, ...], share: float, seed: int) -> tupl
         widths = edges.diff()
         inside = (torch.rand(count, generator=generator, dtype=torch.float64) * widths).long()
         chosen.append(start + edges[:-1] + inside)
+        weights.append(widths * (count / (stop - start)))
         offsets.append(offsets[-1] + count)
-    return torch.cat(chosen), tuple(offsets)
+    return torch.cat(chosen), torch.cat(weights), tuple(offsets)
