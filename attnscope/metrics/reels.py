@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -29,7 +30,7 @@ _JUMP_FRAMES, _DRIFT_FRAMES = 0.6, 1.5
 _WHOLE_PICTURE = 2  # of one frame nothing about cuts can be said
 
 
-class Reel:
+class Reel(ABC):
     """A video that can be run from the start again: iterate to get its pictures in order.
 
     ``fps`` is the frame rate, ``size`` (height, width) after cropping; ``num_frames`` is known once it ran through.
@@ -39,9 +40,9 @@ class Reel:
     size: tuple[int, int]
     num_frames: int
 
+    @abstractmethod
     def __iter__(self) -> Iterator[av.VideoFrame]:
         """Run it once."""
-        raise NotImplementedError
 
     def batches(self, indices: Sequence[int], *, height: int, width: int, size: int = 8) -> Iterator[Frames]:
         """Give frames by rising index, scaled to fill height x width and cut to it in the middle, a few at a time."""
