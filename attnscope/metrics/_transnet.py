@@ -19,10 +19,13 @@ import torch
 from torch.nn import functional
 
 Arithmetic = Literal["float32", "bfloat16"]
+Frames = npt.NDArray[np.uint8]
+Curves = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 HEIGHT, WIDTH = 27, 48
 _DILATIONS = (1, 2, 4, 8)
-_LOOKUP = 101
+_REACH = max(_DILATIONS)  # frames on each side that a block needs
+_SIDE = 50  # frames on each side that a frame is compared with
 _EPSILON = 1e-3
 
 
@@ -34,22 +37,69 @@ class _Block:
     temporal: tuple[torch.Tensor, ...]
     shift: tuple[torch.Tensor, ...]
 
+    def widen(self, x_TCHW: torch.Tensor) -> torch.Tensor:
+        """Run the spatial convolution: (T, H * W, C), the pictures as rows one below another."""
+        wide = functional.conv2d(x_TCHW.to(self.spatial.dtype), self.spatial, padding=1)
+        return wide.permute(0, 2, 3, 1).flatten(1, 2)
+
+    def join(self, before_TPC: torch.Tensor, wide_TPC: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """Run the temporal convolutions where all frames they need are there: 8 fewer than given on each side."""
+        num = len(before_TPC) + len(wide_TPC) - 2 * _REACH
+        if num <= 0:
+            return self.spatial.new_zeros(0, sum(map(len, self.shift)), *size)
+        branches = []
+        for old, new, weight, shift, dilation in zip(
+            before_TPC.chunk(4, 2), wide_TPC.chunk(4, 2), self.temporal, self.shift, _DILATIONS, strict=True
+        ):
+            spare = _REACH - dilation
+            rows = torch.cat([old, new])[spare : num + 2 * _REACH - spare]
+            # channels-last memory (T, P, C) is also that of one picture of T rows and P columns
+            columns = rows.unsqueeze(0).permute(0, 3, 1, 2)
+            branches.append(functional.conv2d(columns, weight, shift, dilation=(dilation, 1)))
+        joined = torch.cat(branches, dim=1).permute(0, 2, 3, 1)
+        return joined.reshape(num, *size, -1).permute(0, 3, 1, 2)
+
+
+class _RunningBlock:
+    """A block that is given a video piece by piece, and answers for frames whose neighbours have come."""
+
+    def __init__(self, block: _Block) -> None:
+        self._block = block
+        self._before: torch.Tensor | None = None
+        self._size = (0, 0)
+
     def __call__(self, x_TCHW: torch.Tensor) -> torch.Tensor:
-        x_TCHW = x_TCHW.to(self.spatial.dtype)
-        wide = functional.conv2d(x_TCHW, self.spatial, padding=1)
-        num, _, height, width = wide.shape
-        # channels-last memory (T, H, W, C) is also that of one picture of T rows and H W columns
-        rows = wide.permute(0, 2, 3, 1).reshape(num, height * width, -1)
-        columns = rows.unsqueeze(0).permute(0, 3, 1, 2)
-        branches = [
-            functional.conv2d(part, weight, shift, padding=(dilation, 0), dilation=(dilation, 1))
-            for part, weight, shift, dilation in zip(
-                columns.chunk(4, dim=1), self.temporal, self.shift, _DILATIONS, strict=True
-            )
-        ]
-        joined = torch.cat(branches, dim=1)
-        flat = joined.permute(0, 2, 3, 1).reshape(num, height, width, -1)
-        return flat.permute(0, 3, 1, 2)
+        self._size = (x_TCHW.shape[2], x_TCHW.shape[3])
+        return self._advance(self._block.widen(x_TCHW))
+
+    def finish(self) -> torch.Tensor:
+        """Answer for the last 8 frames: nothing comes after them."""
+        assert self._before is not None
+        return self._advance(torch.zeros_like(self._before[:_REACH]))
+
+    def _advance(self, wide_TPC: torch.Tensor) -> torch.Tensor:
+        before = wide_TPC.new_zeros(_REACH, *wide_TPC.shape[1:]) if self._before is None else self._before
+        answer = self._block.join(before, wide_TPC, self._size)
+        self._before = torch.cat([before, wide_TPC[-2 * _REACH :]])[-2 * _REACH :]
+        return answer
+
+
+class _RunningStage:
+    """Two blocks around a shortcut, and a picture of half the size."""
+
+    def __init__(self, blocks: tuple[_Block, _Block]) -> None:
+        self._first, self._second = map(_RunningBlock, blocks)
+        self._short: list[torch.Tensor] = []
+
+    def __call__(self, x_TCHW: torch.Tensor, *, last: bool) -> torch.Tensor:
+        pieces = [self._first(x_TCHW)] + ([self._first.finish()] if last else [])
+        short = functional.relu_(torch.cat(pieces))
+        deep = [self._second(short)] + ([self._second.finish()] if last else [])
+        answer = functional.relu_(torch.cat(deep))
+        waiting = torch.cat([*self._short, short])
+        answer += waiting[: len(answer)]
+        self._short = [waiting[len(answer) :].clone()]
+        return functional.avg_pool2d(answer, 2)
 
 
 class TransNet:
@@ -63,11 +113,14 @@ class TransNet:
     def __init__(self, arrays: dict[str, npt.NDArray[Any]], *, arithmetic: Arithmetic = "float32") -> None:
         weights = {name: torch.from_numpy(value) for name, value in arrays.items()}
         dtype = torch.bfloat16 if arithmetic == "bfloat16" else torch.float32
-        self._stages = [
-            [_block(weights, f"SDDCNN.{stage}.DDCNN.{block}", dtype) for block in (0, 1)]
+        self.stages = [
+            (
+                _block(weights, f"SDDCNN.{stage}.DDCNN.0", dtype),
+                _block(weights, f"SDDCNN.{stage}.DDCNN.1", dtype),
+            )
             for stage in (0, 1, 2)
         ]
-        self._dense = {
+        self.dense = {
             name: (weights[f"{name}.weight"], weights[f"{name}.bias"])
             for name in (
                 "frame_sim_layer.projection", "frame_sim_layer.fc", "color_hist_layer.fc", "fc1", "cls_layer1",
@@ -75,48 +128,91 @@ class TransNet:
             )
         }  # fmt: skip
 
-    def __call__(
-        self, frames: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def __call__(self, frames: Frames) -> Curves:
         """Probabilities (T,) that a shot ends with this frame, and (T,) that this frame is part of a transition."""
+        return Run(self)(frames, last=True)
+
+
+class Run:
+    """One video on its way through the network, piece by piece.
+
+    Every layer keeps the few frames that its next answer needs (8 on each side for a block, 50 for the comparison of
+    frames), so nothing is computed twice, the pieces leave no seam, and memory does not depend on the length.
+    """
+
+    def __init__(self, net: TransNet) -> None:
+        self._net = net
+        self._stages = [_RunningStage(blocks) for blocks in net.stages]
+        self._means: list[torch.Tensor] = [torch.zeros(0) for _ in net.stages]
+        self._hidden = torch.zeros(0)
+        self._looks = (_Looking(*net.dense["color_hist_layer.fc"]), _Looking(*net.dense["frame_sim_layer.fc"]))
+        self._ready: list[torch.Tensor] = [torch.zeros(0), torch.zeros(0)]
+
+    def __call__(self, frames: Frames, *, last: bool) -> Curves:
+        """Take the next frames; answers for all frames that can be judged now, after the last ones for all."""
         with torch.inference_mode():
             x = torch.from_numpy(np.ascontiguousarray(frames)).float().div_(255).permute(0, 3, 1, 2)
-            means = []
-            for first, second in self._stages:
-                shortcut = functional.relu(first(x))
-                x = functional.relu(second(shortcut)) + shortcut
-                x = functional.avg_pool2d(x, 2)
-                means.append(x.float().mean((2, 3)))
-            flat = x.float().permute(0, 2, 3, 1).reshape(len(x), -1)
-            seen = torch.cat([self._colours(frames), self._similarity(means), flat], dim=1)
-            hidden = functional.relu(functional.linear(seen, *self._dense["fc1"]))
-            ends, inside = (
-                torch.sigmoid(functional.linear(hidden, *self._dense[name]))[:, 0].numpy()
-                for name in ("cls_layer1", "cls_layer2")
-            )
+            for k, stage in enumerate(self._stages):
+                x = stage(x, last=last)
+                self._means[k] = _joined(self._means[k], x.float().mean((2, 3)))
+            flat = x.float().permute(0, 2, 3, 1).flatten(1)
+            looked = [
+                self._looks[0](_colours(frames), last=last), self._looks[1](self._summaries(len(flat)), last=last)
+            ]  # fmt: skip
+            return self._judge(flat, looked)
+
+    def _summaries(self, num: int) -> torch.Tensor:
+        """Means of all stages for the frames that the last stage has answered for, as vectors of length 1."""
+        means = torch.cat([each[:num] for each in self._means], dim=1)
+        self._means = [each[num:] for each in self._means]
+        return functional.normalize(functional.linear(means, *self._net.dense["frame_sim_layer.projection"]))
+
+    def _judge(self, flat: torch.Tensor, looked: list[torch.Tensor]) -> Curves:
+        weight, bias = self._net.dense["fc1"]
+        num = 2 * looked[0].shape[1]
+        # the first columns of the layer belong to what was compared, which is known later
+        self._hidden = _joined(self._hidden, functional.linear(flat, weight[:, num:], bias))
+        self._ready = [_joined(*pair) for pair in zip(self._ready, looked, strict=True)]
+        count = min(len(each) for each in (self._hidden, *self._ready))
+        seen = torch.cat([each[:count] for each in self._ready], dim=1)
+        hidden = functional.relu(self._hidden[:count] + functional.linear(seen, weight[:, :num]))
+        self._hidden, self._ready = self._hidden[count:], [each[count:] for each in self._ready]
+        ends, inside = (
+            torch.sigmoid(functional.linear(hidden, *self._net.dense[name]))[:, 0].numpy()
+            for name in ("cls_layer1", "cls_layer2")
+        )
         return ends, inside
 
-    def _similarity(self, means: list[torch.Tensor]) -> torch.Tensor:
-        projected = functional.linear(torch.cat(means, dim=1), *self._dense["frame_sim_layer.projection"])
-        return functional.relu(
-            _look_around(functional.normalize(projected), *self._dense["frame_sim_layer.fc"])
-        )
 
-    def _colours(self, frames: npt.NDArray[np.uint8]) -> torch.Tensor:
-        bins = (frames >> 5).astype(np.int64)
-        bins = (bins[..., 0] << 6) + (bins[..., 1] << 3) + bins[..., 2]
-        bins += np.arange(len(frames))[:, None, None] * 512
-        counts = np.bincount(bins.ravel(), minlength=512 * len(frames)).reshape(-1, 512)
-        histogram = functional.normalize(torch.from_numpy(counts).float())
-        return functional.relu(_look_around(histogram, *self._dense["color_hist_layer.fc"]))
-
-
-def _look_around(x_TC: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+class _Looking:
     """How much each frame resembles the 50 before and the 50 after it, through one dense layer."""
-    half = _LOOKUP // 2
-    padded = functional.pad(x_TC @ x_TC.T, (half, half))
-    rows = torch.arange(len(x_TC))[:, None]
-    return functional.linear(padded[rows, rows + torch.arange(_LOOKUP)], weight, bias)
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        self._dense = (weight, bias)
+        self._seen: torch.Tensor | None = None
+
+    def __call__(self, x_TC: torch.Tensor, *, last: bool) -> torch.Tensor:
+        seen = x_TC.new_zeros(_SIDE, x_TC.shape[1]) if self._seen is None else self._seen
+        around = torch.cat([seen, x_TC, x_TC.new_zeros(_SIDE if last else 0, x_TC.shape[1])])
+        num = max(0, len(around) - 2 * _SIDE)
+        here = around[_SIDE : _SIDE + num]
+        rows = torch.arange(num)[:, None]
+        likeness = (here @ around.T)[rows, rows + torch.arange(2 * _SIDE + 1)]
+        self._seen = around[num:]
+        return functional.relu(functional.linear(likeness, *self._dense))
+
+
+def _colours(frames: Frames) -> torch.Tensor:
+    """Histograms over 512 colours, of length 1."""
+    bins = (frames >> 5).astype(np.int64)
+    bins = (bins[..., 0] << 6) + (bins[..., 1] << 3) + bins[..., 2]
+    bins += np.arange(len(frames))[:, None, None] * 512
+    counts = np.bincount(bins.ravel(), minlength=512 * len(frames)).reshape(-1, 512)
+    return functional.normalize(torch.from_numpy(counts).float())
+
+
+def _joined(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    return torch.cat([old, new]) if len(old) else new
 
 
 def _block(weights: dict[str, torch.Tensor], name: str, dtype: torch.dtype) -> _Block:

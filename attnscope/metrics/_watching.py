@@ -15,7 +15,7 @@ import numpy.typing as npt
 from attnscope.errors import SetupError
 from attnscope.metrics._archive import read_archive
 from attnscope.metrics._weights import TRANSNET
-from attnscope.metrics.reels import scaled
+from attnscope.metrics.reels import Scaler, shrunk
 
 if TYPE_CHECKING:
     import av
@@ -27,8 +27,8 @@ Floats = npt.NDArray[np.float32]
 CONTEXT_FRAMES = 25
 """How many frames on each side the network needs to see before its answer counts; as its authors have it."""
 
-WINDOW_FRAMES = 300
-"""Most frames that go through the network at once. The authors use 100, so half of the work is done twice."""
+PIECE_FRAMES = 64
+"""How many frames go through the network at once: few enough to stay near the processor."""
 
 _CLASSICAL_PIXELS = 256  # longer side of what the classical detectors look at, as PySceneDetect itself scales
 CONTENT_THRESHOLD = 27.0
@@ -45,41 +45,45 @@ class Watcher(Protocol):
 
 
 class NetworkWatcher:
-    """Runs TransNetV2 over windows that overlap by its context; keeps two probabilities a frame."""
+    """Runs a video through TransNetV2 piece by piece; keeps two probabilities and a thumbnail a frame."""
 
     def __init__(self, arithmetic: Arithmetic) -> None:
-        from attnscope.metrics._transnet import HEIGHT, WIDTH
+        from attnscope.metrics._transnet import HEIGHT, WIDTH, Run
 
-        self._net = _network(arithmetic)
+        self._run = Run(_network(arithmetic))
         self._size = (HEIGHT, WIDTH)
+        self._scaler = Scaler()
         self._frames: list[npt.NDArray[np.uint8]] = []
         self._found: list[tuple[Floats, Floats]] = []
+        self._thumbnails: list[npt.NDArray[np.uint8]] = []
 
     def see(self, picture: av.VideoFrame) -> None:
-        """Take the next picture; runs the network when a window is full."""
-        small = scaled(picture, *self._size)
+        """Take the next picture; runs the network when a piece is full."""
+        small = self._scaler.colour(picture, *self._size)
+        self._thumbnails.append(_thumbnail(small))
         if not self._frames and not self._found:
             self._frames = [small] * CONTEXT_FRAMES
         self._frames.append(small)
-        if len(self._frames) == WINDOW_FRAMES:
-            self._run()
-            self._frames = self._frames[-2 * CONTEXT_FRAMES :]
+        if len(self._frames) > PIECE_FRAMES:  # one frame stays: the last is repeated behind the end
+            self._advance(self._frames[:PIECE_FRAMES])
+            self._frames = self._frames[PIECE_FRAMES:]
 
-    def finish(self) -> tuple[Floats, Floats]:
-        """Probabilities (T,) that a shot ends with a frame, and (T,) that a frame is part of a transition."""
+    def finish(self) -> tuple[Floats, Floats, npt.NDArray[np.uint8]]:
+        """Give the probabilities (T,) that a shot ends with a frame, that it is in a transition, and thumbnails."""
         if not self._frames:
             nothing: Floats = np.zeros(0, np.float32)
-            return nothing, nothing
+            return nothing, nothing, np.zeros((0, 9, 16, 3), np.uint8)
         self._frames += [self._frames[-1]] * CONTEXT_FRAMES
-        if len(self._frames) > 2 * CONTEXT_FRAMES:
-            self._run()
-        ends, inside = zip(*self._found, strict=True)
-        return np.concatenate(ends), np.concatenate(inside)
+        self._advance(self._frames[:PIECE_FRAMES], last=len(self._frames) <= PIECE_FRAMES)
+        if len(self._frames) > PIECE_FRAMES:
+            self._advance(self._frames[PIECE_FRAMES:], last=True)
+        ends, inside = (
+            np.concatenate(each)[CONTEXT_FRAMES:-CONTEXT_FRAMES] for each in zip(*self._found, strict=True)
+        )
+        return ends, inside, np.stack(self._thumbnails)
 
-    def _run(self) -> None:
-        inner = slice(CONTEXT_FRAMES, len(self._frames) - CONTEXT_FRAMES)
-        ends, inside = self._net(np.stack(self._frames))
-        self._found.append((ends[inner], inside[inner]))
+    def _advance(self, frames: list[npt.NDArray[np.uint8]], *, last: bool = False) -> None:
+        self._found.append(self._run(np.stack(frames), last=last))
 
 
 class ClassicalWatcher:
@@ -101,13 +105,13 @@ class ClassicalWatcher:
             else known.AdaptiveDetector(min_scene_len=1)
         )
         self._stamp = functools.partial(scenedetect.FrameTimecode, fps=float(fps))
+        self._scaler = Scaler()
         self._found: list[Any] = []
         self._num = 0
 
     def see(self, picture: av.VideoFrame) -> None:
         """Take the next picture."""
-        share = min(1.0, _CLASSICAL_PIXELS / max(picture.height, picture.width))
-        small = scaled(picture, max(2, round(picture.height * share)), max(2, round(picture.width * share)))
+        small = self._scaler.colour(picture, *shrunk(picture, _CLASSICAL_PIXELS))
         # it expects blue, green, red
         self._found += self._detector.process_frame(
             self._stamp(self._num), np.ascontiguousarray(small[..., ::-1])
@@ -118,6 +122,13 @@ class ClassicalWatcher:
         """First frames of new shots."""
         self._found += self._detector.post_process(self._stamp(self._num))
         return tuple(sorted({int(each.frame_num) for each in self._found}))
+
+
+def _thumbnail(small: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """A third of the height and width, so little that it can be kept of every frame: 432 bytes."""
+    height, width = small.shape[0] // 3, small.shape[1] // 3
+    sums = small.reshape(height, 3, width, 3, 3).sum((1, 3), dtype=np.uint16)
+    return (sums // 9).astype(np.uint8)
 
 
 def native_arithmetic() -> Arithmetic:

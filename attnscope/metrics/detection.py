@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from attnscope.errors import InputError, quote
 from attnscope.metrics import _watching
+from attnscope.metrics._blending import Thumbnails, fit_blend
 from attnscope.metrics.reels import ArrayReel, Frames, Reel
 
 Detector = Literal["transnetv2", "content", "adaptive", "vote"]
@@ -25,6 +26,8 @@ THRESHOLD = 0.3
 INSIDE_THRESHOLD = 0.5
 SHORTEST_SHOT_S = 0.2
 _HARD_CUT_FRAMES = 2  # compression smears a hard cut over two frames
+_STRAIGHT = 0.05  # drawn dissolves are this straight, as a share of the way (experiments/metrics_validation)
+_FAINT, _FAINT_INSIDE, _VERY_STRAIGHT = 0.1, 0.3, 0.025  # what the network half sees counts where the pixels agree
 _VOTES = 2
 _AGREE_FRAMES = 2
 
@@ -54,7 +57,8 @@ class Detection:
     """What a detector found in a video, and how sure it was at every frame.
 
     ``ends`` (T,) is the probability that a shot ends with a frame (a cut at frame c shows at ``ends[c - 1]``),
-    ``inside`` (T,) that the frame is part of a transition; both are None for detectors that give no probability.
+    ``inside`` (T,) that the frame is part of a transition, ``thumbnails`` (T, 9, 16, 3) what each frame looked like;
+    all are None for detectors that give no probability.
     """
 
     detector: Detector
@@ -65,6 +69,7 @@ class Detection:
     arithmetic: str | None
     ends: Floats | None
     inside: Floats | None
+    thumbnails: Thumbnails | None
 
     @property
     def cuts_frame(self) -> tuple[int, ...]:
@@ -171,8 +176,8 @@ use one of them
     def finish(self, num_frames: int) -> Detection:
         """Say what was found in the reel."""
         found = {name: watcher.finish() for name, watcher in self._watchers.items()}
-        ends, inside = found.pop("transnetv2", (None, None))
-        candidates = [] if ends is None else transitions(ends, inside, threshold=self.threshold)
+        ends, inside, thumbnails = found.pop("transnetv2", (None, None, None))
+        candidates = [] if ends is None else transitions(ends, inside, thumbnails, threshold=self.threshold)
         if self.detector == "vote":
             chosen = _elected(candidates, *found.values())
         elif ends is None:
@@ -189,6 +194,7 @@ use one of them
             arithmetic=None if ends is None else self._used,
             ends=ends,
             inside=inside,
+            thumbnails=thumbnails,
         )
 
     def run(self, reel: Reel) -> Detection:
@@ -199,13 +205,19 @@ use one of them
         return self.finish(reel.num_frames)
 
 
-def transitions(ends: Floats, inside: Floats, *, threshold: float = THRESHOLD) -> list[Transition]:
-    """Read cuts and dissolves off the two curves of the network.
+def transitions(
+    ends: Floats, inside: Floats, thumbnails: Thumbnails | None = None, *, threshold: float = THRESHOLD
+) -> list[Transition]:
+    """Read cuts and dissolves off the two curves of the network, and off the pixels.
 
     A place where ``ends`` exceeds the threshold is a transition. If ``inside`` stays above 0.5 around it for more
     than 2 frames, those frames are a dissolve, and the cut is in their middle; otherwise it is a hard cut right after
     the highest ``ends``. A long fade through black can stay below the threshold and be missed; ``inside`` still shows
     it.
+
+    With ``thumbnails`` (frames, height, width, 3) the extent is that of the straight blend between two frames, where
+    the pixels follow one; and a place that the network half sees (``ends`` above 0.1 or ``inside`` above 0.3) counts
+    where they follow it closely.
 
     >>> ends, inside = np.zeros((2, 30), np.float32)
     >>> ends[9], inside[9], ends[20], inside[17:25] = 0.9, 0.9, 0.8, 0.7
@@ -222,11 +234,56 @@ def transitions(ends: Floats, inside: Floats, *, threshold: float = THRESHOLD) -
         ]
         probability = float(ends[peak])
         if blended:
-            first, last = start + blended[0][0], start + blended[-1][1]
-            found.append(Transition((first + last) // 2, first, last, "dissolve", probability))
+            found.append(_spanning(start + blended[0][0], start + blended[-1][1], probability))
         elif peak + 1 < len(ends):
             found.append(Transition(peak + 1, peak + 1, peak + 1, "cut", probability))
+    if thumbnails is None:
+        return found
+    measured = [_measured(each, ends, thumbnails) for each in found]
+    faint = _half_seen(ends, inside, thumbnails, threshold)
+    return _apart([*measured, *faint])
+
+
+def _spanning(start: int, stop: int, probability: float | None) -> Transition:
+    """A dissolve, or a hard cut where so few frames are blended that compression may have done it."""
+    middle = (start + stop) // 2
+    if stop - start > _HARD_CUT_FRAMES:
+        return Transition(middle, start, stop, "dissolve", probability)
+    return Transition(middle, middle, middle, "cut", probability)
+
+
+def _measured(seen: Transition, ends: Floats, thumbnails: Thumbnails) -> Transition:
+    """The transition with the extent that the pixels show; as it was where they follow no straight blend."""
+    first = max(0, seen.start_frame - 1)
+    peak = first + int(np.argmax(ends[first : seen.stop_frame + 1]))
+    blend = fit_blend(thumbnails, seen.start_frame, seen.stop_frame, peak)
+    if blend is None or blend.error > _STRAIGHT:
+        return seen
+    better = _spanning(blend.start, blend.stop, seen.probability)
+    # a smeared cut stays at the frame that the network is surest of
+    return seen if better.kind == seen.kind == "cut" else better
+
+
+def _half_seen(ends: Floats, inside: Floats, thumbnails: Thumbnails, threshold: float) -> list[Transition]:
+    found = []
+    for start, stop in _runs((ends > min(_FAINT, threshold)) | (inside > _FAINT_INSIDE)):
+        if ends[start:stop].max() > threshold:
+            continue
+        blend = fit_blend(thumbnails, start + 1, stop, start + int(np.argmax((ends + inside)[start:stop])))
+        if blend is not None and blend.error <= _VERY_STRAIGHT:
+            found.append(_spanning(blend.start, blend.stop, float(ends[start:stop].max())))
     return found
+
+
+def _apart(found: Sequence[Transition]) -> list[Transition]:
+    """In order; of those that share frames only the most probable."""
+    kept: list[Transition] = []
+    for each in sorted(found, key=lambda each: -(each.probability or 0.0)):
+        if all(
+            each.start_frame > other.stop_frame or each.stop_frame < other.start_frame for other in kept
+        ):
+            kept.append(each)
+    return sorted(kept, key=lambda each: each.cut_frame)
 
 
 def _runs(hot: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -54,8 +54,9 @@ def js_distance(
 ) -> float:
     """Give the Jensen-Shannon distance between two samples of cosines: 0 the same, 1 without overlap.
 
-    ``"kde"`` smooths each sample with a Gaussian of the normal-reference width on Fisher's z of the cosine and compares
-    on 512 points; ``"histogram"`` counts in 20 equal bins on [0, 1] (negative cosines in the first), for auditing.
+    ``"kde"`` smooths both samples with one Gaussian on Fisher's z of the cosine, the wider of their two normal-reference
+    widths, and compares on 512 points: a small sample is blurred more than a large one, and with a width for each that
+    alone would be a distance; ``"histogram"`` counts in 20 equal bins on [0, 1] (negative cosines in the first), for auditing.
     The square root of the divergence in base 2. No minimum of videos is asked for here; :func:`consistency_gap` does.
 
     Raises: InputError (fewer than 2 values, values that are no cosines, no such method).
@@ -145,10 +146,10 @@ def _distance_to(reference: Floats, method: Method) -> Callable[[Floats], float]
 
     def smooth(sample: Floats) -> float:
         own = _fisher(sample)
-        own_width = _bandwidth(own)
-        reach = _REACH * max(width, own_width)
+        common = max(width, _bandwidth(own))
+        reach = _REACH * common
         grid = np.linspace(min(z.min(), own.min()) - reach, max(z.max(), own.max()) + reach, _GRID)
-        return float(jensenshannon(_density(own, own_width, grid), _density(z, width, grid), base=2))
+        return float(jensenshannon(_density(own, common, grid), _density(z, common, grid), base=2))
 
     return smooth
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from attnscope.metrics.reels import grey
+from attnscope.metrics.reels import Scaler
 
 if TYPE_CHECKING:
     import av
@@ -39,15 +39,16 @@ class QualityWatcher:
     """
 
     def __init__(self) -> None:
+        self._scaler = Scaler()
         self._last: list[npt.NDArray[np.int16]] = []
         self._flicker: list[float] = []
         self._sharpness: list[float] = []
 
     def see(self, picture: av.VideoFrame) -> None:
         """Take the next picture."""
-        small = grey(picture, most=_SHARPNESS_PIXELS)
+        small = self._scaler.grey(picture, _SHARPNESS_PIXELS).astype(np.int16)
         self._sharpness.append(_laplacian_variance(small))
-        self._last = [*self._last[-2:], small[::2, ::2].astype(np.int16)]
+        self._last = [*self._last[-2:], small[::2, ::2].copy()]
         if len(self._last) == 3:
             before, here, after = self._last
             self._flicker.append(float(np.abs(before - 2 * here + after).mean() / 2))
@@ -110,12 +111,15 @@ def sharpness_around_cuts(traces: Traces, cuts: Sequence[int]) -> dict[str, floa
     return {"sharpness": _mean(traces.sharpness), **after}
 
 
-def _laplacian_variance(picture: npt.NDArray[np.uint8]) -> float:
-    x = picture.astype(np.float32)
+def _laplacian_variance(x: npt.NDArray[np.int16]) -> float:
     if min(x.shape) < 3:
         return 0.0
-    laplacian = x[:-2, 1:-1] + x[2:, 1:-1] + x[1:-1, :-2] + x[1:-1, 2:] - 4 * x[1:-1, 1:-1]
-    return float(laplacian.var())
+    laplacian = x[:-2, 1:-1] + x[2:, 1:-1]
+    laplacian += x[1:-1, :-2]
+    laplacian += x[1:-1, 2:]
+    laplacian -= 4 * x[1:-1, 1:-1]
+    values = laplacian.ravel().astype(np.float32)
+    return float(values @ values / len(values) - values.mean(dtype=np.float64) ** 2)
 
 
 def _mean(values: Floats) -> float:

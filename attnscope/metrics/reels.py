@@ -210,17 +210,33 @@ def require_frames(frames: Frames) -> None:
         )
 
 
+class Scaler:
+    """Scales the pictures of one video, one like the other: what swscale prepares for a size is prepared once."""
+
+    def __init__(self) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._reformatter = VideoReformatter()
+
+    def colour(self, picture: av.VideoFrame, height: int, width: int) -> Frames:
+        """Squeeze one picture to height x width: (H, W, 3)."""
+        return np.asarray(self._reformatter.reformat(picture, width, height, "rgb24").to_ndarray(), np.uint8)
+
+    def grey(self, picture: av.VideoFrame, most: int) -> Frames:
+        """Give the brightness of one picture, (H, W), its longer side at most ``most``."""
+        height, width = shrunk(picture, most)
+        return np.asarray(self._reformatter.reformat(picture, width, height, "gray").to_ndarray(), np.uint8)
+
+
+def shrunk(picture: av.VideoFrame, most: int) -> tuple[int, int]:
+    """Height and width of a picture whose longer side is at most ``most``."""
+    share = min(1.0, most / max(picture.height, picture.width))
+    return max(2, round(picture.height * share)), max(2, round(picture.width * share))
+
+
 def scaled(picture: av.VideoFrame, height: int, width: int) -> Frames:
     """Squeeze one picture to height x width: (H, W, 3)."""
-    return np.asarray(picture.reformat(width, height, "rgb24").to_ndarray(), np.uint8)
-
-
-def grey(picture: av.VideoFrame, most: int | None = None) -> Frames:
-    """Give the brightness of one picture, (H, W); with ``most`` its longer side is at most that."""
-    height, width = picture.height, picture.width
-    share = 1.0 if most is None else min(1.0, most / max(height, width))
-    size = (max(2, round(width * share)), max(2, round(height * share)))
-    return np.asarray(picture.reformat(*size, "gray").to_ndarray(), np.uint8)
+    return Scaler().colour(picture, height, width)
 
 
 def _filled(picture: av.VideoFrame, height: int, width: int) -> Frames:

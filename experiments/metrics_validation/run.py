@@ -165,7 +165,7 @@ def _found(film: Any, fps: Any) -> dict[str, Any]:
     vote = detect_cuts(film, fps, detector="vote")
     return {
         "vote": vote.transitions,
-        "transnetv2": transitions(vote.ends, vote.inside),
+        "transnetv2": transitions(vote.ends, vote.inside, vote.thumbnails),
         **{name: detect_cuts(film, fps, detector=name).transitions for name in ("content", "adaptive")},
     }
 

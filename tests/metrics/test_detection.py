@@ -15,8 +15,9 @@ from attnscope.dataset import render, sample_scene
 from attnscope.errors import InputError, VideoError
 from attnscope.metrics import detect_cuts, transitions
 from attnscope.metrics._archive import read_archive
-from attnscope.metrics._transnet import TransNet
-from attnscope.metrics._watching import CONTEXT_FRAMES, WINDOW_FRAMES, NetworkWatcher
+from attnscope.metrics._blending import fit_blend
+from attnscope.metrics._transnet import Run, TransNet
+from attnscope.metrics._watching import CONTEXT_FRAMES, PIECE_FRAMES, NetworkWatcher
 from attnscope.metrics._weights import TRANSNET
 from attnscope.metrics.detection import Transition, Watch, _elected, _long_enough
 from attnscope.metrics.reels import ArrayReel, FileReel, scaled
@@ -69,29 +70,87 @@ def test_building_the_network_leaves_no_trace() -> None:
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_windows_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
+@pytest.mark.parametrize("piece", [1, 7, 40, 64, 200])
+def test_pieces_join_without_a_seam(small: np.ndarray, piece: int) -> None:
+    frames = np.concatenate([small, small[::-1]])[: 60 if piece == 1 else None]
+    net = TransNet(read_archive(TRANSNET.locate()))
+    whole, run = net(frames), Run(net)
+    answers = [
+        run(frames[start : start + piece], last=start + piece >= len(frames))
+        for start in range(0, len(frames), piece)
+    ]
+    for curve, expected in zip(map(np.concatenate, zip(*answers, strict=True)), whole, strict=True):
+        assert np.abs(curve - expected).max() < 1e-6
 
-    class Stamp:
-        """Answers with the number that is written in each frame."""
 
-        def __call__(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            seen.append(len(frames))
+def test_a_film_of_any_length_has_an_answer_for_every_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+
+    class Late:
+        """Answers 98 frames late with the number that is written in each frame, as the network answers late."""
+
+        def __init__(self, net: object) -> None:
+            self.waiting = np.zeros(0, np.float32)
+
+        def __call__(self, frames: np.ndarray, *, last: bool) -> tuple[np.ndarray, np.ndarray]:
+            given.append(len(frames))
             low, high = frames[:, 0, 0, :2].astype(np.float32).T
-            stamp = low + 256 * high
-            return stamp, stamp
+            self.waiting = np.concatenate([self.waiting, low + 256 * high])
+            num = len(self.waiting) if last else max(0, len(self.waiting) - 98)
+            ready, self.waiting = self.waiting[:num], self.waiting[num:]
+            return ready, ready
 
-    monkeypatch.setattr("attnscope.metrics._watching._network", lambda arithmetic: Stamp())
-    for num in (2, 100, WINDOW_FRAMES - 2 * CONTEXT_FRAMES, WINDOW_FRAMES - CONTEXT_FRAMES, 700):
+    monkeypatch.setattr("attnscope.metrics._transnet.Run", Late)
+    for num in (2, PIECE_FRAMES - 2 * CONTEXT_FRAMES, PIECE_FRAMES - CONTEXT_FRAMES, 64, 103, 700):
         watcher = NetworkWatcher("float32")
         frames = np.zeros((num, 27, 48, 3), np.uint8)
         frames[..., 0], frames[..., 1] = (np.divmod(np.arange(num), 256)[k][:, None, None] for k in (1, 0))
         for picture in ArrayReel(frames, 16):
             watcher.see(picture)
-        ends, inside = watcher.finish()
+        ends, inside, thumbnails = watcher.finish()
         assert np.array_equal(ends, np.arange(num)), num
         assert np.array_equal(inside, ends)
-    assert max(seen) <= WINDOW_FRAMES
+        assert np.array_equal(thumbnails[:, 0, 0], frames[:, 0, 0])
+    assert max(given) <= PIECE_FRAMES
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 9, 16])
+@pytest.mark.parametrize("moving", [0.0, 1.5])
+def test_a_straight_blend_is_measured_to_the_frame(length: int, moving: float) -> None:
+    rng = np.random.default_rng(length)
+    shots = rng.uniform(20, 235, (2, 1, 9, 16, 3)) + moving * rng.normal(size=(2, 60, 9, 16, 3)).cumsum(1)
+    share = np.clip((np.arange(60) - 24) / (length + 1), 0, 1)[:, None, None, None]
+    film = ((1 - share) * shots[0] + share * shots[1]).clip(0, 255).round().astype(np.uint8)
+    found = fit_blend(film, 25, 25 + length // 2, 24 + length // 2)
+    assert found is not None
+    assert (found.start, found.stop) == (25, 25 + length)
+    assert found.error < 0.05
+
+
+def test_a_still_has_no_blend_and_a_fade_through_black_its_extent() -> None:
+    still = np.full((40, 9, 16, 3), 90, np.uint8)
+    assert fit_blend(still, 20, 21, 20) is None
+    black = np.random.default_rng(0).integers(20, 235, (2, 9, 16, 3)).astype(float)
+    level = np.abs(np.linspace(-1, 1, 17))[:, None, None, None]
+    fade = np.concatenate([black[0] * level[:8], black[1] * level[8:]])
+    film = np.concatenate([[black[0]] * 12, fade, [black[1]] * 12]).astype(np.uint8)
+    found = fit_blend(film, 16, 25, 20)
+    assert found is not None
+    assert abs(found.start - 13) <= 1
+    assert abs(found.stop - 28) <= 1
+
+
+def test_the_pixels_measure_and_confirm_what_the_network_sees() -> None:
+    rng = np.random.default_rng(1)
+    shots = rng.integers(20, 235, (3, 9, 16, 3)).astype(float)
+    film = np.repeat(shots, [20, 30, 30], axis=0)
+    film[18:22] = [(1 - a) * shots[0] + a * shots[1] for a in (0.2, 0.4, 0.6, 0.8)]
+    film = film.astype(np.uint8)
+    ends, inside = np.zeros((2, 80), np.float32)
+    ends[19], ends[49], ends[70] = 0.9, 0.2, 0.2  # taken for a cut; half seen; half seen, but nothing there
+    assert [(each.kind, each.cut_frame) for each in transitions(ends, inside)] == [("cut", 20)]
+    found = transitions(ends, inside, film)
+    assert [(each.kind, each.cut_frame, each.num_frames) for each in found] == [("dissolve", 20, 4), ("cut", 50, 0)]
 
 
 @pytest.mark.parametrize("detector", ["transnetv2", "content", "adaptive", "vote"])
