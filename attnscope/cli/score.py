@@ -47,6 +47,7 @@ def score_command(
     tolerance: Tolerance = 2,
     stride: Annotated[int, Parameter(help="Causal temporal stride of the model; 1 for none.")] = 4,
     reference: Path | None = None,
+    encoders: str | None = None,
     jobs: Jobs | None = None,
     out: Path | None = None,
     as_json: AsJson = False,
@@ -73,19 +74,29 @@ def score_command(
         How many frames a cut may be away from where it was asked for.
     reference
         A reference of edited films, made by attnscope reference build; adds the consistency gap.
+    encoders
+        Encoders to use, with commas between ("dinov2,clip-b32"); for other tasks the paper's where the model cache has
+        it, else the one that is installed.
     jobs
         How many videos at a time; by default one for each processor.
     out
         Folder for the results; by default one below runs/ that is named after the request.
     """
     from attnscope.metrics import batches, references
+    from attnscope.metrics.encoders import choose_encoders
     from attnscope.metrics.scoring import Settings
 
     if stride < 1:
         raise InputError(f"expected a stride from 1, got {stride} as --stride; a Wan model has 4")
     listed = _listed(places, manifest, shots)
     known = None if reference is None else references.read_reference(reference)
-    settings = Settings(detector=detector, threshold=threshold, tolerance_frame=tolerance, stride=stride)
+    settings = Settings(
+        detector=detector,
+        threshold=threshold,
+        tolerance_frame=tolerance,
+        stride=stride,
+        encoders={} if encoders is None else choose_encoders(encoders),
+    )
     folder = out or Path("runs") / f"score-{_digest([each.name for each in listed], manifest, settings)}"
     _require_folder(folder)
     with progress_bar("scoring") as on_done:

@@ -13,7 +13,23 @@ import numpy.typing as npt
 from attnscope.errors import SetupError
 from attnscope.metrics.reels import Frames
 
-_CLASSES = {"dinov2": "Dinov2Model", "clip": "CLIPVisionModelWithProjection"}
+_CLASSES = {
+    "dinov2": "Dinov2Model",
+    "clip": "CLIPVisionModelWithProjection",
+    "aesthetic": "CLIPVisionModelWithProjection",
+}
+
+
+def has(repository: str, cache_dir: Path | None) -> bool:
+    """Say whether the cache holds the weights of a repository as safetensors."""
+    transformers: Any = import_module("transformers")
+    try:
+        transformers.utils.cached_file(
+            repository, "model.safetensors", cache_dir=cache_dir, local_files_only=True
+        )
+    except OSError:
+        return False
+    return True
 
 
 def load(repository: str, kind: str, cache_dir: Path | None, name: str) -> tuple[Any, list[Path]]:
@@ -32,11 +48,34 @@ def load(repository: str, kind: str, cache_dir: Path | None, name: str) -> tuple
             repository, use_safetensors=True, trust_remote_code=False, **options
         )
     except OSError as error:
-        raise SetupError(f"{name} is not in the local model cache") from error
+        raise SetupError(f"{name} is not in the local model cache as safetensors") from error
     finally:
         if shown:
             logging.enable_progress_bar()
     return model.eval(), [Path(found)]
+
+
+def aesthetic_judge(
+    encode: Callable[[Frames], npt.NDArray[np.float32]], weights: Path, name: str
+) -> Callable[[Frames], npt.NDArray[np.float32]]:
+    """Return what judges pictures, (N, 1): a linear layer on CLIP vectors of length 1, a tenth of its marks of 1 to 10.
+
+    Raises: SetupError where the file holds no such layer.
+    """
+    from safetensors.numpy import load_file
+
+    arrays = load_file(weights)
+    try:
+        weight, bias = arrays["predictor.weight"], arrays["predictor.bias"]
+    except KeyError as error:
+        raise SetupError(f"{name} lies in the local model cache without its linear layer") from error
+
+    def judge(frames: Frames) -> npt.NDArray[np.float32]:
+        vectors = encode(frames)
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray((vectors @ weight.T + bias) / 10, np.float32)
+
+    return judge
 
 
 def picture_encoder(
@@ -51,7 +90,7 @@ def picture_encoder(
         with torch.inference_mode():
             x = torch.from_numpy(np.ascontiguousarray(frames)).float().div(255).permute(0, 3, 1, 2)
             answer = model(pixel_values=(x - centre) / spread)
-            vectors = answer.image_embeds if kind == "clip" else answer.last_hidden_state[:, 0]
+            vectors = answer.last_hidden_state[:, 0] if kind == "dinov2" else answer.image_embeds
         return np.asarray(vectors.numpy(), np.float32)
 
     return encode

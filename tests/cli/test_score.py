@@ -102,6 +102,20 @@ def test_a_reference_of_films_measures_a_gap(run: Any, tmp_path: Path) -> None:
         assert "at least 20 videos" in gap["reason"]
 
 
+@pytest.mark.parametrize(
+    ("names", "code", "words"),
+    [("eyes", 2, "got 'eyes' as encoder"), ("viclip", 3, "got nothing to load: viclip needs code")],
+)
+def test_an_encoder_that_is_not_there_is_refused(
+    run: Any, clip: Path, tmp_path: Path, names: str, code: int, words: str
+) -> None:
+    outcome = run("score", clip, "--encoders", names)
+    assert outcome.code == code
+    assert words in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_reference_of_nothing_is_refused(run: Any, films: Path) -> None:
     outcome = run("reference", "build", films / "nowhere")
     assert (outcome.code, "expected a folder of films" in outcome.err) == (2, True)

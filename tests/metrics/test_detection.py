@@ -150,7 +150,10 @@ def test_the_pixels_measure_and_confirm_what_the_network_sees() -> None:
     ends[19], ends[49], ends[70] = 0.9, 0.2, 0.2  # taken for a cut; half seen; half seen, but nothing there
     assert [(each.kind, each.cut_frame) for each in transitions(ends, inside)] == [("cut", 20)]
     found = transitions(ends, inside, film)
-    assert [(each.kind, each.cut_frame, each.num_frames) for each in found] == [("dissolve", 20, 4), ("cut", 50, 0)]
+    assert [(each.kind, each.cut_frame, each.num_frames) for each in found] == [
+        ("dissolve", 20, 4),
+        ("cut", 50, 0),
+    ]
 
 
 @pytest.mark.parametrize("detector", ["transnetv2", "content", "adaptive", "vote"])

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from attnscope.errors import InputError
+from attnscope.errors import InputError, SetupError
 from attnscope.metrics import between_shots, find_encoder, list_encoders, within_shots
 from attnscope.metrics._weights import CLASS_NAMES, MINILM
 from attnscope.metrics.bridge import class_meanings, sentence_encoder
 from attnscope.metrics.consistency import frames_to_compare
 from attnscope.metrics.detection import Transition
-from attnscope.metrics.encoders import Encoder, Missing
+from attnscope.metrics.encoders import Encoder, Missing, choose_encoders, list_cached
 from attnscope.metrics.quality import QualityWatcher, Traces, flicker_around_cuts, sharpness_around_cuts
 from attnscope.metrics.reels import ArrayReel, FileReel
 
@@ -107,11 +107,13 @@ def test_nothing_stands_in_for_an_encoder(tmp_path: Path) -> None:
         assert "no package brings" in found.reason
     asked = find_encoder("visual", "dinov2", cache_dir=tmp_path)
     assert isinstance(asked, Missing)
-    assert asked.reason == "dinov2 is not in the local model cache"
+    assert asked.reason == "dinov2 is not in the local model cache as safetensors"
     remote = find_encoder("semantic", "viclip", cache_dir=tmp_path)
     assert isinstance(remote, Missing)
     assert "not run" in remote.reason
-    with pytest.raises(InputError, match="expected auto or one of dinov2, efficientnet-lite0 for visual"):
+    with pytest.raises(
+        InputError, match="expected auto or one of dinov2, dreamsim, efficientnet-lite0 for visual"
+    ):
         find_encoder("visual", "clip", cache_dir=tmp_path)
     with pytest.raises(InputError, match="expected a task out of"):
         find_encoder("smell")  # type: ignore[arg-type]
@@ -164,6 +166,71 @@ def test_the_papers_encoder_is_taken_from_the_cache(tmp_path: Path) -> None:
     assert np.allclose(
         found.encode(frames), expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-4
     )
+
+
+def small_clip() -> Any:
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = CLIPVisionConfig(**sizes, projection_dim=8, image_size=224, patch_size=32)
+    return CLIPVisionModelWithProjection(config).eval()
+
+
+def clip_vectors(model: Any, frames: np.ndarray) -> np.ndarray:
+    mean = np.array([0.48145466, 0.4578275, 0.40821073])
+    deviation = np.array([0.26862954, 0.26130258, 0.27577711])
+    pixels = torch.from_numpy(((frames / 255 - mean) / deviation).astype(np.float32)).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        vectors = model(pixel_values=pixels).image_embeds.numpy()
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+def test_clip_is_taken_from_the_cache(tmp_path: Path) -> None:
+    model = small_clip()
+    in_cache(tmp_path, "openai/clip-vit-base-patch32", model)
+    found = find_encoder("background", cache_dir=tmp_path)
+    assert isinstance(found, Encoder)
+    assert (found.name, found.comparable_to_paper) == ("clip-b32", True)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    assert np.allclose(found.encode(frames), clip_vectors(model, frames), atol=1e-4)
+    assert choose_encoders("clip-b32", cache_dir=tmp_path) == {"background": "clip-b32"}
+    assert list_cached(cache_dir=tmp_path)["clip-b32"] == "in the local model cache"
+
+
+def test_beauty_is_a_linear_layer_on_clip(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    model, repository = small_clip(), "shunk031/aesthetics-predictor-v1-vit-large-patch14"
+    in_cache(tmp_path, repository, model)
+    (path,) = tmp_path.glob("models--*/snapshots/0/model.safetensors")
+    plain = find_encoder("aesthetic", cache_dir=tmp_path)
+    assert isinstance(plain, Missing)
+    assert "without its linear layer" in plain.reason
+    weight, bias = torch.arange(8.0)[None], torch.tensor([5.0])
+    save_file({**load_file(path), "predictor.weight": weight, "predictor.bias": bias}, path, {"format": "pt"})
+    found = find_encoder("aesthetic", cache_dir=tmp_path)
+    assert isinstance(found, Encoder)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    expected = (clip_vectors(model, frames) @ np.arange(8) + 5) / 10
+    assert np.allclose(found.encode(frames)[:, 0], expected, atol=1e-4)
+
+
+def test_encoders_are_chosen_by_name(tmp_path: Path) -> None:
+    chosen = choose_encoders("efficientnet-lite0, class-bridge", cache_dir=tmp_path)
+    assert chosen == {
+        "visual": "efficientnet-lite0",
+        "semantic": "class-bridge",
+        "text_video": "class-bridge",
+    }
+    with pytest.raises(
+        SetupError, match="expected the encoder dinov2, got nothing to load: dinov2 is not in"
+    ):
+        choose_encoders("dinov2", cache_dir=tmp_path)
+    with pytest.raises(
+        InputError, match="expected one encoder for visual, got efficientnet-lite0 and efficient"
+    ):
+        choose_encoders("efficientnet-lite0,efficientnet-lite0", cache_dir=tmp_path)
 
 
 def test_the_picture_network_knows_a_cup_of_coffee() -> None:
