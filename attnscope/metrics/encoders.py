@@ -128,7 +128,8 @@ efficientnet-lite0, class-bridge, got 'eyes' as encoder; use them with commas be
     for name in (each.strip() for each in names.split(",")):
         if name not in known:
             raise InputError(
-                f"expected encoders out of {', '.join(known)}, got {quote(name)} as encoder; use them with commas between"
+                f"expected encoders out of {', '.join(known)}, got {quote(name)} as encoder; use them with commas "
+                "between"
             )
         for task in known[name]:
             if task in chosen:

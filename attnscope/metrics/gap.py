@@ -54,9 +54,10 @@ def js_distance(
 ) -> float:
     """Give the Jensen-Shannon distance between two samples of cosines: 0 the same, 1 without overlap.
 
-    ``"kde"`` smooths both samples with one Gaussian on Fisher's z of the cosine, the wider of their two normal-reference
-    widths, and compares on 512 points: a small sample is blurred more than a large one, and with a width for each that
-    alone would be a distance; ``"histogram"`` counts in 20 equal bins on [0, 1] (negative cosines in the first), for auditing.
+    ``"kde"`` smooths both samples with one Gaussian on Fisher's z of the cosine, the wider of their two
+    normal-reference widths, and compares on 512 points: a small sample is blurred more than a large one, and with a
+    width for each that alone would be a distance; ``"histogram"`` counts in 20 equal bins on [0, 1] (negative cosines
+    in the first), for auditing.
     The square root of the divergence in base 2. No minimum of videos is asked for here; :func:`consistency_gap` does.
 
     Raises: InputError (fewer than 2 values, values that are no cosines, no such method).
