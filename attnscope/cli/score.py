@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from attnscope.metrics.scoring import Settings
 
 Row = dict[str, Any]
-Detectors = Literal["transnetv2", "content", "adaptive", "vote"]
+Detectors = Literal["transnetv2", "content", "adaptive", "vote", "span"]
 
 _CURVES = ("probabilities", "probabilities_inside")
 _SHOWN = (
@@ -66,7 +66,7 @@ def score_command(
     shots
         The shots that were asked for, of all videos alike: "0-1.5s,1.5-3s", or in frames "0-24f,24-49f".
     detector
-        What finds the cuts; vote takes what two of three agree on.
+        What finds the cuts; vote takes what two of the first three agree on; span is for films of small models.
     threshold
         Probability above which a frame ends a shot (transnetv2, vote).
     tolerance

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from attnscope.errors import InputError, quote
 from attnscope.metrics import _watching
+from attnscope.metrics._span import SpanWatcher
 from attnscope.metrics.reels import ArrayReel, Frames, Reel
 
-Detector = Literal["transnetv2", "content", "adaptive", "vote"]
+Detector = Literal["transnetv2", "content", "adaptive", "vote", "span"]
 Kind = Literal["cut", "dissolve"]
 Floats = npt.NDArray[np.float32]
 
@@ -85,12 +86,13 @@ def detect_cuts(
 
     ``frames`` is uint8 (frames, height, width, 3). ``"transnetv2"`` is a trained network, the only one that gives
     probabilities and sees dissolves; ``"content"`` and ``"adaptive"`` are PySceneDetect's comparisons of neighbouring
-    frames; ``"vote"`` accepts what two of the three report within 2 frames, and dissolves from the network alone.
+    frames; ``"vote"`` accepts what two of these three report within 2 frames, and dissolves from the network alone.
     A shot shorter than ``shortest_shot_s`` is not believed: of two cuts closer than that the more probable stays.
 
     On drawn films (`attnscope.dataset`, 64 x 64, hard cuts) ``"adaptive"`` found every cut and no other, the network
     nearly every one; with dissolves only the network is right (experiments/metrics_validation). What small models make
-    of such films is blurred, and was not measured: look at the probabilities there.
+    of such films is blurred over a latent frame at each cut, and there they see few of the cuts: ``"span"`` compares
+    pictures four frames apart and is the one for such films (experiments/cut_detectors), and for no others.
 
     ``arithmetic="auto"`` is bfloat16 where the processor has it built in (twice as fast), else float32; the result says
     which it was.
@@ -120,7 +122,7 @@ class Watch:
     >>> Watch("nose")
     Traceback (most recent call last):
         ...
-    attnscope.errors.InputError: expected a detector out of transnetv2, content, adaptive, vote, got 'nose'; \
+    attnscope.errors.InputError: expected a detector out of transnetv2, content, adaptive, vote, span, got 'nose'; \
 use one of them
     """
 
@@ -156,7 +158,9 @@ use one of them
         )
         self._fps = fps
         self._watchers = {
-            name: _watching.ClassicalWatcher(name, fps) for name in names if name != "transnetv2"
+            name: SpanWatcher() if name == "span" else _watching.ClassicalWatcher(name, fps)
+            for name in names
+            if name != "transnetv2"
         }
         if network:
             self._watchers["transnetv2"] = _watching.NetworkWatcher(
