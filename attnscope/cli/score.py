@@ -43,7 +43,7 @@ def score_command(
     manifest: Path | None = None,
     shots: str | None = None,
     detector: Detectors = "transnetv2",
-    threshold: Probability = 0.3,
+    threshold: Probability | None = None,
     tolerance: Tolerance = 2,
     stride: Annotated[int, Parameter(help="Causal temporal stride of the model; 1 for none.")] = 4,
     reference: Path | None = None,
@@ -68,7 +68,7 @@ def score_command(
     detector
         What finds the cuts; vote takes what two of the first three agree on; span is for films of small models.
     threshold
-        Probability above which a frame ends a shot (transnetv2, vote).
+        Probability above which a frame ends a shot (transnetv2, vote; 0.3 by default), or novelty (span; 0.246).
     tolerance
         How many frames a cut may be away from where it was asked for.
     reference

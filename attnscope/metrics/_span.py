@@ -34,7 +34,8 @@ class SpanWatcher:
     least half of the largest frame-to-frame change among them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threshold: float = SPAN_THRESHOLD) -> None:
+        self._threshold = threshold
         self._last: deque[NDArray[np.float32]] = deque(maxlen=SPAN_FRAME)
         self._change: list[float] = []
         self._over_span: list[float] = []
@@ -58,7 +59,7 @@ class SpanWatcher:
         found: set[int] = set()
         for place, value in enumerate(novelty):
             near = novelty[max(0, place - SPAN_FRAME + 1) : place + SPAN_FRAME]
-            if value >= SPAN_THRESHOLD and value == near.max():
+            if value >= self._threshold and value == near.max():
                 inside = change[place : place + SPAN_FRAME]
                 found.add(1 + place + int(np.argmax(inside >= inside.max() / 2)))
         return tuple(sorted(found))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from attnscope.errors import InputError, quote
 from attnscope.metrics import _watching
-from attnscope.metrics._span import SpanWatcher
+from attnscope.metrics._span import SPAN_THRESHOLD, SpanWatcher
 from attnscope.metrics.reels import ArrayReel, Frames, Reel
 
 Detector = Literal["transnetv2", "content", "adaptive", "vote", "span"]
@@ -78,7 +78,7 @@ def detect_cuts(
     fps: Fraction | int | float,
     *,
     detector: Detector = "transnetv2",
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     shortest_shot_s: float = SHORTEST_SHOT_S,
     arithmetic: Literal["auto", "float32", "bfloat16"] = "auto",
 ) -> Detection:
@@ -93,6 +93,9 @@ def detect_cuts(
     nearly every one; with dissolves only the network is right (experiments/metrics_validation). What small models make
     of such films is blurred over a latent frame at each cut, and there they see few of the cuts: ``"span"`` compares
     pictures four frames apart and is the one for such films (experiments/cut_detectors), and for no others.
+
+    ``threshold`` is the probability (network, vote; 0.3 by default) or the novelty (span; 0.246) from which there is a
+    cut; the classical detectors have their own.
 
     ``arithmetic="auto"`` is bfloat16 where the processor has it built in (twice as fast), else float32; the result says
     which it was.
@@ -130,7 +133,7 @@ use one of them
         self,
         detector: Detector = "transnetv2",
         *,
-        threshold: float = THRESHOLD,
+        threshold: float | None = None,
         shortest_shot_s: float = SHORTEST_SHOT_S,
         arithmetic: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> None:
@@ -138,10 +141,12 @@ use one of them
             raise InputError(
                 f"expected a detector out of {', '.join(get_args(Detector))}, got {quote(detector)}; use one of them"
             )
+        usual = SPAN_THRESHOLD if detector == "span" else THRESHOLD
+        threshold = usual if threshold is None else threshold
         if not 0 < threshold < 1 or not 0 <= shortest_shot_s < 60:
             raise InputError(
                 f"expected a threshold between 0 and 1 and a shortest shot from 0 to 60 s, got {threshold} and "
-                f"{shortest_shot_s} in detect_cuts; {THRESHOLD} and {SHORTEST_SHOT_S} are usual"
+                f"{shortest_shot_s} in detect_cuts; {usual} and {SHORTEST_SHOT_S} are usual"
             )
         self.detector: Detector = detector
         self.threshold = threshold
@@ -158,7 +163,7 @@ use one of them
         )
         self._fps = fps
         self._watchers = {
-            name: SpanWatcher() if name == "span" else _watching.ClassicalWatcher(name, fps)
+            name: SpanWatcher(self.threshold) if name == "span" else _watching.ClassicalWatcher(name, fps)
             for name in names
             if name != "transnetv2"
         }
@@ -189,7 +194,7 @@ use one of them
             transitions=_long_enough(chosen, num_frames, shortest),
             num_frames=num_frames,
             fps=self._fps,
-            threshold=None if ends is None else self.threshold,
+            threshold=self.threshold if ends is not None or self.detector == "span" else None,
             arithmetic=None if ends is None else self._used,
             ends=ends,
             inside=inside,

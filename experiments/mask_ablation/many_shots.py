@@ -8,6 +8,8 @@ Keeps films as `<out>/many/<condition>-<shots>/<number>-<round>.npy`; films that
 from __future__ import annotations
 
 import argparse
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import attnscope as scope
 from attnscope import masks
 
 FIRST_PROMPT = 200
+CONDITIONS = ("blocks", "first-frame")
 PLANS: dict[int, list[tuple[list[int], int]]] = {
     2: [([1], 13), ([4], 13), ([6], 13), ([9], 13), ([12], 13)],
     3: [([4, 8], 13), ([2, 9], 13), ([1, 6], 13), ([5, 11], 13)],
@@ -37,6 +40,13 @@ def plan_of(num_shots: int, number: int) -> scope.ShotPlan:
     return scope.ShotPlan.from_latent_frames(cuts, num_frames_latent=num_frames, fps=16)
 
 
+def film_of(pipe: Any, condition: str, num_shots: int, number: int) -> Frames:
+    """One film of so many shots."""
+    plan = plan_of(num_shots, number)
+    rule = masks.preset("cinetrans-dit", plan, first_frame=condition == "first-frame")
+    return scope.generate(pipe, prompt_of(FIRST_PROMPT + number), shots=plan, rule=rule, seed=number).frames
+
+
 def main() -> None:
     """Make what is missing."""
     parser = argparse.ArgumentParser(
@@ -49,16 +59,9 @@ def main() -> None:
     pipe.set_progress_bar_config(disable=True)
     numbers = [10 * turn + each for turn in range(given.rounds) for each in range(10)]
     jobs = [(shots, number) for number in numbers for shots in PLANS if number % 10 < len(PLANS[shots])]
-    for num_shots, number in jobs:
-        plan = plan_of(num_shots, number)
-        for condition, first_frame in (("blocks", False), ("first-frame", True)):
-
-            def make(first_frame: bool = first_frame, number: int = number, plan: Any = plan) -> Frames:
-                rule = masks.preset("cinetrans-dit", plan, first_frame=first_frame)
-                prompt = prompt_of(FIRST_PROMPT + number)
-                return scope.generate(pipe, prompt, shots=plan, rule=rule, seed=number).frames
-
-            keep(path_of(given.out, "many", f"{condition}-{num_shots}", number, number), make)
+    for (num_shots, number), condition in product(jobs, CONDITIONS):
+        path = path_of(given.out, "many", f"{condition}-{num_shots}", number, number)
+        keep(path, partial(film_of, pipe, condition, num_shots, number))
 
 
 if __name__ == "__main__":

@@ -2,14 +2,16 @@
 
     python experiments/mask_ablation/run.py --model wan-mini --conditions none,blocks,first-frame --out runs/ablation
 
-Keeps each film as `<out>/<model>/<condition>/<prompt>-<seed>.npy`; films that are there are skipped, so it can be killed
-and repeated. `summary.py` looks for cuts in what is there.
+Keeps each film as `<out>/<model>/<condition>/<prompt>-<seed>.npy`; films that are there are skipped, so it can be
+killed and repeated. `summary.py` looks for cuts in what is there.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -79,19 +81,18 @@ def load(model: str) -> Any:
     return pipe
 
 
+def film_of(pipe: Any, condition: str, number: int, seed: int) -> Frames:
+    """One film of a condition."""
+    plan = plan_of(number)
+    change = CONDITIONS[condition](plan)
+    return scope.generate(pipe, prompt_of(number), shots=plan, rule=change, seed=seed).frames
+
+
 def run(model: str, conditions: list[str], numbers: range, seeds: range, out: Path) -> None:
     """Make what is missing, all conditions of a prompt before the next prompt."""
     pipe = load(model)
-    for number in numbers:
-        plan, prompt = plan_of(number), prompt_of(number)
-        for seed in seeds:
-            for condition in conditions:
-
-                def make(condition: str = condition, seed: int = seed) -> Frames:
-                    change = CONDITIONS[condition](plan)
-                    return scope.generate(pipe, prompt, shots=plan, rule=change, seed=seed).frames
-
-                keep(path_of(out, model, condition, number, seed), make)
+    for number, seed, condition in product(numbers, seeds, conditions):
+        keep(path_of(out, model, condition, number, seed), partial(film_of, pipe, condition, number, seed))
 
 
 def main() -> None:
