@@ -124,8 +124,11 @@ def _levels(full: Cell, over: Over, values: Sequence[str | float] | None) -> lis
                 f"expected a {kind}, got {quote(value)} as a {over} in sweep; hard masks and no "
                 "jitter are the cell full"
             )
-        changed = {"strength": number} if over == "strength" else {"jitter": int(number)}
-        cells.append(replace(full, label=f"{over} {number:g}", **changed))  # type: ignore[arg-type]
+        label = f"{over} {number:g}"
+        if over == "strength":
+            cells.append(replace(full, label=label, strength=number))
+        else:
+            cells.append(replace(full, label=label, jitter=int(number)))
     return cells
 
 
@@ -150,10 +153,20 @@ def _windows(
     if by_layer:
         base = [replace(full, layers=str(layer)) for layer in parse_range(full.layers, labels, name="layers")]
     return [
-        replace(each, label=_label(over, window, each if by_layer else None), **{over: format_range(window)})
+        _placed(each, over, format_range(window), _label(over, window, each if by_layer else None))
         for each in base
         for window in windows
     ]
+
+
+def _placed(cell: Cell, over: Over, window: str, label: str) -> Cell:
+    if over == "layers":
+        return replace(cell, label=label, layers=window)
+    return (
+        replace(cell, label=label, heads=window)
+        if over == "heads"
+        else replace(cell, label=label, steps=window)
+    )
 
 
 def _label(over: str, window: Iterable[int], of_layer: Cell | None) -> str:

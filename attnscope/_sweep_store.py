@@ -117,7 +117,7 @@ class SweepStore:
 
     def cells(self) -> tuple[Cell, ...]:
         """All cells of which there is a film, in no particular order but always the same."""
-        cells = {}
+        cells: dict[str, Cell] = {}
         for path in sorted((self.path / FILMS).glob("*.json")):
             row = _read(path)
             if row is not None:

@@ -81,7 +81,8 @@ def offset_shots(
         frequencies = family.temporal_frequencies(denoiser)
         shift = np.array(offsets)[latent.shot_of_frame]
         for layer in chosen:
-            for point in (window.taps[layer].hook_q, window.taps[layer].hook_k):
+            tap: Any = window.taps[layer]
+            for point in (tap.hook_q, tap.hook_k):
                 undo.callback(window.listen(point.name, _turn(window, shift, frequencies)))
         moved = ", ".join(f"{each:g}" for each in offsets)
         said = f"Shots moved in time by {moved} latent frames in layers {format_range(chosen)}."
@@ -136,6 +137,7 @@ def turned(value_BNHD: Tensor, shift_N: Tensor, frequencies: Tensor) -> Tensor:
     angle = shift_N.double()[:, None] * frequencies.double().cpu()
     cos, sin = (each[None, :, None].to(value_BNHD.device) for each in (angle.cos(), angle.sin()))
     width = 2 * len(frequencies)
-    first, second = value_BNHD[..., :width].double().unflatten(-1, (-1, 2)).unbind(-1)
+    timed = value_BNHD[..., :width].double()
+    first, second = timed[..., 0::2], timed[..., 1::2]
     pairs = torch.stack([first * cos - second * sin, first * sin + second * cos], -1).flatten(-2)
     return torch.cat([pairs.to(value_BNHD.dtype), value_BNHD[..., width:]], -1)

@@ -181,8 +181,8 @@ def find_layers(
     def score(labels: tuple[int, ...]) -> float:
         if labels not in tried:
             said = format_range(labels)
-            places = {"layers": said} if over == "layers" else {"layers": inside, "heads": said}
-            cell = Cell(f"{over} {said}", **places)
+            chosen = (said, "all") if over == "layers" else (inside, said)
+            cell = Cell(f"{over} {said}", *chosen)
             run.make((cell,), on_film)
             tried[labels] = float(run.store.dataset((cell,))[measure].mean())
         return tried[labels]

@@ -126,7 +126,8 @@ def test_cells_that_make_no_sense(over: Any, options: dict[str, Any], message: s
     assert "\n" not in str(caught.value)
 
 
-def test_the_dataset_says_what_was_made(pipe: Any, tmp_path: Path) -> None:
+def test_the_dataset_says_what_was_made(pipe: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Studio, "make", lambda self, unit: ())
     told: list[tuple[int, int]] = []
     found = swept(
         pipe, tmp_path / "s", values=["1", "2-3"], seeds=(0, 7), on_film=lambda *done: told.append(done)

@@ -88,7 +88,8 @@ def bias_for_mass(token_mass_BHNG: Tensor, mass: Tensor, query_offsets: Sequence
     [[[[80.0, 20.0], [25.0, 75.0]]]]
     """
     num_places = token_mass_BHNG.shape[0] // mass.shape[0]
-    token = token_mass_BHNG.double().unflatten(0, (-1, num_places)).transpose(1, 2)  # videos, H, places, N, G
+    by_video: Tensor = token_mass_BHNG.double().unflatten(0, (-1, num_places))  # type: ignore[no-untyped-call]
+    token = by_video.transpose(1, 2)  # videos, H, places, N, G
     wanted = mass.double().to(token.device)
     rows = [
         _row_bias(token[..., start:stop, :].flatten(2, 3), wanted[:, :, row])

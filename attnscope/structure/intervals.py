@@ -72,8 +72,8 @@ def wilson(
     hits, tries = np.asarray(num_hits, dtype=np.float64), np.asarray(num_tries, dtype=np.float64)
     if not 0 < level < 1 or bool((hits < 0).any()) or bool((hits > tries).any()):
         raise InputError(
-            f"expected hits from 0 to the number of tries and a level between 0 and 1, got {num_hits} of "
-            f"{num_tries} at {level} in wilson; 0.95 is usual"
+            f"expected hits from 0 to the number of tries and a level between 0 and 1, got "
+            f"{num_hits!r} of {num_tries!r} at {level} in wilson; 0.95 is usual"
         )
     quantile = float(ndtri((1 + level) / 2))
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -41,12 +41,22 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/layer_sweep"))
     parser.add_argument("--figures", action="store_true")
+    parser.add_argument("--find", action="store_true", help="search a smallest set of layers instead")
     given = parser.parse_args()
     prompts = [sample_scene(HELD_OUT_SEED + film, num_shots=1).caption("none") for film in range(given.films)]
     plans = [
         scope.ShotPlan.from_latent_frames([CUTS[film % len(CUTS)]], num_frames_latent=13, fps=16)
         for film in range(given.films)
     ]
+    if given.find:
+        found = scope.find_layers(
+            given.model, prompts, shots=plans, out=given.out, layers="7-28", measure="recall",
+            num_inference_steps=NUM_STEPS,
+        )  # fmt: skip
+        for layers, score in found.trail:
+            print(f"tried {layers:<30} recall {score:.2f}", flush=True)
+        print(f"found {found.layers}: recall {found.score:.2f} of {found.full_score:.2f}")
+        return
     for name in given.sweeps.split(","):
         swept = scope.sweep(
             given.model, prompts=prompts, shots=plans, out=given.out, processes=given.processes,

@@ -15,6 +15,15 @@ BASE = (
 KEYS = {"folder", "over", "model", "rule", "layers", "num_films", "num_seeds", "cells", "png"}
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No film is made: the cells with a mask are cut where that is asked for."""
+    monkeypatch.setattr(
+        "attnscope._sweep_run.Studio.make",
+        lambda self, unit: () if unit.cell.label == "none" else self.plans[unit.film].realised_frame,
+    )
+
+
 def document(run: Any, over: str, *words: str) -> dict[str, Any]:
     outcome = run("sweep", over, *BASE, *words, "--json")
     assert (outcome.code, outcome.err) == (0, "")
@@ -39,7 +48,8 @@ def test_one_cell_for_each_value(run: Any, over: str, words: tuple[str, ...], ce
     assert set(found) == KEYS
     assert [cell["cell"] for cell in found["cells"]] == ["none", "full", *cells]
     assert all(0 <= cell["recall"] <= 1 and len(cell["recall_interval"]) == 2 for cell in found["cells"])
-    assert found["cells"][0]["effect"] == 0
+    assert [cell["effect"] for cell in found["cells"]] == [0] + [1] * (len(cells) + 1)
+    assert [cell["precision"] for cell in found["cells"]] == [None] + [1] * (len(cells) + 1)
     assert len(list(Path("folder/films").glob("*.json"))) == 2 * len(
         {*cells, "none", "full"} - {"layers 1-2"}
     )
