@@ -20,12 +20,16 @@ __all__ = [
     "attach",
     "encode_captions",
     "errors",
+    "find_layers",
     "generate",
     "intervene",
     "load",
     "masks",
     "metrics",
+    "offset_shots",
     "open_store",
+    "open_sweep",
+    "patch_mass",
     "plots",
     "probe",
     "probe_video",
@@ -34,6 +38,7 @@ __all__ = [
     "schema",
     "score",
     "structure",
+    "sweep",
     "synthetic",
 ]
 
@@ -44,9 +49,12 @@ if TYPE_CHECKING:
     from attnscope.layout import FrameLayout
     from attnscope.metrics import score
     from attnscope.models import load
+    from attnscope.patching import patch_mass
+    from attnscope.positions import offset_shots
     from attnscope.probing import probe, probe_video
     from attnscope.shots import ShotPlan
     from attnscope.storage import open_store
+    from attnscope.sweeping import find_layers, open_sweep, sweep
 else:
     from importlib import import_module
 
@@ -55,15 +63,20 @@ else:
         "ShotPlan": "shots",
         "attach": "hooks",
         "encode_captions": "intervening",
+        "find_layers": "sweeping",
         "generate": "intervening",
         "intervene": "intervening",
         "load": "models",
+        "offset_shots": "positions",
         "open_store": "storage",
+        "open_sweep": "sweeping",
+        "patch_mass": "patching",
         "probe": "probing",
         "probe_video": "probing",
         "run_with_cache": "hooks",
         "run_with_hooks": "hooks",
         "score": "metrics",
+        "sweep": "sweeping",
     }
 
     def __getattr__(name: str) -> object:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnscope._captions import Padding, ShotText, encode_captions
-from attnscope._cut_check import CutCheck, check_cuts, find_cuts
+from attnscope._cut_check import CutCheck, check_cuts
 from attnscope._masking import Masker, place
 from attnscope._requests import require_runnable, require_size, settled
 from attnscope.errors import MaskError, quote
@@ -232,7 +232,7 @@ def generate(
             video = pipe(**told, **asked).frames
     video = _decoded_by_shot(family, pipe, video, plan) if decode_shots else video[0]
     frames = np.round(255 * np.clip(video, 0, 1)).astype(np.uint8)
-    return Film(frames, plan, masked, fraction, check_cuts(plan.realised_frame, find_cuts(frames)))
+    return Film(frames, plan, masked, fraction, check_cuts(plan.realised_frame, frames))
 
 
 def _decoded_by_shot(family: Family, pipe: Any, latents: Any, plan: LatentPlan) -> Any:

@@ -23,6 +23,7 @@ from attnscope.errors import AttnscopeError
 _COMMANDS = {
     "probe": "Record which frames look at which, and measure it against the shots.",
     "generate": "Make a film with cuts where they are asked for, and say where it is cut.",
+    "sweep": "Change the attention in one place after another, and see which change cuts the film.",
     "structure": "Measure how strongly attention in a store follows the shots.",
     "validate": "Check a store: schema, checksums, row sums; one line for each violation.",
     "score": "Measure videos: their cuts, whether as asked, how alike the shots are.",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from attnscope.metrics.scoring import Settings
 
 Row = dict[str, Any]
-Detectors = Literal["transnetv2", "content", "adaptive", "vote"]
+Detectors = Literal["transnetv2", "content", "adaptive", "vote", "span"]
 
 _CURVES = ("probabilities", "probabilities_inside")
 _SHOWN = (
@@ -43,7 +43,7 @@ def score_command(
     manifest: Path | None = None,
     shots: str | None = None,
     detector: Detectors = "transnetv2",
-    threshold: Probability = 0.3,
+    threshold: Probability | None = None,
     tolerance: Tolerance = 2,
     stride: Annotated[int, Parameter(help="Causal temporal stride of the model; 1 for none.")] = 4,
     reference: Path | None = None,
@@ -67,9 +67,9 @@ def score_command(
     shots
         The shots that were asked for, of all videos alike: "0-1.5s,1.5-3s", or in frames "0-24f,24-49f".
     detector
-        What finds the cuts; vote takes what two of three agree on.
+        What finds the cuts; vote takes what two of the first three agree on; span is for films of small models.
     threshold
-        Probability above which a frame ends a shot (transnetv2, vote).
+        Probability above which a frame ends a shot (transnetv2, vote; 0.3 by default), or novelty (span; 0.246).
     tolerance
         How many frames a cut may be away from where it was asked for.
     reference

@@ -83,6 +83,9 @@ class Family(Protocol):
     def require_size(self, model: Any, *, num_frames: int, height: int, width: int) -> None:
         """Raise an InputError for videos that the model cannot make: frames, and pixels of a picture."""
 
+    def temporal_frequencies(self, denoiser: nn.Module) -> Tensor:
+        """Return the rotary frequencies of time, radians a latent frame; they turn the first pairs of each head."""
+
     def encode_text(self, model: Any, text: str, length: int) -> EncodedText:
         """Return what the denoiser is given for a prompt of at most `length` tokens, padding counted apart."""
 

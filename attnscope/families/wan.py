@@ -104,6 +104,12 @@ class Wan:
                     f"Wan video; use {near}"
                 )
 
+    def temporal_frequencies(self, denoiser: nn.Module) -> torch.Tensor:
+        """Return the angle between frame 0 and frame 1 of each rotary pair of time: the table holds each twice."""
+        rope: Any = denoiser.rope
+        cos, sin = (table[1, : rope.t_dim : 2].double() for table in (rope.freqs_cos, rope.freqs_sin))
+        return torch.atan2(sin, cos)
+
     def encode_text(self, model: Any, text: str, length: int = _TEXT_LENGTH) -> EncodedText:
         """Return the token embeddings of a prompt, without the zeros that the pipeline pads it with."""
         with torch.no_grad():

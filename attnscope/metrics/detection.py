@@ -14,9 +14,10 @@ import numpy.typing as npt
 from attnscope.errors import InputError, quote
 from attnscope.metrics import _watching
 from attnscope.metrics._blending import Thumbnails, fit_blend
+from attnscope.metrics._span import SPAN_THRESHOLD, SpanWatcher
 from attnscope.metrics.reels import ArrayReel, Frames, Reel
 
-Detector = Literal["transnetv2", "content", "adaptive", "vote"]
+Detector = Literal["transnetv2", "content", "adaptive", "vote", "span"]
 Kind = Literal["cut", "dissolve"]
 Floats = npt.NDArray[np.float32]
 
@@ -86,7 +87,7 @@ def detect_cuts(
     fps: Fraction | int | float,
     *,
     detector: Detector = "transnetv2",
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     shortest_shot_s: float = SHORTEST_SHOT_S,
     arithmetic: Literal["auto", "float32", "bfloat16"] = "auto",
 ) -> Detection:
@@ -94,12 +95,16 @@ def detect_cuts(
 
     ``frames`` is uint8 (frames, height, width, 3). ``"transnetv2"`` is a trained network, the only one that gives
     probabilities and sees dissolves; ``"content"`` and ``"adaptive"`` are PySceneDetect's comparisons of neighbouring
-    frames; ``"vote"`` accepts what two of the three report within 2 frames, and dissolves from the network alone.
+    frames; ``"vote"`` accepts what two of these three report within 2 frames, and dissolves from the network alone.
     A shot shorter than ``shortest_shot_s`` is not believed: of two cuts closer than that the more probable stays.
 
     On drawn films (`attnscope.dataset`, 64 x 64, hard cuts) ``"adaptive"`` found every cut and no other, the network
     nearly every one; with dissolves only the network is right (experiments/metrics_validation). What small models make
-    of such films is blurred, and was not measured: look at the probabilities there.
+    of such films is blurred over a latent frame at each cut, and there they see few of the cuts: ``"span"`` compares
+    pictures four frames apart and is the one for such films (experiments/cut_detectors), and for no others.
+
+    ``threshold`` is the probability (network, vote; 0.3 by default) or the novelty (span; 0.246) from which there is a
+    cut; the classical detectors have their own.
 
     ``arithmetic="auto"`` is bfloat16 where the processor has it built in (twice as fast), else float32; the result says
     which it was.
@@ -129,7 +134,7 @@ class Watch:
     >>> Watch("nose")
     Traceback (most recent call last):
         ...
-    attnscope.errors.InputError: expected a detector out of transnetv2, content, adaptive, vote, got 'nose'; \
+    attnscope.errors.InputError: expected a detector out of transnetv2, content, adaptive, vote, span, got 'nose'; \
 use one of them
     """
 
@@ -137,7 +142,7 @@ use one of them
         self,
         detector: Detector = "transnetv2",
         *,
-        threshold: float = THRESHOLD,
+        threshold: float | None = None,
         shortest_shot_s: float = SHORTEST_SHOT_S,
         arithmetic: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> None:
@@ -145,10 +150,12 @@ use one of them
             raise InputError(
                 f"expected a detector out of {', '.join(get_args(Detector))}, got {quote(detector)}; use one of them"
             )
+        usual = SPAN_THRESHOLD if detector == "span" else THRESHOLD
+        threshold = usual if threshold is None else threshold
         if not 0 < threshold < 1 or not 0 <= shortest_shot_s < 60:
             raise InputError(
                 f"expected a threshold between 0 and 1 and a shortest shot from 0 to 60 s, got {threshold} and "
-                f"{shortest_shot_s} in detect_cuts; {THRESHOLD} and {SHORTEST_SHOT_S} are usual"
+                f"{shortest_shot_s} in detect_cuts; {usual} and {SHORTEST_SHOT_S} are usual"
             )
         self.detector: Detector = detector
         self.threshold = threshold
@@ -165,7 +172,9 @@ use one of them
         )
         self._fps = fps
         self._watchers = {
-            name: _watching.ClassicalWatcher(name, fps) for name in names if name != "transnetv2"
+            name: SpanWatcher(self.threshold) if name == "span" else _watching.ClassicalWatcher(name, fps)
+            for name in names
+            if name != "transnetv2"
         }
         if network:
             self._watchers["transnetv2"] = _watching.NetworkWatcher(
@@ -194,7 +203,7 @@ use one of them
             transitions=_long_enough(chosen, num_frames, shortest),
             num_frames=num_frames,
             fps=self._fps,
-            threshold=None if ends is None else self.threshold,
+            threshold=self.threshold if ends is not None or self.detector == "span" else None,
             arithmetic=None if ends is None else self._used,
             ends=ends,
             inside=inside,

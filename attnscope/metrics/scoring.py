@@ -14,7 +14,7 @@ import numpy as np
 
 from attnscope.errors import VideoError
 from attnscope.metrics import consistency, control, quality
-from attnscope.metrics.detection import SHORTEST_SHOT_S, THRESHOLD, Detection, Detector, Watch
+from attnscope.metrics.detection import SHORTEST_SHOT_S, Detection, Detector, Watch
 from attnscope.metrics.encoders import Encoder, Missing, Task, Vectors, find_encoder
 from attnscope.metrics.reels import NO_CROP, ArrayReel, Crop, FileReel, Frames, Reel
 from attnscope.shots import ShotPlan
@@ -36,7 +36,7 @@ class Settings:
     """
 
     detector: Detector = "transnetv2"
-    threshold: float = THRESHOLD
+    threshold: float | None = None
     shortest_shot_s: float = SHORTEST_SHOT_S
     arithmetic: Literal["auto", "float32", "bfloat16"] = "auto"
     tolerance_frame: int = 2

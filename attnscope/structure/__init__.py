@@ -14,7 +14,8 @@ from attnscope.structure.contrasts import (
 )
 from attnscope.structure.correlations import combined_p, correlation
 from attnscope.structure.cut_places import boundaries, boundary_error
-from attnscope.structure.intervals import bootstrap, profile
+from attnscope.structure.effects import causal_effect, effect_grid
+from attnscope.structure.intervals import bootstrap, profile, wilson
 from attnscope.structure.maps import mean_map
 from attnscope.structure.overview import summary
 
@@ -22,9 +23,11 @@ __all__ = [
     "bootstrap",
     "boundaries",
     "boundary_error",
+    "causal_effect",
     "combined_p",
     "contrast",
     "correlation",
+    "effect_grid",
     "first_frame_sink",
     "lag_matched_contrast",
     "mean_map",
@@ -32,4 +35,5 @@ __all__ = [
     "pooled_contrast",
     "profile",
     "summary",
+    "wilson",
 ]

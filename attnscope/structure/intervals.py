@@ -5,11 +5,15 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
+from scipy.special import ndtri
 
 from attnscope.errors import InputError
 from attnscope.schema import LAYER, PROMPT
 from attnscope.structure.arrays import resampling
+
+Floats = npt.NDArray[np.float64]
 
 
 def bootstrap(
@@ -47,6 +51,37 @@ def bootstrap(
         output_core_dims=[["end"]],
     )
     return ends.isel(end=0), ends.isel(end=1)
+
+
+def wilson(
+    num_hits: npt.ArrayLike, num_tries: npt.ArrayLike, *, level: float = 0.95
+) -> tuple[Floats, Floats]:
+    """Give the range in which a share would likely lie if counted without end: (low, high).
+
+    Wilson's score interval for ``num_hits`` out of ``num_tries``; it holds for shares of 0 and 1 and for few tries,
+    where the usual one collapses. NaN where nothing was tried. Tries are taken as independent.
+
+    Source: Wilson, JASA 22 (1927), 209-212.
+
+    Raises: InputError (more hits than tries, level).
+
+    >>> low, high = wilson([10, 0], [10, 0])
+    >>> low.round(3).tolist(), high.round(3).tolist()
+    ([0.722, nan], [1.0, nan])
+    """
+    hits, tries = np.asarray(num_hits, dtype=np.float64), np.asarray(num_tries, dtype=np.float64)
+    if not 0 < level < 1 or bool((hits < 0).any()) or bool((hits > tries).any()):
+        raise InputError(
+            f"expected hits from 0 to the number of tries and a level between 0 and 1, got "
+            f"{num_hits!r} of {num_tries!r} at {level} in wilson; 0.95 is usual"
+        )
+    quantile = float(ndtri((1 + level) / 2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share, spread = hits / tries, quantile**2 / tries
+        centre = (share + spread / 2) / (1 + spread)
+        reach = quantile * np.sqrt(share * (1 - share) / tries + spread / (4 * tries)) / (1 + spread)
+    # exactly 0 and 1 at the ends, where rounding would leave them a little inside
+    return np.where(share == 0, 0.0, centre - reach), np.where(share == 1, 1.0, centre + reach)
 
 
 def profile(

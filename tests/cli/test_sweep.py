@@ -1,0 +1,99 @@
+"""`attnscope sweep`: the keys of its JSON, one cell a value, resumption, the picture, and refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BASE = (
+    "--shots", "0-9f,9-17f", "--height", "64", "--width", "64", "--num-inference-steps", "2", "--layers", "1-2",
+    "--films", "2", "--out", "folder",
+)  # fmt: skip
+KEYS = {"folder", "over", "model", "rule", "layers", "num_films", "num_seeds", "cells", "png"}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No film is made: the cells with a mask are cut where that is asked for."""
+    monkeypatch.setattr(
+        "attnscope._sweep_run.Studio.make",
+        lambda self, unit: () if unit.cell.label == "none" else self.plans[unit.film].realised_frame,
+    )
+
+
+def document(run: Any, over: str, *words: str) -> dict[str, Any]:
+    outcome = run("sweep", over, *BASE, *words, "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    found: dict[str, Any] = json.loads(outcome.out)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("over", "words", "cells"),
+    [
+        ("layers", (), ["layers 1", "layers 2"]),
+        ("layers", ("--window", "2"), ["layers 1-2"]),
+        ("heads", ("--values", "0;0-1"), ["heads 0", "heads 0-1"]),
+        ("heads", ("--by-layer", "--window", "2"), ["layers 1 heads 0-1", "layers 2 heads 0-1"]),
+        ("steps", (), ["steps 0", "steps 1"]),
+        ("strength", ("--values", "1;2.5"), ["strength 1", "strength 2.5"]),
+        ("jitter", ("--values", "1"), ["jitter 1"]),
+    ],
+)
+def test_one_cell_for_each_value(run: Any, over: str, words: tuple[str, ...], cells: list[str]) -> None:
+    found = document(run, over, *words)
+    assert set(found) == KEYS
+    assert [cell["cell"] for cell in found["cells"]] == ["none", "full", *cells]
+    assert all(0 <= cell["recall"] <= 1 and len(cell["recall_interval"]) == 2 for cell in found["cells"])
+    assert [cell["effect"] for cell in found["cells"]] == [0] + [1] * (len(cells) + 1)
+    assert [cell["precision"] for cell in found["cells"]] == [None] + [1] * (len(cells) + 1)
+    assert len(list(Path("folder/films").glob("*.json"))) == 2 * len(
+        {*cells, "none", "full"} - {"layers 1-2"}
+    )
+
+
+def test_the_same_command_again_makes_nothing_and_says_the_same(run: Any) -> None:
+    first = document(run, "layers", "--values", "1", "--png", "effect.png")
+    made = {path: path.stat().st_mtime_ns for path in Path("folder/films").iterdir()}
+    assert document(run, "layers", "--values", "1", "--png", "effect.png") == first
+    assert {path: path.stat().st_mtime_ns for path in Path("folder/films").iterdir()} == made
+    assert Path("effect.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_people_get_a_table(run: Any) -> None:
+    outcome = run("sweep", "layers", *BASE, "--values", "1")
+    assert outcome.code == 0
+    assert "layers 1" in outcome.out
+    assert "transition control" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("colour",), "colour"),
+        (("layers", "--values", "1;;2"), "values with semicolons"),
+        (("layers", "--values", "3"), "expected layers among 1-2, got 3"),
+        (("heads", "--values", "9"), "expected heads among"),
+        (("strength", "--values", "-1"), "positive number"),
+        (("jitter", "--values", "0.5"), "whole number of latent frames"),
+        (("layers", "--by-layer"), "heads only"),
+        (("layers", "--png", "effect.jpg"), ".png file"),
+        (("layers", "--png", "nowhere/effect.png"), ".png file"),
+        (("layers", "--rule", "banana"), "banana"),
+        (("layers", "--window", "0"), "from 1"),
+        (("layers", "--films", "0"), "from 1"),
+        (("layers", "--processes", "0"), "from 1"),
+        (("layers", "--shots", "0-17f"), "plans with a cut"),
+    ],
+)
+def test_what_cannot_be_is_one_line(run: Any, words: tuple[str, ...], message: str) -> None:
+    kept = [word for word in BASE if word != "--shots" or "--shots" not in words]
+    base = [word for word in kept if word != "0-9f,9-17f" or "--shots" not in words]
+    outcome = run("sweep", *words, *base)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.count("\n") == 1
+    assert message in outcome.err
+    assert not Path("folder").exists()

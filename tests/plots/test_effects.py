@@ -1,0 +1,44 @@
+"""Pictures of sweeps: every cell is there with its number, and what is no effect is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from attnscope.errors import InputError
+from attnscope.plots import plot_effect_grid, plot_effects, save_figure
+
+
+def test_every_cell_has_its_point_line_and_count(tmp_path: Path) -> None:
+    values = {"mean": [0.0, 0.5, 1.0], "low": [0.0, 0.2, 0.9], "high": [0.1, 0.8, 1.0], "num": [80, 20, 80]}
+    effect = xr.Dataset(
+        {name: ("cell", value) for name, value in values.items()}, {"cell": ["none", "soft 1", "full"]}
+    )
+    figure = plot_effects(effect, label="recall", title="Dose")
+    (ax,) = figure.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["none", "soft 1", "full"]
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), values["mean"])
+    ends = [segment[:, 0].tolist() for segment in ax.collections[0].get_segments()]
+    assert ends == [[0.0, 0.1], [0.2, 0.8], [0.9, 1.0]]
+    assert [text.get_text() for text in ax.texts] == ["80", "20", "80"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]
+    assert all(path.stat().st_size > 2000 for path in save_figure(figure, tmp_path / "effects"))
+
+
+def test_a_grid_has_a_number_in_each_square_that_has_films() -> None:
+    grid = xr.DataArray(
+        [[0.0, np.nan], [0.25, 1.0]], {"layers": ["7", "8"], "heads": ["0", "1"]}, name="recall"
+    )
+    figure = plot_effect_grid(grid)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0", "25", "100"]
+    assert figure.axes[1].get_ylabel() == "recall"
+
+
+def test_refusals() -> None:
+    with pytest.raises(InputError, match="mean, low and high"):
+        plot_effects(xr.Dataset({"mean": ("cell", [1.0])}))
+    with pytest.raises(InputError, match="grid of two dims"):
+        plot_effect_grid(xr.DataArray([1.0], dims="cell"))
