@@ -10,9 +10,12 @@ from typing import Any
 from attnscope.errors import UnsupportedModelError
 from attnscope.families._base import DenoiserCall, EncodedText, Family, Site
 from attnscope.families.cogvideox import CogVideoX
+from attnscope.families.hunyuan_video import HunyuanVideo
+from attnscope.families.ltx import LTX
+from attnscope.families.mochi import Mochi
 from attnscope.families.wan import Wan
 
-FAMILIES: tuple[Family, ...] = (Wan(), CogVideoX())
+FAMILIES: tuple[Family, ...] = (Wan(), CogVideoX(), HunyuanVideo(), LTX(), Mochi())
 
 
 def find(model: Any) -> Family:
@@ -39,4 +42,16 @@ families.find; load one of them
     )
 
 
-__all__ = ["FAMILIES", "CogVideoX", "DenoiserCall", "EncodedText", "Family", "Site", "Wan", "find"]
+__all__ = [
+    "FAMILIES",
+    "HunyuanVideo",
+    "LTX",
+    "Mochi",
+    "CogVideoX",
+    "DenoiserCall",
+    "EncodedText",
+    "Family",
+    "Site",
+    "Wan",
+    "find",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
@@ -14,6 +14,15 @@ from torch import Tensor, nn
 
 from attnscope.errors import InputError, LayoutError, UnsupportedModelError
 from attnscope.layout import FrameLayout
+
+# Under which names pipelines keep what their VAE makes of a video.
+_TEMPORAL = ("vae_scale_factor_temporal", "vae_temporal_compression_ratio", "vae_temporal_scale_factor")
+_SPATIAL = (
+    "vae_scale_factor_spatial",
+    "vae_spatial_compression_ratio",
+    "vae_spatial_scale_factor",
+    "vae_scale_factor",
+)
 
 COND, UNCOND, UNKNOWN = "cond", "uncond", "unknown"
 
@@ -75,7 +84,7 @@ class DenoiserCall:
         cls, denoiser: nn.Module, video_argument: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> DenoiserCall:
         """Give every argument the name that `forward` has for it."""
-        named = dict(zip(_parameters(type(denoiser)), args, strict=False)) | dict(kwargs)
+        named = dict(zip(_parameters(cast("Hashable", type(denoiser))), args, strict=False)) | dict(kwargs)
         return cls(named, named[video_argument])
 
     @property
@@ -90,7 +99,7 @@ class DenoiserCall:
 
 
 @functools.cache
-def _parameters(kind: type) -> tuple[str, ...]:
+def _parameters(kind: Hashable) -> tuple[str, ...]:
     return tuple(inspect.signature(kind.forward).parameters)[1:]  # type: ignore[attr-defined]
 
 
@@ -175,11 +184,11 @@ class Family(ABC):
 
     def temporal_stride(self, model: Any) -> int:
         """Return how many frames of video one latent frame holds (the first one holds a single frame)."""
-        return int(getattr(model, "vae_scale_factor_temporal", self.stride))
+        return _first_number(model, _TEMPORAL, self.stride)
 
     def spatial_scale(self, model: Any) -> int:
         """Return how many pixels a side one element of the latent picture holds."""
-        return int(getattr(model, "vae_scale_factor_spatial", self.scale))
+        return _first_number(model, _SPATIAL, self.scale)
 
     def num_latent_frames(self, model: Any, num_frames: int) -> int:
         """Return how many latent frames a video of this many frames has."""
@@ -303,3 +312,7 @@ class GridFamily(Family):
 
 def _to(last: int | None) -> str:
     return "" if last is None else f" to {last}"
+
+
+def _first_number(model: Any, names: Sequence[str], otherwise: int) -> int:
+    return next((int(getattr(model, name)) for name in names if hasattr(model, name)), otherwise)

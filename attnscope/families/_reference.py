@@ -1,4 +1,4 @@
-"""The plain ways that the contract compares with: dense masks, softmax over all tokens. They share no code with taps."""
+"""The plain ways that the contract compares with: dense masks, softmax over all tokens. No code shared with taps."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def by_brute_force(seen: dict[str, Tensor], window: Attachment, point: HookPoint
     blind = [index for index in range(frame.shape[-2]) if index not in looking]
     frame[..., blind, :] = seen["frame_mass"][..., blind, :].double()
     return {
-        "frame_mass": frame.unflatten(0, (len(seen["frame_mass"]), -1)).mean(1),
+        "frame_mass": frame.reshape(len(seen["frame_mass"]), -1, *frame.shape[1:]).mean(1),
         "token_frame": token,
         "lse": scores.logsumexp(-1),
         "z": torch.einsum("bhnm,bmhd->bnhd", pattern, value),

@@ -21,6 +21,12 @@ ONE_AFTER_THE_OTHER: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
     ({"num_videos_per_prompt": 2}, BOTH),
 )
 IN_ONE_CALL = tuple((changes, tuple(reversed(branches))) for changes, branches in ONE_AFTER_THE_OTHER)
+# Models distilled for guidance run one branch, and a second one only for true guidance.
+DISTILLED: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
+    ({}, BOTH[:1]),
+    ({"true_cfg_scale": 3.0, "negative_prompt": "a dog"}, BOTH),
+    ({"num_videos_per_prompt": 2}, BOTH[:1]),
+)
 # Pipelines that make one video a prompt, whatever they are told, are given two prompts.
 TWO_PROMPTS = ({"prompt": ["a cat", "a red ball"]}, tuple(reversed(BOTH)))
 

@@ -17,6 +17,11 @@ TINY_MODELS = {
     "wan-2.2": "wan",
     "cogvideox": "cogvideox",
     "cogvideox-1.5": "cogvideox",
+    "hunyuan-video": "hunyuan_video",
+    "ltx": "ltx",
+    "ltx-i2v": "ltx",
+    "ltx-condition": "ltx",
+    "mochi": "mochi",
 }
 
 
