@@ -9,13 +9,27 @@ from typing import Any
 
 from attnscope.errors import UnsupportedModelError
 from attnscope.families._base import DenoiserCall, EncodedText, Family, Site
+from attnscope.families.allegro import Allegro
 from attnscope.families.cogvideox import CogVideoX
+from attnscope.families.easyanimate import EasyAnimate
 from attnscope.families.hunyuan_video import HunyuanVideo
+from attnscope.families.latte import Latte
 from attnscope.families.ltx import LTX
 from attnscope.families.mochi import Mochi
+from attnscope.families.skyreels import SkyReels
 from attnscope.families.wan import Wan
 
-FAMILIES: tuple[Family, ...] = (Wan(), CogVideoX(), HunyuanVideo(), LTX(), Mochi())
+FAMILIES: tuple[Family, ...] = (
+    Wan(),
+    SkyReels(),
+    CogVideoX(),
+    HunyuanVideo(),
+    LTX(),
+    Mochi(),
+    Allegro(),
+    EasyAnimate(),
+    Latte(),
+)
 
 
 def find(model: Any) -> Family:
@@ -29,8 +43,8 @@ def find(model: Any) -> Family:
     >>> find("a string")
     Traceback (most recent call last):
     ...
-    attnscope.errors.UnsupportedModelError: expected a video model of the families Wan, CogVideoX, got str, in \
-families.find; load one of them
+    attnscope.errors.UnsupportedModelError: expected a video model of the families Wan, SkyReels-V2, CogVideoX, \
+HunyuanVideo, LTX-Video, Mochi, Allegro, EasyAnimate, Latte, got str, in families.find; load one of them
     """
     classes = {kind.__name__ for kind in type(model).__mro__}
     for family in FAMILIES:
@@ -44,14 +58,18 @@ families.find; load one of them
 
 __all__ = [
     "FAMILIES",
-    "HunyuanVideo",
     "LTX",
-    "Mochi",
+    "Allegro",
     "CogVideoX",
     "DenoiserCall",
+    "EasyAnimate",
     "EncodedText",
     "Family",
+    "HunyuanVideo",
+    "Latte",
+    "Mochi",
     "Site",
+    "SkyReels",
     "Wan",
     "find",
 ]

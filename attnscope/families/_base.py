@@ -121,7 +121,7 @@ class Family(ABC):
     Class attributes: `name` as people write it; `pipelines` and `networks`, the names of its classes; `parts`, under
     which names a pipeline holds what denoises; `video_argument`, as what a denoiser is given the video; `stride` and
     `scale` of the VAE, for a bare denoiser that does not know its own; `names_branches`, whether the pipelines say
-    with `cache_context` which guidance branch runs.
+    with `cache_context` which guidance branch runs; `frames_argument`, what a pipeline calls the number of frames.
     """
 
     name: ClassVar[str]
@@ -132,6 +132,7 @@ class Family(ABC):
     stride: ClassVar[int] = 4
     scale: ClassVar[int] = 8
     names_branches: ClassVar[bool] = True
+    frames_argument: ClassVar[str] = "num_frames"
     first_frame_pipelines: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -189,6 +190,10 @@ class Family(ABC):
     def spatial_scale(self, model: Any) -> int:
         """Return how many pixels a side one element of the latent picture holds."""
         return _first_number(model, _SPATIAL, self.scale)
+
+    def default_size(self, model: Any) -> dict[str, int]:
+        """Return the size of a video where the pipeline's own defaults leave it open: frames, height, width."""
+        return {}
 
     def num_latent_frames(self, model: Any, num_frames: int) -> int:
         """Return how many latent frames a video of this many frames has."""
@@ -271,6 +276,21 @@ class GridFamily(Family):
             frames, height, width = side
             return int(frames), int(height), int(width)
         return int(getattr(config, "patch_size_t", None) or 1), int(side), int(side)
+
+    def most_positions(self, model: Any) -> int | None:
+        """Return the length of the rotary table, where there is one."""
+        most = dict(cast(Any, self.first_denoiser(model)).config).get("rope_max_seq_len")
+        return None if most is None else int(most)
+
+    def default_size(self, model: Any) -> dict[str, int]:
+        """Return the latent video of the configuration in frames and pixels."""
+        config, scale = dict(cast(Any, self.first_denoiser(model)).config), self.spatial_scale(model)
+        sides = {
+            name: int(config[f"sample_{name}"]) * scale
+            for name in ("height", "width")
+            if f"sample_{name}" in config
+        }
+        return sides
 
     def text_length(self, denoiser: nn.Module) -> int:
         """Return how many tokens of text share the attention at most."""

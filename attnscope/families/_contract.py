@@ -89,7 +89,7 @@ def mass_equals_brute_force(specimen: Specimen) -> Verdict:
             of_branch = seen.setdefault(point.call.branch, {})
             of_branch[point.name.split("hook_")[1]] = value.detach()
             if point.name.endswith("hook_z"):
-                for member, expected in by_brute_force(of_branch, window, point).items():
+                for member, expected in by_brute_force(of_branch, window, point, specimen.hides).items():
                     rows = tokens_that_look(window, point)
                     found, wanted = of_branch[member].double(), expected
                     if member in ("lse", "token_frame"):
@@ -189,7 +189,8 @@ def every_hook_fires(specimen: Specimen) -> Verdict:
     for changes, branches in specimen.guidance:
         _, cache = specimen.cached(pipe, lambda name: True, **changes)
         num_names = len(cache)
-        videos = changes.get("num_videos_per_prompt", len(changes.get("prompt", [""])))
+        videos = max((changes[name] for name in changes if name.endswith("_per_prompt")), default=1)
+        videos *= len(changes.get("prompt", [""]))
         for name, records in cache.items():
             # What comes out of the processor is the whole batch again, also where each video attends by itself.
             alone = specimen.one_by_one and not name.endswith("hook_out")

@@ -31,13 +31,19 @@ DISTILLED: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
 TWO_PROMPTS = ({"prompt": ["a cat", "a red ball"]}, tuple(reversed(BOTH)))
 
 
+def nothing(query_frame: int, key_frame: int) -> bool:
+    """Hide no frame from any frame."""
+    return False
+
+
 @dataclass(frozen=True)
 class Specimen:
     """A family and the tiny random model it proves itself on.
 
     `build` makes the pipeline, `settings` are the arguments of one small run that returns latents, `num_steps`
     how many steps that is, `guidance` which branches run under which settings, `lora_targets` which linear layers a
-    LoRA goes to, `one_by_one` whether the model attends to one video of a batch after another.
+    LoRA goes to, `one_by_one` whether the model attends to one video of a batch after another, `hides` whether the
+    model itself hides a key frame from a query frame.
     """
 
     family: Family
@@ -47,6 +53,7 @@ class Specimen:
     guidance: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = ONE_AFTER_THE_OTHER
     lora_targets: tuple[str, ...] = ("to_q", "to_k", "to_v")
     one_by_one: bool = False
+    hides: Callable[[int, int], bool] = nothing
 
     def run(self, pipe: Any, **changes: Any) -> Tensor:
         """Run the pipeline with its small settings and a fixed seed; return the latents."""

@@ -22,6 +22,12 @@ TINY_MODELS = {
     "ltx-i2v": "ltx",
     "ltx-condition": "ltx",
     "mochi": "mochi",
+    "skyreels": "skyreels",
+    "skyreels-df": "skyreels",
+    "skyreels-causal": "skyreels",
+    "allegro": "allegro",
+    "easyanimate": "easyanimate",
+    "latte": "latte",
 }
 
 
