@@ -13,6 +13,7 @@ from attnscope.families.allegro import Allegro
 from attnscope.families.cogvideox import CogVideoX
 from attnscope.families.easyanimate import EasyAnimate
 from attnscope.families.hunyuan_video import HunyuanVideo
+from attnscope.families.hunyuan_video15 import HunyuanVideo15
 from attnscope.families.latte import Latte
 from attnscope.families.ltx import LTX
 from attnscope.families.mochi import Mochi
@@ -24,6 +25,7 @@ FAMILIES: tuple[Family, ...] = (
     SkyReels(),
     CogVideoX(),
     HunyuanVideo(),
+    HunyuanVideo15(),
     LTX(),
     Mochi(),
     Allegro(),
@@ -44,7 +46,7 @@ def find(model: Any) -> Family:
     Traceback (most recent call last):
     ...
     attnscope.errors.UnsupportedModelError: expected a video model of the families Wan, SkyReels-V2, CogVideoX, \
-HunyuanVideo, LTX-Video, Mochi, Allegro, EasyAnimate, Latte, got str, in families.find; load one of them
+HunyuanVideo, HunyuanVideo-1.5, LTX-Video, Mochi, Allegro, EasyAnimate, Latte, got str, in families.find; load one of them
     """
     classes = {kind.__name__ for kind in type(model).__mro__}
     for family in FAMILIES:
@@ -66,6 +68,7 @@ __all__ = [
     "EncodedText",
     "Family",
     "HunyuanVideo",
+    "HunyuanVideo15",
     "Latte",
     "Mochi",
     "Site",

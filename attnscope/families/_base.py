@@ -74,10 +74,14 @@ def paired_sites(
 
 @dataclass(frozen=True)
 class DenoiserCall:
-    """What one call of a denoiser was given, by the names of its `forward`; `video` is the latent video among it."""
+    """What one call of a denoiser was given, by the names of its `forward`; `video` is the latent video among it.
+
+    `order` counts the calls that came before it at the same timestep.
+    """
 
     arguments: Mapping[str, Any]
     video: Tensor
+    order: int = 0
 
     @classmethod
     def bind(
@@ -285,12 +289,8 @@ class GridFamily(Family):
     def default_size(self, model: Any) -> dict[str, int]:
         """Return the latent video of the configuration in frames and pixels."""
         config, scale = dict(cast(Any, self.first_denoiser(model)).config), self.spatial_scale(model)
-        sides = {
-            name: int(config[f"sample_{name}"]) * scale
-            for name in ("height", "width")
-            if f"sample_{name}" in config
-        }
-        return sides
+        known = [name for name in ("height", "width") if f"sample_{name}" in config]
+        return {name: int(config[f"sample_{name}"]) * scale for name in known}
 
     def text_length(self, denoiser: nn.Module) -> int:
         """Return how many tokens of text share the attention at most."""

@@ -166,7 +166,7 @@ def nnsight_reads_the_same(specimen: Specimen) -> Verdict:
             for _ in tracer.iter[:num_visits]:
                 for name in wanted:
                     found[name].append(model.get(name).output.save())
-    pairs = []
+    pairs: list[tuple[Tensor, Tensor]] = []
     for name in wanted:
         recorded = [record.value for record in cache[name]]
         alone = len(recorded) == num_visits
