@@ -14,6 +14,7 @@ from attnscope._provenance import describe_run
 from attnscope._recording import Memory, Recorder, missing_steps
 from attnscope._requests import (
     Plans,
+    as_called,
     branches_of,
     plans_of,
     repeat_plans,
@@ -110,7 +111,7 @@ def probe(
     family = find(pipe)
     prompts = require_prompts(prompt)
     asked_frames = arguments.get("num_frames")
-    arguments = settled(pipe, arguments)
+    arguments = settled(pipe, family, arguments)
     plans = plans_of(prompts, shots, fps_of(pipe), arguments, asked_frames)
     branches = branches_of(branch)
     num_steps = require_runnable(arguments, branches)
@@ -128,10 +129,9 @@ def probe(
         import torch
 
         result = pipe(
-            prompts[index],
             generator=torch.Generator("cpu").manual_seed(header.seeds[index]),
             output_type="latent" if on_video is None else "np",
-            **arguments,
+            **as_called(pipe, family, {"prompt": prompts[index], **arguments}),
         )
         if on_video is not None:
             on_video(index, result.frames[0])

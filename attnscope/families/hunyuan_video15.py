@@ -30,7 +30,7 @@ class HunyuanVideo15(GridFamily):
         return tuple(paired_sites("transformer_blocks", len(cast(Any, denoiser).transformer_blocks), "attn"))
 
     def text_length(self, denoiser: nn.Module) -> int:
-        """Return how many tokens the pipeline lays behind the frames: 1000 of the prompt, 256 of glyphs, 729 of an image."""
+        """Return what the pipeline lays behind the frames: 1000 tokens of prompt, 256 of glyphs, 729 of an image."""
         return 1000 + 256 + 729
 
     def branches(self, model: Any, context: str, call: DenoiserCall) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def tiny_hunyuan_video15(*, num_layers: int = 2) -> Built:
 
 
 SETTINGS = small_settings(num_frames=9, height=64, width=64, negative_prompt="a dog")
-GUIDANCE = (
+GUIDANCE: tuple[Any, ...] = (
     ({}, BOTH),
     ({"prompt": ["a cat", "a dog"], "negative_prompt": ["the beach", "the street"]}, BOTH),
 )

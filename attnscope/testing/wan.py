@@ -56,5 +56,6 @@ SPECIMENS = {
         Wan(),
         functools.partial(tiny_wan_given, "WanVideoToVideoPipeline"),
         small_settings(video=[picture(32, 32)] * 9, strength=1.0, **SIZE),
+        guidance=ONE_AFTER_THE_OTHER[:2],
     ),
 }
