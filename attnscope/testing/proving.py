@@ -88,7 +88,7 @@ def _prove_folder(path: str) -> Proof:
     from attnscope.models import load
 
     def build() -> Any:
-        pipe = load(path)
+        pipe: Any = load(path)
         pipe.set_progress_bar_config(disable=True)
         return pipe
 
