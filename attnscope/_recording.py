@@ -120,7 +120,7 @@ class Recorder:
 
     def _before(self, call: Call) -> None:
         self._silence()
-        wanted = call.branch in self._header.branches and call.step in self._header.steps
+        wanted = set(call.branches) & set(self._header.branches) and call.step in self._header.steps
         if wanted and not self._sink.is_done(self._prompt, call.step):
             self._stop = self._attachment.listen(self._names, self._hear)
 
@@ -142,7 +142,14 @@ class Recorder:
         import torch
 
         assert isinstance(mass_BHFG, torch.Tensor)
+        if point.call.branch not in self._header.branches:
+            return
         segments = self._attachment.layout.segments
+        if self._attachment.layout.num_frames != self._header.num_frames:
+            raise RunError(
+                f"expected {self._header.num_frames} latent frames in one call, got "
+                f"{self._attachment.layout.num_frames}, at {point.name}; make a video that the model makes in one piece"
+            )
         frames = [i for i, segment in enumerate(segments) if segment.kind == "frame"]
         texts = [i for i, segment in enumerate(segments) if segment.kind == "text"]
         if len(mass_BHFG) != 1:
@@ -151,7 +158,7 @@ class Recorder:
                 "pass several prompts as a list instead"
             )
         mass = mass_BHFG[0].detach().float().cpu().numpy()[list(self._header.heads)][:, frames]
-        text = mass[..., texts].sum(axis=-1) if texts else None
+        text = mass[..., texts].sum(axis=-1) if self._header.has_text_mass else None
         self._unit[point.call.branch, point.layer] = (mass[..., frames], text)
 
     def _collect(self) -> tuple[Array, Array | None]:

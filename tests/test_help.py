@@ -73,6 +73,7 @@ OPTIONS = {
         "--json",
     },
     "structure": {"--branch", "--json"},
+    "families": {"--check", "--markdown", "--json"},
     "validate": {"--json"},
     "score": {
         "--manifest",

@@ -8,10 +8,42 @@ from __future__ import annotations
 from typing import Any
 
 from attnscope.errors import UnsupportedModelError
-from attnscope.families._base import DenoiserInput, EncodedText, Family, Site
+from attnscope.families._base import DenoiserCall, EncodedText, Family, Site
+from attnscope.families.allegro import Allegro
+from attnscope.families.cogvideox import CogVideoX
+from attnscope.families.easyanimate import EasyAnimate
+from attnscope.families.hunyuan_video import HunyuanVideo
+from attnscope.families.hunyuan_video15 import HunyuanVideo15
+from attnscope.families.latte import Latte
+from attnscope.families.ltx import LTX
+from attnscope.families.ltx2 import LTX2
+from attnscope.families.mochi import Mochi
+from attnscope.families.skyreels import SkyReels
 from attnscope.families.wan import Wan
 
-FAMILIES: tuple[Family, ...] = (Wan(),)
+FAMILIES: tuple[Family, ...] = (
+    Wan(),
+    SkyReels(),
+    CogVideoX(),
+    HunyuanVideo(),
+    HunyuanVideo15(),
+    LTX(),
+    LTX2(),
+    Mochi(),
+    Allegro(),
+    EasyAnimate(),
+    Latte(),
+)
+
+
+# Video models whose attention is linear: they have no softmax, so nothing is a share of anything.
+LINEAR = (
+    "SanaVideoPipeline",
+    "SanaImageToVideoPipeline",
+    "SanaVideoTransformer3DModel",
+    "SanaWMPipeline",
+    "SanaWMTransformer3DModel",
+)
 
 
 def find(model: Any) -> Family:
@@ -20,22 +52,45 @@ def find(model: Any) -> Family:
     Raises
     ------
     UnsupportedModelError
-        If no family knows the class; the message names the classes that are known.
+        If no family knows the class (the message names the families that are known), or its attention is linear.
 
-    >>> find("a string")
+    >>> find("a string")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    attnscope.errors.UnsupportedModelError: expected a video model out of WanPipeline, WanTransformer3DModel, \
-got str, in families.find; load one of them
+    attnscope.errors.UnsupportedModelError: expected a video model of the families Wan, SkyReels-V2, ..., got str, in \
+families.find; load one of them
     """
     classes = {kind.__name__ for kind in type(model).__mro__}
+    if classes.intersection(LINEAR):
+        raise UnsupportedModelError(
+            f"expected a model with softmax attention, got {type(model).__name__}, whose attention is linear, in "
+            f"families.find; no frame has a share of it, take another model"
+        )
     for family in FAMILIES:
         if classes.intersection(family.models):
             return family
-    known = ", ".join(name for family in FAMILIES for name in family.models)
     raise UnsupportedModelError(
-        f"expected a video model out of {known}, got {type(model).__name__}, in families.find; load one of them"
+        f"expected a video model of the families {', '.join(family.name for family in FAMILIES)}, got "
+        f"{type(model).__name__}, in families.find; load one of them"
     )
 
 
-__all__ = ["FAMILIES", "DenoiserInput", "EncodedText", "Family", "Site", "Wan", "find"]
+__all__ = [
+    "FAMILIES",
+    "LTX",
+    "LTX2",
+    "Allegro",
+    "CogVideoX",
+    "DenoiserCall",
+    "EasyAnimate",
+    "EncodedText",
+    "Family",
+    "HunyuanVideo",
+    "HunyuanVideo15",
+    "Latte",
+    "Mochi",
+    "Site",
+    "SkyReels",
+    "Wan",
+    "find",
+]
