@@ -188,6 +188,10 @@ def test_nothing_is_made_twice_and_sweeps_share_a_folder(pipe: Any, tmp_path: Pa
     swept(pipe, tmp_path / "s", "heads", values=["0"])
     assert made[8:] == ["heads 0"] * 2
     assert scope.open_sweep(tmp_path / "s").sizes["cell"] == 5
+    swept(pipe, tmp_path / "s", values=["1"], layers="1-2")
+    labels = scope.open_sweep(tmp_path / "s").cell.values.tolist()
+    assert len(labels) == len(set(labels)) == 6
+    assert {"full (layers 1-3)", "full (layers 1-2)"} <= set(labels)
 
 
 def test_a_folder_of_other_settings_is_refused(pipe: Any, tmp_path: Path, monkeypatch: Any) -> None:
