@@ -123,7 +123,7 @@ class Studio:
 class Run:
     """A sweep that is being made: its folder, and who makes its films."""
 
-    def __init__(self, model: Any, order: Order, out: str | os.PathLike[str], processes: int) -> None:
+    def __init__(self, model: Any, order: Order, processes: int) -> None:
         named = isinstance(model, str | os.PathLike)
         if isinstance(processes, bool) or not isinstance(processes, int) or processes < 1:
             raise InputError(f"expected at least 1 process, got {quote(processes)} in sweep; write 1")
@@ -137,6 +137,10 @@ class Run:
         if named:
             pipe.set_progress_bar_config(disable=True)
         self.studio = Studio(pipe, order)
+        self.store: SweepStore
+
+    def begin(self, out: str | os.PathLike[str]) -> None:
+        """Open the folder, once nothing is left to refuse."""
         self.store = SweepStore.resume_or_create(Path(out), self.studio.header())
 
     def make(self, cells: Sequence[Cell], on_film: OnFilm | None = None) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,14 @@ class SweepStore:
             if row is not None:
                 cell = cell_from(row["cell"])
                 cells.setdefault(cell.digest, cell)
-        return tuple(cells.values())
+        labels = [cell.label for cell in cells.values()]
+        # two sweeps of one folder may both have a cell "full", in different layers
+        return tuple(
+            replace(cell, label=f"{cell.label} (layers {cell.layers})")
+            if labels.count(cell.label) > 1
+            else cell
+            for cell in cells.values()
+        )
 
     def dataset(self, cells: Iterable[Cell] | None = None) -> xr.Dataset:
         """What was found, over (prompt, seed, cell); nan where a film is still to be made."""

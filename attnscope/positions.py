@@ -129,8 +129,8 @@ def turned(value_BNHD: Tensor, shift_N: Tensor, frequencies: Tensor) -> Tensor:
 
     >>> import torch
     >>> quarter = torch.tensor([torch.pi / 2])
-    >>> turned(torch.tensor([[[[1.0, 0.0, 7.0]]]]), torch.tensor([1.0]), quarter).round().tolist()
-    [[[[0.0, 1.0, 7.0]]]]
+    >>> turned(torch.tensor([[[[0.0, 1.0, 7.0]]]]), torch.tensor([1.0]), quarter).round().int().tolist()
+    [[[[-1, 0, 7]]]]
     """
     import torch
 

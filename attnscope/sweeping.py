@@ -102,11 +102,12 @@ def sweep(
     >>> swept.recall.dims, swept.cell.values.tolist()
     (('prompt', 'seed', 'cell'), ['none', 'full', 'strength 4'])
     """
-    run = Run(model, Order.read(prompts, shots, rule, seeds, arguments), out, processes)
+    run = Run(model, Order.read(prompts, shots, rule, seeds, arguments), processes)
     cells = cells_over(
         over, layers=layers, labels=run.studio.labels, num_heads=run.studio.num_heads,
         num_steps=run.studio.num_steps, values=values, window=window, by_layer=by_layer,
     )  # fmt: skip
+    run.begin(out)
     run.make(cells, on_film)
     return run.store.dataset(cells)
 
@@ -174,8 +175,9 @@ def find_layers(
             f"expected keep from 0 to 1, measure transition_control or recall and over layers or heads, got "
             f"{quote(keep)}, {quote(measure)} and {quote(over)} in find_layers; 0.95 is usual"
         )
-    run = Run(model, Order.read(prompts, shots, rule, seeds, arguments), out, processes)
+    run = Run(model, Order.read(prompts, shots, rule, seeds, arguments), processes)
     inside = format_range(parse_range(layers, run.studio.labels, name="layers"))
+    run.begin(out)
     tried: dict[tuple[int, ...], float] = {}
 
     def score(labels: tuple[int, ...]) -> float:
