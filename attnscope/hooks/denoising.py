@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -46,9 +46,7 @@ def refuse_skipping(denoiser: nn.Module) -> None:
 
 def hear_contexts(denoiser: nn.Module, labels: Labels) -> Callable[[], None]:
     """Let the labels hear what the pipeline says through `cache_context`; return the way to stop."""
-    original = getattr(denoiser, "cache_context", None)
-    if original is None:
-        return lambda: None
+    original: Callable[..., AbstractContextManager[Any]] = getattr(denoiser, "cache_context", _say_nothing)
 
     @functools.wraps(original)
     @contextmanager
@@ -70,6 +68,10 @@ def hear_contexts(denoiser: nn.Module, labels: Labels) -> Callable[[], None]:
             denoiser.__dict__["cache_context"] = before
 
     return stop
+
+
+def _say_nothing(name: str, **facts: Any) -> AbstractContextManager[Any]:
+    return nullcontext()
 
 
 def keep_label_in_checkpoints(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from attnscope.errors import HookNameError, quote
 
 if TYPE_CHECKING:
-    from attnscope.hooks.calls import Call
+    from attnscope.hooks.calls import Call, Part
 
 # In the order they fire within one attention call.
 MEMBERS = ("q", "k", "v", "mask", "scores", "pattern", "frame_mass", "token_frame", "lse", "z", "out")
@@ -21,11 +23,18 @@ NameFilter = str | Sequence[str] | Callable[[str], bool]
 
 
 class KnowsCall(Protocol):
-    """Whoever can say which call is running."""
+    """Whoever can say which call is running, and which guidance branches share it."""
 
     @property
     def call(self) -> Call:
         """The attention call that is running."""
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The runs of one guidance branch in the batch of the attention call that is running."""
+
+    def hearing(self, part: Part) -> AbstractContextManager[None]:
+        """Let `call` speak of one part of the batch for a while."""
 
 
 class HookPoint(nn.Module):
@@ -35,6 +44,8 @@ class HookPoint(nn.Module):
     as `hook(value, point)` and returns None to look, or a tensor to put in the value's place. `point.name` is the
     canonical name, `point.layer` the 1-based label, `point.call` says step, branch and noise level.
     """
+
+    _shares_memory = True
 
     def __init__(self, name: str, layer: int, owner: KnowsCall) -> None:
         super().__init__()
@@ -67,11 +78,30 @@ class HookPoint(nn.Module):
         return self.is_heard or self._trace() is not None
 
     def forward(self, value: Any) -> Any:
-        """Pass the value by all listeners in turn."""
+        """Pass the value by all listeners in turn, one guidance branch at a time where several share the batch."""
+        parts = self._owner.parts if self._listeners and value is not None else ()
+        if len(parts) < 2:
+            return self._tell(value)
+        pieces = []
+        for part in parts:
+            with self._owner.hearing(part):
+                share = self._share(value, part)
+                pieces.append((part, share, self._tell(share)))
+        if self._shares_memory and all(told is share for _, share, told in pieces):
+            return value
+        return self._whole([(part, told) for part, _, told in pieces])
+
+    def _tell(self, value: Any) -> Any:
         for hook in tuple(self._listeners):
             replaced = hook(value, self)
             value = value if replaced is None else replaced
         return value
+
+    def _share(self, value: Any, part: Part) -> Any:
+        return value[part.rows(len(value))]
+
+    def _whole(self, pieces: list[tuple[Part, Any]]) -> Any:
+        return torch.cat([piece for _, piece in pieces])
 
     # nnsight keeps its state on the module and offers no public question for "does anybody wait for this value";
     # these two methods are the only place that reads it, and the nnsight contract tests watch them.
@@ -88,6 +118,33 @@ class HookPoint(nn.Module):
             return False
         interleaver, locations = trace
         return any(place in interleaver.parked or place in interleaver.observers for place in locations)
+
+
+class RelationPoint(HookPoint):
+    """The point where a frame relation is written: one for all videos of the batch, until somebody tells them apart."""
+
+    _shares_memory = False
+
+    def _share(self, value: Tensor, part: Part) -> Tensor:
+        return value.clone() if value.ndim < 4 else value[part.rows(len(value))].clone()
+
+    def _whole(self, pieces: list[tuple[Part, Tensor]]) -> Tensor:
+        width = max(piece.ndim for _, piece in pieces)
+        if width < 4 and all(
+            piece.shape == pieces[0][1].shape and piece.equal(pieces[0][1]) for _, piece in pieces
+        ):
+            return pieces[0][1]
+        # As many entries for each video as the finest of the branches has; one a place where somebody says so.
+        entries = max(
+            len(piece) // (part.stop - part.start) if piece.ndim == 4 else 1 for part, piece in pieces
+        )
+        heads = max(piece.shape[-3] if piece.ndim > 2 else 1 for _, piece in pieces)
+        whole = []
+        for part, piece in pieces:
+            wide = piece.reshape((1,) * (4 - piece.ndim) + piece.shape).double()
+            videos = (part.stop - part.start) * entries
+            whole.append(wide.repeat_interleave(videos // len(wide), 0).expand(-1, heads, -1, -1))
+        return torch.cat(whole)
 
 
 def chosen(names: Collection[str], wanted: NameFilter, where: str) -> tuple[str, ...]:
