@@ -11,7 +11,6 @@ from attnscope.families import Family
 from attnscope.hooks import describe_way
 
 _PACKAGES = ("attnscope", "torch", "diffusers", "transformers")
-_READING = "mass: joint softmax over all tokens, summed over key tokens, mean over query tokens"
 
 
 def describe_run(
@@ -25,7 +24,7 @@ def describe_run(
     parameter: Any = next(denoiser.parameters())
     scheduler = getattr(pipe, "scheduler", None)
     return {
-        "reading": _READING,
+        "reading": family.reading,
         "family": family.name,
         "model": str(getattr(denoiser, "name_or_path", "") or type(pipe).__name__).rsplit("/weights/", 1)[-1],
         "model_class": type(pipe).__name__,

@@ -9,10 +9,23 @@ from typing import Any
 
 from attnscope.errors import UnsupportedModelError
 from attnscope.families._base import DenoiserCall, EncodedText, Family, Site
+from attnscope.families.animatediff import AnimateDiff
 from attnscope.families.cogvideox import CogVideoX
+from attnscope.families.i2vgen_xl import I2VGenXL
+from attnscope.families.lavie import LaVie
+from attnscope.families.modelscope import ModelScope
+from attnscope.families.stable_video_diffusion import StableVideoDiffusion
 from attnscope.families.wan import Wan
 
-FAMILIES: tuple[Family, ...] = (Wan(), CogVideoX())
+FAMILIES: tuple[Family, ...] = (
+    Wan(),
+    CogVideoX(),
+    AnimateDiff(),
+    ModelScope(),
+    I2VGenXL(),
+    StableVideoDiffusion(),
+    LaVie(),
+)
 
 
 def find(model: Any) -> Family:
@@ -23,10 +36,10 @@ def find(model: Any) -> Family:
     UnsupportedModelError
         If no family knows the class; the message names the classes that are known.
 
-    >>> find("a string")
+    >>> find("a string")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    attnscope.errors.UnsupportedModelError: expected a video model of the families Wan, CogVideoX, got str, in \
+    attnscope.errors.UnsupportedModelError: expected a video model of the families Wan, ..., got str, in \
 families.find; load one of them
     """
     classes = {kind.__name__ for kind in type(model).__mro__}
@@ -39,4 +52,18 @@ families.find; load one of them
     )
 
 
-__all__ = ["FAMILIES", "CogVideoX", "DenoiserCall", "EncodedText", "Family", "Site", "Wan", "find"]
+__all__ = [
+    "FAMILIES",
+    "AnimateDiff",
+    "CogVideoX",
+    "DenoiserCall",
+    "EncodedText",
+    "Family",
+    "I2VGenXL",
+    "LaVie",
+    "ModelScope",
+    "Site",
+    "StableVideoDiffusion",
+    "Wan",
+    "find",
+]

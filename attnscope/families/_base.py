@@ -112,7 +112,7 @@ class Family(ABC):
     Class attributes: `name` as people write it; `pipelines` and `networks`, the names of its classes; `parts`, under
     which names a pipeline holds what denoises; `video_argument`, as what a denoiser is given the video; `stride` and
     `scale` of the VAE, for a bare denoiser that does not know its own; `names_branches`, whether the pipelines say
-    with `cache_context` which guidance branch runs.
+    with `cache_context` which guidance branch runs; `reading`, which softmax the mass is a share of.
     """
 
     name: ClassVar[str]
@@ -124,6 +124,9 @@ class Family(ABC):
     scale: ClassVar[int] = 8
     names_branches: ClassVar[bool] = True
     first_frame_pipelines: ClassVar[tuple[str, ...]] = ()
+    reading: ClassVar[str] = (
+        "mass: joint softmax over all tokens, summed over key tokens, mean over query tokens"
+    )
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -184,6 +187,10 @@ class Family(ABC):
     def num_latent_frames(self, model: Any, num_frames: int) -> int:
         """Return how many latent frames a video of this many frames has."""
         return (num_frames - 1) // self.temporal_stride(model) + 1
+
+    def default_size(self, model: Any) -> Mapping[str, int]:
+        """Return what the pipeline takes for a height, width or number of frames that it is not told."""
+        return {}
 
     def given_frames(self, model: Any) -> tuple[int, ...]:
         """Return the latent frames that a pipeline is given rather than makes: the first one, from an image."""

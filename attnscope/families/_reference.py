@@ -64,7 +64,9 @@ def dense_mask(window: Attachment) -> Callable[[Tensor, HookPoint], Tensor]:
     return mask
 
 
-def by_brute_force(seen: dict[str, Tensor], window: Attachment, point: HookPoint) -> dict[str, Tensor]:
+def by_brute_force(
+    seen: dict[str, Tensor], window: Attachment, point: HookPoint, own_bias: Tensor | None = None
+) -> dict[str, Tensor]:
     """Softmax over all tokens in float64, then sums over key groups, means over frames and over places.
 
     Hidden are the keys that the layout calls padding, in attention to text those that nobody looks at; that these are
@@ -72,6 +74,7 @@ def by_brute_force(seen: dict[str, Tensor], window: Attachment, point: HookPoint
     """
     layout, query, key, value = window.layout, seen["q"].double(), seen["k"].double(), seen["v"].double()
     scores = torch.einsum("bnhd,bmhd->bhnm", query, key) / query.shape[-1] ** 0.5
+    scores = scores if own_bias is None else scores + own_bias.double()
     rows = torch.tensor(layout.offsets)
     if is_self(point.name):
         columns, hidden = rows, torch.from_numpy(layout.token_frame() == PADDING_TOKEN).expand(scores.shape)

@@ -17,6 +17,11 @@ TINY_MODELS = {
     "wan-2.2": "wan",
     "cogvideox": "cogvideox",
     "cogvideox-1.5": "cogvideox",
+    "animatediff": "animatediff",
+    "modelscope": "modelscope",
+    "i2vgen-xl": "i2vgen_xl",
+    "svd": "svd",
+    "lavie": "lavie",
 }
 
 
