@@ -153,7 +153,7 @@ class Recorder:
                 "pass several prompts as a list instead"
             )
         mass = mass_BHFG[0].detach().float().cpu().numpy()[list(self._header.heads)][:, frames]
-        text = mass[..., texts].sum(axis=-1) if texts else None
+        text = mass[..., texts].sum(axis=-1) if self._header.has_text_mass else None
         self._unit[point.call.branch, point.layer] = (mass[..., frames], text)
 
     def _collect(self) -> tuple[Array, Array | None]:

@@ -9,17 +9,31 @@ from typing import Any
 
 from attnscope.errors import UnsupportedModelError
 from attnscope.families._base import DenoiserCall, EncodedText, Family, Site
+from attnscope.families.allegro import Allegro
 from attnscope.families.animatediff import AnimateDiff
 from attnscope.families.cogvideox import CogVideoX
+from attnscope.families.easyanimate import EasyAnimate
+from attnscope.families.hunyuan_video import HunyuanVideo
 from attnscope.families.i2vgen_xl import I2VGenXL
+from attnscope.families.latte import Latte
 from attnscope.families.lavie import LaVie
+from attnscope.families.ltx import LTX
+from attnscope.families.mochi import Mochi
 from attnscope.families.modelscope import ModelScope
+from attnscope.families.skyreels import SkyReels
 from attnscope.families.stable_video_diffusion import StableVideoDiffusion
 from attnscope.families.wan import Wan
 
 FAMILIES: tuple[Family, ...] = (
     Wan(),
+    SkyReels(),
     CogVideoX(),
+    HunyuanVideo(),
+    LTX(),
+    Mochi(),
+    Allegro(),
+    EasyAnimate(),
+    Latte(),
     AnimateDiff(),
     ModelScope(),
     I2VGenXL(),
@@ -54,15 +68,22 @@ families.find; load one of them
 
 __all__ = [
     "FAMILIES",
+    "LTX",
+    "Allegro",
     "AnimateDiff",
     "CogVideoX",
     "DenoiserCall",
+    "EasyAnimate",
     "EncodedText",
     "Family",
+    "HunyuanVideo",
     "I2VGenXL",
     "LaVie",
+    "Latte",
+    "Mochi",
     "ModelScope",
     "Site",
+    "SkyReels",
     "StableVideoDiffusion",
     "Wan",
     "find",

@@ -39,10 +39,6 @@ class Wan(GridFamily):
             paired_sites("blocks", len(network.blocks), "attn1", "attn2", num_unheard=looks_at_image)
         )
 
-    def most_positions(self, model: Any) -> int:
-        """Return the length of the rotary table."""
-        return int(cast(Any, self.first_denoiser(model)).config.rope_max_seq_len)
-
     def encode_text(self, model: Any, text: str, length: int = _TEXT_LENGTH) -> EncodedText:
         """Return the token embeddings of a prompt, without the zeros that the pipeline pads it with."""
         with torch.no_grad():
