@@ -24,6 +24,8 @@ _SPATIAL = (
     "vae_scale_factor",
 )
 
+JOINT = "mass: joint softmax over all tokens, summed over key tokens, mean over query tokens"
+PER_PLACE = "mass: softmax over the frames at each place of the latent picture, mean over places"
 COND, UNCOND, UNKNOWN = "cond", "uncond", "unknown"
 
 
@@ -121,11 +123,8 @@ class Family(ABC):
     Class attributes: `name` as people write it; `pipelines` and `networks`, the names of its classes; `parts`, under
     which names a pipeline holds what denoises; `video_argument`, as what a denoiser is given the video; `stride` and
     `scale` of the VAE, for a bare denoiser that does not know its own; `names_branches`, whether the pipelines say
-    <<<<<<< HEAD
-    with `cache_context` which guidance branch runs; `reading`, which softmax the mass is a share of.
-    =======
-    with `cache_context` which guidance branch runs; `frames_argument`, what a pipeline calls the number of frames.
-    >>>>>>> families
+    with `cache_context` which guidance branch runs; `frames_argument`, what a pipeline calls the number of frames;
+    `reading`, which softmax the mass is a share of.
     """
 
     name: ClassVar[str]
@@ -138,9 +137,7 @@ class Family(ABC):
     names_branches: ClassVar[bool] = True
     frames_argument: ClassVar[str] = "num_frames"
     first_frame_pipelines: ClassVar[tuple[str, ...]] = ()
-    reading: ClassVar[str] = (
-        "mass: joint softmax over all tokens, summed over key tokens, mean over query tokens"
-    )
+    reading: ClassVar[str] = JOINT
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -205,10 +202,6 @@ class Family(ABC):
     def num_latent_frames(self, model: Any, num_frames: int) -> int:
         """Return how many latent frames a video of this many frames has."""
         return (num_frames - 1) // self.temporal_stride(model) + 1
-
-    def default_size(self, model: Any) -> Mapping[str, int]:
-        """Return what the pipeline takes for a height, width or number of frames that it is not told."""
-        return {}
 
     def given_frames(self, model: Any) -> tuple[int, ...]:
         """Return the latent frames that a pipeline is given rather than makes: the first one, from an image."""

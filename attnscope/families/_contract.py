@@ -89,12 +89,9 @@ def mass_equals_brute_force(specimen: Specimen) -> Verdict:
             of_branch = seen.setdefault(point.call.branch, {})
             of_branch[point.name.split("hook_")[1]] = value.detach()
             if point.name.endswith("hook_z"):
-<<<<<<< HEAD
                 own_bias = _own_bias(specimen, window, point)
-                for member, expected in by_brute_force(of_branch, window, point, own_bias).items():
-=======
-                for member, expected in by_brute_force(of_branch, window, point, specimen.hides).items():
->>>>>>> families
+                wanted_of = by_brute_force(of_branch, window, point, specimen.hides, own_bias)
+                for member, expected in wanted_of.items():
                     rows = tokens_that_look(window, point)
                     found, wanted = of_branch[member].double(), expected
                     if member in ("lse", "token_frame"):

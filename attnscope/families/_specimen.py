@@ -42,14 +42,10 @@ class Specimen:
 
     `build` makes the pipeline, `settings` are the arguments of one small run that returns latents, `num_steps`
     how many steps that is, `guidance` which branches run under which settings, `lora_targets` which linear layers a
-<<<<<<< HEAD
-    LoRA goes to, `one_by_one` whether the model attends to one video of a batch after another, `own_bias` what its
-    attention over time (the module, and so many frames) adds to the scores by itself, `draws_globally` whether
-    the pipeline draws noise from PyTorch's own generator, beside the one it is given.
-=======
     LoRA goes to, `one_by_one` whether the model attends to one video of a batch after another, `hides` whether the
-    model itself hides a key frame from a query frame.
->>>>>>> families
+    model itself hides a key frame from a query frame, `own_bias` what its attention over time (the module, and so many
+    frames) adds to the scores by itself, `draws_globally` whether the pipeline draws noise from PyTorch's own
+    generator, beside the one it is given.
     """
 
     family: Family
@@ -59,12 +55,9 @@ class Specimen:
     guidance: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = ONE_AFTER_THE_OTHER
     lora_targets: tuple[str, ...] = ("to_q", "to_k", "to_v")
     one_by_one: bool = False
-<<<<<<< HEAD
+    hides: Callable[[int, int], bool] = nothing
     own_bias: Callable[[nn.Module, int], Tensor] | None = None
     draws_globally: bool = False
-=======
-    hides: Callable[[int, int], bool] = nothing
->>>>>>> families
 
     def run(self, pipe: Any, **changes: Any) -> Tensor:
         """Run the pipeline with its small settings and a fixed seed; return the latents."""

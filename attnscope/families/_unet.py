@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Literal, cast
 
 from torch import nn
 
 from attnscope.errors import InputError, LayoutError
-from attnscope.families._base import DenoiserCall, Family, Site
+from attnscope.families._base import PER_PLACE, DenoiserCall, Family, Site
 from attnscope.layout import FrameLayout
 
 Place = tuple[str, Literal["self", "cross"]]
@@ -34,7 +34,7 @@ class UNetFamily(Family):
     video_argument = "sample"
     stride = 1
     names_branches = False
-    reading = "mass: softmax over the frames at each place of the latent picture, mean over places"
+    reading = PER_PLACE
     frame_axis: ClassVar[int] = 2
 
     @abstractmethod
@@ -75,12 +75,8 @@ class UNetFamily(Family):
         """Return one token for each frame, whatever the size of the picture."""
         return FrameLayout.uniform(num_frames, 1)
 
-    def spatial_scale(self, model: Any) -> int:
-        """Return how many pixels a side one element of the latent picture holds."""
-        return int(getattr(model, "vae_scale_factor", self.scale))
-
-    def default_size(self, model: Any) -> Mapping[str, int]:
-        """Return what the pipeline takes for a height, width or number of frames that it is not told."""
+    def default_size(self, model: Any) -> dict[str, int]:
+        """Return the size of a video where the pipeline's own defaults leave it open: frames, height, width."""
         config = cast(Any, self.first_denoiser(model)).config
         side = getattr(config, "sample_size", None)
         found = {}

@@ -11,7 +11,7 @@ LENGTH = 9
 """Tokens that prompts are padded to."""
 
 
-def picture_vae(kind: str = "AutoencoderKL") -> Any:
+def eightfold_vae(kind: str = "AutoencoderKL") -> Any:
     """Return a VAE of pictures: 8 x 8 pixels become one, four channels."""
     diffusers: Any = import_module("diffusers")
     shared = {"block_out_channels": (32,) * 4, "layers_per_block": 1, "latent_channels": 4}

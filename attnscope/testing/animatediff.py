@@ -8,7 +8,7 @@ from typing import Any
 from attnscope.families import AnimateDiff
 from attnscope.families._specimen import IN_ONE_CALL, TWO_PROMPTS, Specimen
 from attnscope.testing._building import Built, seeded, small_settings
-from attnscope.testing._pictures import clip_texts, ddim, picture_vae
+from attnscope.testing._pictures import clip_texts, ddim, eightfold_vae
 from attnscope.testing._text import WIDTH
 
 
@@ -29,7 +29,7 @@ def tiny_animatediff(kind: str = "AnimateDiffPipeline") -> Built:
         motion_max_seq_length=16,
     )
     return getattr(diffusers, kind)(
-        vae=picture_vae(), unet=unet, motion_adapter=None, scheduler=ddim(), **clip_texts()
+        vae=eightfold_vae(), unet=unet, motion_adapter=None, scheduler=ddim(), **clip_texts()
     )
 
 

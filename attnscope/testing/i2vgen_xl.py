@@ -8,7 +8,7 @@ from typing import Any
 from attnscope.families import I2VGenXL
 from attnscope.families._specimen import IN_ONE_CALL, Specimen
 from attnscope.testing._building import Built, picture, seeded, small_settings
-from attnscope.testing._pictures import clip_pictures, clip_texts, ddim, picture_vae
+from attnscope.testing._pictures import clip_pictures, clip_texts, ddim, eightfold_vae
 from attnscope.testing._text import WIDTH
 
 
@@ -27,7 +27,7 @@ def tiny_i2vgen_xl() -> Built:
         norm_num_groups=2,
     )
     return diffusers.I2VGenXLPipeline(
-        vae=picture_vae(), unet=unet, scheduler=ddim(), **clip_texts(), **clip_pictures(32)
+        vae=eightfold_vae(), unet=unet, scheduler=ddim(), **clip_texts(), **clip_pictures(32)
     )
 
 

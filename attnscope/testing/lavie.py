@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from attnscope.families import LaVie
 from attnscope.families._specimen import IN_ONE_CALL, Specimen
 from attnscope.testing._building import Built, seeded, small_settings
-from attnscope.testing._pictures import clip_texts, ddim, picture_vae
+from attnscope.testing._pictures import clip_texts, ddim, eightfold_vae
 from attnscope.testing._text import WIDTH
 
 
@@ -26,7 +26,7 @@ def tiny_lavie(*, is_deep: bool = False) -> Built:
         text_width=WIDTH,
         num_groups=2,
     )
-    return lavie.LaViePipeline(vae=picture_vae(), unet=unet, scheduler=ddim(), **clip_texts())
+    return lavie.LaViePipeline(vae=eightfold_vae(), unet=unet, scheduler=ddim(), **clip_texts())
 
 
 def own_bias(attention: nn.Module, num_frames: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 from attnscope.families import ModelScope
 from attnscope.families._specimen import IN_ONE_CALL, TWO_PROMPTS, Specimen
 from attnscope.testing._building import Built, seeded, small_settings
-from attnscope.testing._pictures import clip_texts, ddim, picture_vae
+from attnscope.testing._pictures import clip_texts, ddim, eightfold_vae
 from attnscope.testing._text import WIDTH
 
 
@@ -26,7 +26,7 @@ def tiny_modelscope() -> Built:
         attention_head_dim=8,
         norm_num_groups=2,
     )
-    return diffusers.TextToVideoSDPipeline(vae=picture_vae(), unet=unet, scheduler=ddim(), **clip_texts())
+    return diffusers.TextToVideoSDPipeline(vae=eightfold_vae(), unet=unet, scheduler=ddim(), **clip_texts())
 
 
 SETTINGS = small_settings(num_frames=5, height=32, width=32)

@@ -8,7 +8,7 @@ from typing import Any
 from attnscope.families import StableVideoDiffusion
 from attnscope.families._specimen import BOTH, Specimen
 from attnscope.testing._building import Built, picture, seeded
-from attnscope.testing._pictures import clip_pictures, picture_vae
+from attnscope.testing._pictures import clip_pictures, eightfold_vae
 from attnscope.testing._text import WIDTH
 
 
@@ -29,7 +29,7 @@ def tiny_svd() -> Built:
         projection_class_embeddings_input_dim=24,
     )
     return diffusers.StableVideoDiffusionPipeline(
-        vae=picture_vae("AutoencoderKLTemporalDecoder"),
+        vae=eightfold_vae("AutoencoderKLTemporalDecoder"),
         unet=unet,
         scheduler=diffusers.EulerDiscreteScheduler(),
         **clip_pictures(224),
