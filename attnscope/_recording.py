@@ -145,6 +145,11 @@ class Recorder:
         if point.call.branch not in self._header.branches:
             return
         segments = self._attachment.layout.segments
+        if self._attachment.layout.num_frames != self._header.num_frames:
+            raise RunError(
+                f"expected {self._header.num_frames} latent frames in one call, got "
+                f"{self._attachment.layout.num_frames}, at {point.name}; make a video that the model makes in one piece"
+            )
         frames = [i for i, segment in enumerate(segments) if segment.kind == "frame"]
         texts = [i for i, segment in enumerate(segments) if segment.kind == "text"]
         if len(mass_BHFG) != 1:

@@ -14,6 +14,7 @@ from attnscope._provenance import describe_run
 from attnscope._recording import Memory, Recorder, missing_steps
 from attnscope._requests import (
     Plans,
+    as_called,
     branches_of,
     plans_of,
     repeat_plans,
@@ -110,15 +111,16 @@ def probe(
     family = find(pipe)
     prompts = require_prompts(prompt)
     asked_frames = arguments.get("num_frames")
-    arguments = settled(pipe, arguments)
+    arguments = settled(pipe, family, arguments)
     plans = plans_of(prompts, shots, fps_of(pipe), arguments, asked_frames)
+    fps = next((plan.fps for plan in plans if plan), fps_of(pipe))
     branches = branches_of(branch)
     num_steps = require_runnable(arguments, branches)
     require_size(pipe, family, arguments)
     num_frames = family.num_latent_frames(pipe, int(arguments["num_frames"]))
     size = (num_frames, int(arguments["height"]), int(arguments["width"]))
     header = _header(
-        pipe, family, prompts, plans, num_frames, fps_of(pipe),
+        pipe, family, prompts, plans, num_frames, fps,
         num_steps=num_steps, steps=parse_range(steps, range(num_steps), name="steps"), layers=layers, heads=heads,
         branches=branches, seed=seed, size=size[1:],
         attrs=describe_run(pipe, family, {"arguments": arguments, **_changes(pipe)}, size=size),
@@ -128,10 +130,9 @@ def probe(
         import torch
 
         result = pipe(
-            prompts[index],
             generator=torch.Generator("cpu").manual_seed(header.seeds[index]),
             output_type="latent" if on_video is None else "np",
-            **arguments,
+            **as_called(pipe, family, {"prompt": prompts[index], **arguments}),
         )
         if on_video is not None:
             on_video(index, result.frames[0])

@@ -52,6 +52,7 @@ OPTIONS = {
         "--json",
     },
     "structure": {"--branch", "--json"},
+    "families": {"--check", "--markdown", "--json"},
     "validate": {"--json"},
     "score": {
         "--manifest",

@@ -35,6 +35,7 @@ PUBLIC = [
     "score",
     "structure",
     "synthetic",
+    "testing",
 ]
 
 

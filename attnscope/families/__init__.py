@@ -14,10 +14,12 @@ from attnscope.families.animatediff import AnimateDiff
 from attnscope.families.cogvideox import CogVideoX
 from attnscope.families.easyanimate import EasyAnimate
 from attnscope.families.hunyuan_video import HunyuanVideo
+from attnscope.families.hunyuan_video15 import HunyuanVideo15
 from attnscope.families.i2vgen_xl import I2VGenXL
 from attnscope.families.latte import Latte
 from attnscope.families.lavie import LaVie
 from attnscope.families.ltx import LTX
+from attnscope.families.ltx2 import LTX2
 from attnscope.families.mochi import Mochi
 from attnscope.families.modelscope import ModelScope
 from attnscope.families.skyreels import SkyReels
@@ -29,7 +31,9 @@ FAMILIES: tuple[Family, ...] = (
     SkyReels(),
     CogVideoX(),
     HunyuanVideo(),
+    HunyuanVideo15(),
     LTX(),
+    LTX2(),
     Mochi(),
     Allegro(),
     EasyAnimate(),
@@ -42,21 +46,36 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
+# Video models whose attention is linear: they have no softmax, so nothing is a share of anything.
+LINEAR = (
+    "SanaVideoPipeline",
+    "SanaImageToVideoPipeline",
+    "SanaVideoTransformer3DModel",
+    "SanaWMPipeline",
+    "SanaWMTransformer3DModel",
+)
+
+
 def find(model: Any) -> Family:
     """Say which family of video models a loaded pipeline (or its denoiser) belongs to.
 
     Raises
     ------
     UnsupportedModelError
-        If no family knows the class; the message names the classes that are known.
+        If no family knows the class (the message names the families that are known), or its attention is linear.
 
     >>> find("a string")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    attnscope.errors.UnsupportedModelError: expected a video model of the families Wan, ..., got str, in \
+    attnscope.errors.UnsupportedModelError: expected a video model of the families Wan, SkyReels-V2, ..., got str, in \
 families.find; load one of them
     """
     classes = {kind.__name__ for kind in type(model).__mro__}
+    if classes.intersection(LINEAR):
+        raise UnsupportedModelError(
+            f"expected a model with softmax attention, got {type(model).__name__}, whose attention is linear, in "
+            f"families.find; no frame has a share of it, take another model"
+        )
     for family in FAMILIES:
         if classes.intersection(family.models):
             return family
@@ -69,6 +88,7 @@ families.find; load one of them
 __all__ = [
     "FAMILIES",
     "LTX",
+    "LTX2",
     "Allegro",
     "AnimateDiff",
     "CogVideoX",
@@ -77,6 +97,7 @@ __all__ = [
     "EncodedText",
     "Family",
     "HunyuanVideo",
+    "HunyuanVideo15",
     "I2VGenXL",
     "LaVie",
     "Latte",

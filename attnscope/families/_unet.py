@@ -35,6 +35,7 @@ class UNetFamily(Family):
     stride = 1
     names_branches = False
     reading = PER_PLACE
+    says_of_text = "within each picture"
     frame_axis: ClassVar[int] = 2
 
     @abstractmethod

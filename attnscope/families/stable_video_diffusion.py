@@ -30,6 +30,7 @@ class StableVideoDiffusion(UNetFamily):
     pipelines = ("StableVideoDiffusionPipeline",)
     networks = ("UNetSpatioTemporalConditionModel",)
     frame_axis = 1
+    says_of_text = "none; to the image"
 
     def places(self, stage: nn.Module) -> Iterable[Place]:
         """Return attention over time, and to the image, of every temporal block."""

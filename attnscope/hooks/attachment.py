@@ -197,6 +197,7 @@ class Attachment:
     def _begin(self, name: str, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         refuse_skipping(denoiser)
         given = DenoiserCall.bind(denoiser, self.family.video_argument, args, kwargs)
+        given = replace(given, order=self._labels.num_before(given.timestep))
         branches = self.family.branches(self.model, self._labels.context, given)
         samples = tuple(
             Sample(branch, self.family.layout(denoiser, given, index))

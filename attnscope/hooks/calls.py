@@ -106,6 +106,7 @@ class Labels:
         self._step = -1
         self._timestep: Tensor | None = None
         self._clock: Tensor | None = None
+        self._num_passes = 0
 
     def enter_context(self, name: str, facts: Mapping[str, Any]) -> None:
         """Note what the pipeline says about the calls that follow."""
@@ -119,6 +120,15 @@ class Labels:
     def context(self) -> str:
         """What the pipeline calls what runs now; empty if it says nothing."""
         return "" if self._context is None else self._context[0]
+
+    def num_before(self, timestep: Tensor) -> int:
+        """Return how many passes there were at this timestep already, since it changed or the scheduler was set."""
+        return self._num_passes if self._is_same(timestep) else 0
+
+    def _is_same(self, timestep: Tensor) -> bool:
+        before = self._timestep
+        same = before is not None and before.shape == timestep.shape and torch.equal(before, timestep)
+        return same and getattr(self._scheduler(), "timesteps", None) is self._clock
 
     def next_pass(self, denoiser: str, timestep: Tensor, samples: tuple[Sample, ...]) -> Pass:
         """Label the denoiser call that begins now."""
@@ -139,20 +149,20 @@ class Labels:
         return Pass(call, samples)
 
     def _count(self, timestep: Tensor, index: int | None, *, in_pipeline: bool) -> None:
-        before, self._timestep = self._timestep, timestep.detach().clone()
+        scheduler = self._scheduler()
+        same, clock = self._is_same(timestep), getattr(scheduler, "timesteps", None)
+        self._num_passes = self._num_passes + 1 if same else 1
+        self._timestep = timestep.detach().clone()
+        if clock is not self._clock:
+            self._clock, self._step = clock, -1
+        counted = getattr(scheduler, "step_index", None)
         if index is not None:
             self._step = int(index)
-            return
-        scheduler = self._scheduler()
-        clock = getattr(scheduler, "timesteps", None)
-        if clock is not self._clock:
-            self._clock, self._step, before = clock, -1, None
-        if before is None or before.shape != timestep.shape or not torch.equal(before, timestep):
-            self._step += 1
-        counted = getattr(scheduler, "step_index", None)
-        if in_pipeline and counted is not None:
+        elif in_pipeline and counted is not None:
             # Two steps can have one timestep, rounded to 16 bits; the scheduler tells them apart.
             self._step = int(counted) - int(getattr(scheduler, "begin_index", None) or 0)
+        elif not same:
+            self._step += 1
 
     def _sigma(self, timestep: float) -> float:
         # Asked for anew, because a pipeline's scheduler can be exchanged while taps are attached.

@@ -62,3 +62,21 @@ def wan_vae() -> Any:
     """Return the VAE of Wan, thinned out: one latent frame holds 4 frames, one element 8 x 8 pixels."""
     diffusers: Any = import_module("diffusers")
     return diffusers.AutoencoderKLWan(base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1)
+
+
+def picture_encoder() -> dict[str, Any]:
+    """Return what reads the picture that a video begins with: a CLIP vision model of two layers and its processor."""
+    transformers: Any = import_module("transformers")
+    config = transformers.CLIPVisionConfig(
+        hidden_size=4,
+        projection_dim=4,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=32,
+        intermediate_size=16,
+        patch_size=16,
+    )
+    return {
+        "image_encoder": transformers.CLIPVisionModel(config),
+        "image_processor": transformers.CLIPImageProcessor(crop_size=32, size=32),
+    }

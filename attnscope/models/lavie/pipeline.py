@@ -51,6 +51,7 @@ class LaViePipeline(DiffusionPipeline, StableDiffusionMixin, StableDiffusionLora
     maybe_free_model_hooks: Any
     _execution_device: Any
 
+    fps = 8
     model_cpu_offload_seq = "text_encoder->unet->vae"
     _callback_tensor_inputs = ("latents",)
 
