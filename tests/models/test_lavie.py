@@ -7,12 +7,14 @@ import zipfile
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import TextToVideoSDPipeline, UNet2DConditionModel
 from transformers.models.t5.modeling_t5 import T5Attention
 
 from attnscope.errors import InputError
-from attnscope.models.lavie import LaVieUNet, read_checkpoint, unet_from
+from attnscope.models import load
+from attnscope.models.lavie import LaViePipeline, LaVieUNet, read_checkpoint, unet_from
 from attnscope.models.lavie.temporal import TemporalAttention, bucket_of
+from attnscope.testing import tiny
 
 TINY = {
     "sample_size": 8,
@@ -261,3 +263,68 @@ def test_a_checkpoint_in_a_torch_archive_is_read_without_running_it(tmp_path):
     assert all(torch.equal(found[name], each) for name, each in weights.items())
     with pytest.raises(InputError, match="got no file at"):
         read_checkpoint(tmp_path / "nothing.pt")
+
+
+class LaVieUNetToldMore(LaVieUNet):
+    """Takes what the text-to-video pipeline of diffusers tells its own UNet, too."""
+
+    def forward(self, sample, timestep, cross_attention_kwargs=None, **told):
+        return super().forward(sample, timestep, **told)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 7.0])
+def test_the_pipeline_makes_what_a_pipeline_of_diffusers_makes_with_the_same_parts(guidance):
+    pipe = tiny("lavie")
+    unet = LaVieUNetToldMore(**{name: pipe.unet.config[name] for name in TINY})
+    unet.load_state_dict(pipe.unet.state_dict())
+    parts = {name: pipe.components[name] for name in ("vae", "text_encoder", "tokenizer", "scheduler")}
+    other = TextToVideoSDPipeline(unet=unet.eval(), **parts)
+    other.set_progress_bar_config(disable=True)
+    settings = {
+        "num_frames": 5,
+        "height": 32,
+        "width": 32,
+        "num_inference_steps": 3,
+        "guidance_scale": guidance,
+        "negative_prompt": "a dog",
+    }
+    films = [
+        each("a cat", generator=torch.Generator().manual_seed(2), output_type="np", **settings).frames
+        for each in (pipe, other)
+    ]
+    assert films[0].shape == (1, 5, 32, 32, 3)
+    assert abs(films[0] - films[1]).max() < 1e-4
+    assert films[0].std() > 0.01
+
+
+def test_a_saved_pipeline_is_loaded_again_from_safetensors(tmp_path):
+    pipe = tiny("lavie")
+    pipe.save_pretrained(tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".bin", ".pt", ".pth", ".pkl")]
+    again = load(tmp_path)
+    again.set_progress_bar_config(disable=True)
+    assert type(again) is LaViePipeline
+    settings = {"num_frames": 3, "height": 32, "width": 32, "num_inference_steps": 1, "output_type": "latent"}
+    films = [
+        each("a cat", generator=torch.Generator().manual_seed(2), **settings).frames for each in (pipe, again)
+    ]
+    assert torch.equal(*films)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"prompt": None}, "expected a prompt or prompt_embeds, got neither"),
+        ({"height": 30}, "expected a multiple of 8 pixels, got 30 as height in LaViePipeline; use 32"),
+        ({"num_frames": 0}, "expected at least 1 frame, got 0"),
+        (
+            {"negative_prompt": ["a", "b"]},
+            "expected one negative prompt, or one for each of 1 prompts, got 2",
+        ),
+    ],
+)
+def test_what_the_pipeline_cannot_make_is_said_in_one_line(wrong, message):
+    with pytest.raises(InputError) as caught:
+        tiny("lavie")(**{"prompt": "a cat", "num_frames": 3, "height": 32, "width": 32, **wrong})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
