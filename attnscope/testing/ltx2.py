@@ -81,7 +81,7 @@ def _vae() -> Any:
 
 
 def _connectors(parts: Any, num_states: int) -> Any:
-    sides = {}
+    sides: dict[str, Any] = {}
     for side in ("video", "audio"):
         sides |= {
             f"{side}_connector_num_attention_heads": 4,

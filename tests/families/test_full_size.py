@@ -51,7 +51,9 @@ REAL = {
         "HunyuanVideoTransformer3DModel", {}, (129, 720, 1280), 60, 24, 33, 33 * 45 * 80 + 256, 627.3
     ),
     "Lightricks/LTX-Video": Real("LTXVideoTransformer3DModel", {}, (161, 480, 704), 28, 32, 21, 21 * 15 * 22, 158.1),
-    "genmo/mochi-1-preview": Real("MochiTransformer3DModel", {}, (163, 480, 848), 48, 24, 28, 28 * 30 * 53 + 256, 361.3),
+    "genmo/mochi-1-preview": Real(
+        "MochiTransformer3DModel", {}, (163, 480, 848), 48, 24, 28, 28 * 30 * 53 + 256, 361.3
+    ),
 }  # fmt: skip
 
 
@@ -115,7 +117,7 @@ def test_the_network_itself_makes_as_many_tokens(real, monkeypatch):
 
 def inputs(known: Real, network: Any) -> tuple[torch.Tensor, dict[str, Any]]:
     """What the pipeline would call the network with, of the right shapes and without a value."""
-    frames, height, width = known.size
+    _, height, width = known.size
     latent, config = known.latent_frames, network.config
     given: dict[str, Any] = {"timestep": torch.zeros(1, dtype=torch.long, device="meta")}
     text = {"WanTransformer3DModel": (512, 4096), "CogVideoXTransformer3DModel": (226, 4096)}
