@@ -12,7 +12,6 @@ from attnscope.families import Family
 from attnscope.hooks import describe_way
 
 _PACKAGES = ("attnscope", "torch", "diffusers", "transformers")
-_READING = "mass: joint softmax over all tokens, summed over key tokens, mean over query tokens"
 
 
 def describe_run(
@@ -26,7 +25,7 @@ def describe_run(
     parameter: Any = next(denoiser.parameters())
     scheduler = getattr(pipe, "scheduler", None)
     return {
-        "reading": _READING,
+        "reading": family.reading,
         "family": family.name,
         "given_frames": list(family.given_frames(pipe)),
         "model": str(getattr(denoiser, "name_or_path", "") or type(pipe).__name__).rsplit("/weights/", 1)[-1],

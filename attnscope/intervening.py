@@ -242,12 +242,13 @@ def _decoded_by_shot(family: Family, pipe: Any, latents: Any, plan: LatentPlan) 
     pieces = []
     for start, stop in pairwise((0, *plan.cuts, plan.num_frames)):
         shot = latents[:, :, start:stop]
-        if start:
+        repeats = start > 0 and plan.stride > 1
+        if repeats:
             # A causal VAE makes one frame of what it takes for the first latent frame, and four of the others. The
             # first of this shot is shown to it twice: the frame it makes of the first showing is dropped.
             shot = torch.cat([shot[:, :, :1], shot], dim=2)
         frames = family.decode(pipe, shot)
-        pieces.append(frames[1:] if start else frames)
+        pieces.append(frames[1:] if repeats else frames)
     return np.concatenate(pieces)
 
 

@@ -113,13 +113,14 @@ def probe(
     asked_frames = arguments.get("num_frames")
     arguments = settled(pipe, family, arguments)
     plans = plans_of(prompts, shots, fps_of(pipe), arguments, asked_frames)
+    fps = next((plan.fps for plan in plans if plan), fps_of(pipe))
     branches = branches_of(branch)
     num_steps = require_runnable(arguments, branches)
     require_size(pipe, family, arguments)
     num_frames = family.num_latent_frames(pipe, int(arguments["num_frames"]))
     size = (num_frames, int(arguments["height"]), int(arguments["width"]))
     header = _header(
-        pipe, family, prompts, plans, num_frames, fps_of(pipe),
+        pipe, family, prompts, plans, num_frames, fps,
         num_steps=num_steps, steps=parse_range(steps, range(num_steps), name="steps"), layers=layers, heads=heads,
         branches=branches, seed=seed, size=size[1:],
         attrs=describe_run(pipe, family, {"arguments": arguments, **_changes(pipe)}, size=size),

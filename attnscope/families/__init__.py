@@ -10,15 +10,20 @@ from typing import Any
 from attnscope.errors import UnsupportedModelError
 from attnscope.families._base import DenoiserCall, EncodedText, Family, Site
 from attnscope.families.allegro import Allegro
+from attnscope.families.animatediff import AnimateDiff
 from attnscope.families.cogvideox import CogVideoX
 from attnscope.families.easyanimate import EasyAnimate
 from attnscope.families.hunyuan_video import HunyuanVideo
 from attnscope.families.hunyuan_video15 import HunyuanVideo15
+from attnscope.families.i2vgen_xl import I2VGenXL
 from attnscope.families.latte import Latte
+from attnscope.families.lavie import LaVie
 from attnscope.families.ltx import LTX
 from attnscope.families.ltx2 import LTX2
 from attnscope.families.mochi import Mochi
+from attnscope.families.modelscope import ModelScope
 from attnscope.families.skyreels import SkyReels
+from attnscope.families.stable_video_diffusion import StableVideoDiffusion
 from attnscope.families.wan import Wan
 
 FAMILIES: tuple[Family, ...] = (
@@ -33,6 +38,11 @@ FAMILIES: tuple[Family, ...] = (
     Allegro(),
     EasyAnimate(),
     Latte(),
+    AnimateDiff(),
+    ModelScope(),
+    I2VGenXL(),
+    StableVideoDiffusion(),
+    LaVie(),
 )
 
 
@@ -80,6 +90,7 @@ __all__ = [
     "LTX",
     "LTX2",
     "Allegro",
+    "AnimateDiff",
     "CogVideoX",
     "DenoiserCall",
     "EasyAnimate",
@@ -87,10 +98,14 @@ __all__ = [
     "Family",
     "HunyuanVideo",
     "HunyuanVideo15",
+    "I2VGenXL",
+    "LaVie",
     "Latte",
     "Mochi",
+    "ModelScope",
     "Site",
     "SkyReels",
+    "StableVideoDiffusion",
     "Wan",
     "find",
 ]

@@ -25,6 +25,8 @@ _SPATIAL = (
     "vae_scale_factor",
 )
 
+JOINT = "mass: joint softmax over all tokens, summed over key tokens, mean over query tokens"
+PER_PLACE = "mass: softmax over the frames at each place of the latent picture, mean over places"
 COND, UNCOND, UNKNOWN = "cond", "uncond", "unknown"
 
 
@@ -127,7 +129,8 @@ class Family(ABC):
     which names a pipeline holds what denoises; `video_argument`, as what a denoiser is given the video; `stride` and
     `scale` of the VAE, for a bare denoiser that does not know its own; `names_branches`, whether the pipelines say
     with `cache_context` which guidance branch runs; `frames_argument`, what a pipeline calls the number of frames;
-    `says_of_text` and `says_of_guidance`, where text is read and how guidance runs, in the words of the table.
+    `says_of_text` and `says_of_guidance`, where text is read and how guidance runs, in the words of the table;
+    `reading`, which softmax the mass is a share of.
     """
 
     name: ClassVar[str]
@@ -142,6 +145,7 @@ class Family(ABC):
     first_frame_pipelines: ClassVar[tuple[str, ...]] = ()
     says_of_text: ClassVar[str] = "cross-attention"
     says_of_guidance: ClassVar[str] = "one call, uncond then cond"
+    reading: ClassVar[str] = JOINT
 
     @property
     def models(self) -> tuple[str, ...]:

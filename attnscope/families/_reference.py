@@ -65,16 +65,21 @@ def dense_mask(window: Attachment) -> Callable[[Tensor, HookPoint], Tensor]:
 
 
 def by_brute_force(
-    seen: dict[str, Tensor], window: Attachment, point: HookPoint, hides: Callable[[int, int], bool]
+    seen: dict[str, Tensor],
+    window: Attachment,
+    point: HookPoint,
+    hides: Callable[[int, int], bool],
+    own_bias: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Softmax over all tokens in float64, then sums over key groups, means over frames and over places.
 
     Hidden are the keys that the layout calls padding and the frames that the model `hides`, in attention to text the
     keys that nobody looks at; that these are the right ones is seen from the output, which must be what the model
-    computed.
+    computed. `own_bias` is what the model adds to the scores by itself.
     """
     layout, query, key, value = window.layout, seen["q"].double(), seen["k"].double(), seen["v"].double()
     scores = torch.einsum("bnhd,bmhd->bhnm", query, key) / query.shape[-1] ** 0.5
+    scores = scores if own_bias is None else scores + own_bias.double()
     rows = torch.tensor(layout.offsets)
     if is_self(point.name):
         frame_of = layout.token_frame().tolist()

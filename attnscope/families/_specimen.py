@@ -43,7 +43,9 @@ class Specimen:
     `build` makes the pipeline, `settings` are the arguments of one small run that returns latents, `num_steps`
     how many steps that is, `guidance` which branches run under which settings, `lora_targets` which linear layers a
     LoRA goes to, `one_by_one` whether the model attends to one video of a batch after another, `hides` whether the
-    model itself hides a key frame from a query frame.
+    model itself hides a key frame from a query frame, `own_bias` what its attention over time (the module, and so many
+    frames) adds to the scores by itself, `draws_globally` whether the pipeline draws noise from PyTorch's own
+    generator, beside the one it is given.
     """
 
     family: Family
@@ -54,6 +56,8 @@ class Specimen:
     lora_targets: tuple[str, ...] = ("to_q", "to_k", "to_v")
     one_by_one: bool = False
     hides: Callable[[int, int], bool] = nothing
+    own_bias: Callable[[nn.Module, int], Tensor] | None = None
+    draws_globally: bool = False
 
     def run(self, pipe: Any, **changes: Any) -> Tensor:
         """Run the pipeline with its small settings and a fixed seed; return the latents."""
@@ -69,7 +73,9 @@ class Specimen:
         return self.latents(result), cache
 
     def arguments(self, changes: dict[str, Any]) -> dict[str, Any]:
-        """The arguments of a small run."""
+        """The arguments of a small run; called for each run, so that all of them draw the same."""
+        if self.draws_globally:
+            torch.manual_seed(7)
         return {**self.settings, "generator": torch.Generator().manual_seed(7), **changes}
 
     def latents(self, result: Any) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, cast
 from torch import nn
 
 from attnscope.errors import InputError
-from attnscope.families._base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families._base import PER_PLACE, DenoiserCall, GridFamily, Site, paired_sites
 from attnscope.layout import FrameLayout
 
 
@@ -29,6 +29,7 @@ class Latte(GridFamily):
     stride = 1
     names_branches = False
     frames_argument = "video_length"
+    reading = PER_PLACE
 
     def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
         """Return the temporal attention of every block."""

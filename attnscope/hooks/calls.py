@@ -166,7 +166,12 @@ class Labels:
 
     def _sigma(self, timestep: float) -> float:
         # Asked for anew, because a pipeline's scheduler can be exchanged while taps are attached.
-        timesteps, sigmas = (getattr(self._scheduler(), name, None) for name in ("timesteps", "sigmas"))
+        scheduler = self._scheduler()
+        timesteps, sigmas = (getattr(scheduler, name, None) for name in ("timesteps", "sigmas"))
+        kept = getattr(scheduler, "alphas_cumprod", None)
+        if sigmas is None and kept is not None and 0 <= timestep < len(kept):
+            # What DDIM and its kin keep of the picture's variance; the rest is noise.
+            return math.sqrt(1 - float(kept[int(timestep)]))
         if timesteps is None or sigmas is None:
             return math.nan
         places = [index for index, value in enumerate(timesteps.tolist()) if value == timestep]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from attnscope.errors import InputError, UnsupportedModelError
 from attnscope.hooks.points import HookPoint
@@ -55,6 +56,8 @@ def describe_way(layout: FrameLayout, *, head_size: int, device: torch.device, d
 def relation_of_mask(mask: Tensor, rows: Sequence[int], groups: Sequence[int]) -> Tensor:
     """Say what a model's own mask hides, group by group: 0 and -inf, (batch or 1, 1, F, G) on the CPU.
 
+    Where every group is a single token (attention over time at one place) it may also weigh, and differ between heads.
+
     Raises
     ------
     UnsupportedModelError
@@ -65,7 +68,10 @@ def relation_of_mask(mask: Tensor, rows: Sequence[int], groups: Sequence[int]) -
     [[[[0.0, 0.0, -inf], [0.0, 0.0, -inf]]]]
     """
     visible = mask if mask.dtype == torch.bool else mask > _HIDDEN_BELOW
-    weighed = mask.dtype != torch.bool and bool((mask[visible] != 0).any())
+    weighed = does_weigh(mask)
+    if weighed and all(offsets[-1] == len(offsets) - 1 for offsets in (rows, groups)):
+        weights = mask.detach().double().masked_fill(~visible, -torch.inf).cpu()
+        return weights.reshape((1,) * (4 - weights.ndim) + weights.shape)
     while visible.ndim < 4:
         visible = visible[None]
     if visible.shape[1] > 1 and bool((visible == visible[:, :1]).all()):
@@ -78,6 +84,11 @@ def relation_of_mask(mask: Tensor, rows: Sequence[int], groups: Sequence[int]) -
         )
     relation = torch.zeros(pairs.shape, dtype=torch.float64).masked_fill(~pairs.cpu(), -torch.inf)
     return relation.expand(-1, -1, len(rows) - 1, -1).clone()
+
+
+def does_weigh(mask: Tensor) -> bool:
+    """Whether a model's own mask does more than hide: it adds numbers to the scores of what is seen."""
+    return mask.dtype != torch.bool and bool((mask[mask > _HIDDEN_BELOW] != 0).any())
 
 
 def _per_group(visible: Tensor | None, offsets: Sequence[int], dim: int) -> Tensor | None:
@@ -170,6 +181,19 @@ class Measures:
         else:
             self._pattern = left
         return True
+
+    @property
+    def is_weighed(self) -> bool:
+        """Whether the model itself adds numbers to the scores, a bias by distance say, which it may have learned."""
+        return self._mask is not None and does_weigh(self._mask)
+
+    def attend(self, value_BMHD: Tensor) -> Tensor:
+        """Return the output (B, N, H, D) under the rule and what the model itself adds, which gets its gradient."""
+        assert self._mask is not None
+        mask = self._mask if self._rule is None else self._mask + self._rule.to(self._mask)
+        query, key, value = (each.transpose(1, 2) for each in (self._query, self._key, value_BMHD))
+        output: Tensor = scaled_dot_product_attention(query, key, value, mask, scale=self._scale)
+        return output.transpose(1, 2)
 
     def weigh(self, value_BMHD: Tensor) -> Tensor:
         """Return the output (B, N, H, D) that the edited pattern gives."""

@@ -149,6 +149,8 @@ class Tap(nn.Module):
         bias = measures.bias if measures.is_ruled else None
         if bias is None:
             return call.run(query, key, value)
+        if measures.is_weighed:
+            return measures.attend(value)
         rows, groups = measures.offsets
         return shot_attention(
             query, key, value, bias, query_offsets=rows, key_offsets=groups, scale=call.scale

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from attnscope.archives import read_archive
 from attnscope.errors import SetupError
-from attnscope.metrics._archive import read_archive
 from attnscope.metrics._weights import TRANSNET
 from attnscope.metrics.reels import Scaler, shrunk
 

@@ -225,7 +225,7 @@ class _LastSeen:
 
 @functools.lru_cache(maxsize=1)
 def _lite0() -> _LastSeen:
-    from attnscope.metrics._archive import read_archive
+    from attnscope.archives import read_archive
     from attnscope.metrics._lite0 import Lite0
 
     return _LastSeen(Lite0(read_archive(LITE0.locate())))

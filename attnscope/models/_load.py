@@ -178,13 +178,21 @@ def _no_loading_bar() -> Iterator[None]:
             each.enable_progress_bar()
 
 
+def _class_of(text: str) -> Any:
+    """Return the class that loads a pipeline; diffusers finds its own, and does not know ours."""
+    index = Path(text) / _INDEX
+    kind = json.loads(index.read_text(encoding="utf-8"))["_class_name"] if index.is_file() else ""
+    if kind == "LaViePipeline":
+        return import_module("attnscope.models.lavie").LaViePipeline
+    return import_module("diffusers").DiffusionPipeline
+
+
 def _load_pipeline(text: str, dtype: torch.dtype) -> Any:
-    diffusers: Any = import_module("diffusers")
     local = os.path.isdir(text)
     try:
         # what is on disk comes up without a word; a download shows how far it is
         with _no_loading_bar() if local else nullcontext():
-            return diffusers.DiffusionPipeline.from_pretrained(
+            return _class_of(text).from_pretrained(
                 text, dtype=dtype, use_safetensors=True, local_files_only=local, trust_remote_code=False
             )
     except (OSError, ValueError) as error:

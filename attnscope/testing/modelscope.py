@@ -1,0 +1,35 @@
+"""A tiny ModelScope text to video model: two stages."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from attnscope.families import ModelScope
+from attnscope.families._specimen import IN_ONE_CALL, TWO_PROMPTS, Specimen
+from attnscope.testing._building import Built, seeded, small_settings
+from attnscope.testing._pictures import clip_texts, ddim, eightfold_vae
+from attnscope.testing._text import WIDTH
+
+
+@seeded
+def tiny_modelscope() -> Built:
+    """Build ModelScope: heads of size 8; 32 x 32 pixels by default."""
+    diffusers: Any = import_module("diffusers")
+    unet = diffusers.UNet3DConditionModel(
+        sample_size=4,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+        cross_attention_dim=WIDTH,
+        attention_head_dim=8,
+        norm_num_groups=2,
+    )
+    return diffusers.TextToVideoSDPipeline(vae=eightfold_vae(), unet=unet, scheduler=ddim(), **clip_texts())
+
+
+SETTINGS = small_settings(num_frames=5, height=32, width=32)
+SPECIMENS = {
+    "modelscope": Specimen(ModelScope(), tiny_modelscope, SETTINGS, guidance=(*IN_ONE_CALL[:2], TWO_PROMPTS))
+}
