@@ -20,11 +20,13 @@ from attnscope._requests import (
     repeat_prompt,
     require_prompts,
     require_runnable,
+    require_share,
     require_sigma,
     require_size,
     require_videos,
     settled,
 )
+from attnscope._share import Share
 from attnscope.families import Family, find
 from attnscope.hooks import attached_to, joined
 from attnscope.ranges import parse_range
@@ -47,6 +49,7 @@ def probe(
     branch: str = "cond",
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
+    share: tuple[int, int] = (0, 1),
     on_step: OnStep | None = None,
     on_video: Callable[[int, Any], None] | None = None,
     **arguments: Any,
@@ -72,6 +75,10 @@ def probe(
         Guidance branch, "cond" or "uncond", or both as "cond,uncond".
     out : path, optional
         A store on disk: written step by step, survives being killed, resumed by the same call.
+    share : (int, int)
+        This process's part of the prompts, (index, count): every ``count``-th, beginning with ``index``. Processes
+        that are given the same request and different shares fill one store, on one machine or on many that share
+        ``out``; what the others have not done yet is NaN in what is returned.
     on_step : callable, optional
         Called as ``on_step(done, total)`` before the first and after every recorded step, for a progress bar.
     on_video : callable, optional
@@ -109,6 +116,7 @@ def probe(
     """
     family = find(pipe)
     prompts = require_prompts(prompt)
+    part = require_share(share, out)
     asked_frames = arguments.get("num_frames")
     arguments = settled(pipe, arguments)
     plans = plans_of(prompts, shots, fps_of(pipe), arguments, asked_frames)
@@ -136,7 +144,7 @@ def probe(
         if on_video is not None:
             on_video(index, result.frames[0])
 
-    return _watch(pipe, header, run, out, on_step, always=on_video is not None)
+    return _watch(pipe, header, run, out, on_step, always=on_video is not None, share=part)
 
 
 def probe_video(
@@ -224,11 +232,13 @@ def _watch(
     on_step: OnStep | None,
     *,
     always: bool,
+    share: Share = Share(),
 ) -> xr.Dataset:
     """Run every prompt that is not finished, recording its steps; ``always`` runs the finished ones too."""
     sink: Memory | Store = Memory(header) if out is None else resume_or_create(out, header)
-    total = len(header.prompts) * len(header.steps)
-    done = total - sum(len(missing_steps(header, sink, index)) for index in range(len(header.prompts)))
+    mine = share.of(range(len(header.prompts)))
+    total = len(mine) * len(header.steps)
+    done = total - sum(len(missing_steps(header, sink, index)) for index in mine)
 
     def count(recorded: int = 1) -> None:
         nonlocal done
@@ -242,14 +252,22 @@ def _watch(
         _quiet(pipe),
         closing(Recorder(attachment, header, sink, count)) as recorder,
     ):
-        for index in range(len(header.prompts)):
+        for index in mine:
             if always or missing_steps(header, sink, index):
                 recorder.begin(index)
                 run(index)
                 recorder.end()
     if isinstance(sink, Store):
-        sink.finalise()
+        _finish(sink, share)
     return sink.dataset()
+
+
+def _finish(store: Store, share: Share) -> None:
+    """Close the store, if nobody else still has something to add."""
+    store.refresh()
+    done, total = store.progress()
+    if share.count == 1 or done == total:
+        store.finalise(alone=share.count == 1)
 
 
 def _header(

@@ -27,6 +27,7 @@ _COMMANDS = {
     "validate": "Check a store: schema, checksums, row sums; one line for each violation.",
     "score": "Measure videos: their cuts, whether as asked, how alike the shots are.",
     "reference": "Build a reference out of edited films, to measure a gap against.",
+    "submit": "Spread the prompts of a probe over jobs of a cluster.",
     "models": "List the models that come with the package.",
     "doctor": "Say what is installed and which implementation will run here.",
 }

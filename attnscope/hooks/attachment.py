@@ -13,7 +13,7 @@ from torch import nn
 from attnscope.errors import InputError, LayoutError
 from attnscope.families import Family, Site, find
 from attnscope.hooks.calls import NO_CALL, Call, Labels, Pass
-from attnscope.hooks.denoising import hear_contexts, keep_label_in_checkpoints, refuse_skipping
+from attnscope.hooks.denoising import SkipGuard, hear_contexts, keep_label_in_checkpoints
 from attnscope.hooks.points import MEMBERS, Hook, HookPoint, NameFilter, chosen
 from attnscope.hooks.seam import open_seam
 from attnscope.hooks.tap import Tap, tap_class
@@ -112,12 +112,14 @@ class Attachment:
         self.detach()
 
     def _attach(self, name: str, denoiser: nn.Module, undo: ExitStack) -> None:
-        refuse_skipping(denoiser)
+        guard = SkipGuard(denoiser)
+        guard.check()
         for site in self.family.sites(denoiser):
             self._tap(denoiser.get_submodule(site.module), site, undo)
         undo.callback(hear_contexts(denoiser, self._labels))
 
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            guard.check()
             self._begin(name, module, args, kwargs)
 
         def after(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
@@ -149,7 +151,6 @@ class Attachment:
         return found
 
     def _begin(self, name: str, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        refuse_skipping(denoiser)
         given = self.family.read_input(args, kwargs)
         layout = self.family.layout(denoiser, given.latent_shape)
         self._pass = self._labels.next_pass(name, given.timestep, layout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -12,6 +12,9 @@ from torch import nn
 
 from attnscope.errors import UnsupportedModelError
 from attnscope.hooks.calls import Labels, Pass
+
+# Where diffusers keeps the hooks of a module.
+_REGISTRY = "_diffusers_hook"
 
 # Hooks of diffusers that skip layers or reuse their results, by what their names begin with.
 _SKIPPING = (
@@ -26,22 +29,38 @@ _SKIPPING = (
 )
 
 
-def refuse_skipping(denoiser: nn.Module) -> None:
-    """Refuse a denoiser with a cache that skips layers: a layer that does not run cannot be observed.
+class SkipGuard:
+    """Refuses a denoiser with a cache that skips layers: a layer that does not run cannot be observed.
 
-    Raises
-    ------
-    UnsupportedModelError
-        If such a cache is switched on.
+    Asked at every call, because a cache can be switched on at any time. The modules are found once: walking the
+    tree at every call would cost more than all taps together.
     """
-    for path, module in denoiser.named_modules():
-        registry = module.__dict__.get("_diffusers_hook")
-        for name in () if registry is None else registry.hooks:
-            if name.startswith(_SKIPPING):
-                raise UnsupportedModelError(
-                    f"expected a denoiser that runs every layer at every step, got the cache hook {name!r}, "
-                    f"at {path or type(denoiser).__name__}; call disable_cache() on the denoiser first"
-                )
+
+    def __init__(self, denoiser: nn.Module) -> None:
+        self._parts = [
+            (path or type(denoiser).__name__, module.__dict__) for path, module in denoiser.named_modules()
+        ]
+
+    def check(self) -> None:
+        """Look for such a cache.
+
+        Raises
+        ------
+        UnsupportedModelError
+            If one is switched on.
+        """
+        for path, state in self._parts:
+            if _REGISTRY in state:
+                _refuse_skipping(state[_REGISTRY].hooks, path)
+
+
+def _refuse_skipping(hooks: Collection[str], path: str) -> None:
+    for name in hooks:
+        if name.startswith(_SKIPPING):
+            raise UnsupportedModelError(
+                f"expected a denoiser that runs every layer at every step, got the cache hook {name!r}, "
+                f"at {path}; call disable_cache() on the denoiser first"
+            )
 
 
 def hear_contexts(denoiser: nn.Module, labels: Labels) -> Callable[[], None]:

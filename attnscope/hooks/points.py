@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 # In the order they fire within one attention call.
 MEMBERS = ("q", "k", "v", "mask", "scores", "pattern", "frame_mass", "token_frame", "lse", "z", "out")
 
+# Where nnsight keeps its state on a module that it has wrapped.
+_TRACE = "__nnsight__"
+
 Hook = Callable[[Tensor, "HookPoint"], "Tensor | None"]
 NameFilter = str | Sequence[str] | Callable[[str], bool]
 
@@ -54,12 +57,14 @@ class HookPoint(nn.Module):
         return lambda: self._listeners.remove(hook)
 
     @property
+    def listeners(self) -> tuple[Collection[Any], ...]:
+        """Where listeners are kept: hooks added here, and PyTorch hooks of two kinds. Empty means nobody."""
+        return self._listeners, self._forward_hooks, self._forward_pre_hooks
+
+    @property
     def is_heard(self) -> bool:
         """Whether anybody listens: a hook added here, a PyTorch hook, or an nnsight trace that wants the value."""
-        return (
-            bool(self._listeners or self._forward_hooks or self._forward_pre_hooks)
-            or self._is_wanted_by_trace()
-        )
+        return any(self.listeners) or self._is_wanted_by_trace()
 
     @property
     def is_awake(self) -> bool:
@@ -76,7 +81,7 @@ class HookPoint(nn.Module):
     # nnsight keeps its state on the module and offers no public question for "does anybody wait for this value";
     # these two methods are the only place that reads it, and the nnsight contract tests watch them.
     def _trace(self) -> tuple[Any, Sequence[str]] | None:
-        state = self.__dict__.get("__nnsight__")
+        state = self.__dict__.get(_TRACE)
         if state is None:
             return None
         interleaver, _, locations = state.active()
@@ -88,6 +93,28 @@ class HookPoint(nn.Module):
             return False
         interleaver, locations = trace
         return any(place in interleaver.parked or place in interleaver.observers for place in locations)
+
+
+class Audience:
+    """Whether anybody listens at any of several hook points: asked at every attention call, so it must cost nothing.
+
+    It looks into the very containers in which listeners are kept, and asks the points themselves only after a trace
+    has laid its state on one of them.
+    """
+
+    def __init__(self, points: Collection[HookPoint]) -> None:
+        self._points = tuple(points)
+        self._ears = tuple(ears for point in self._points for ears in point.listeners)
+        self._states = tuple(point.__dict__ for point in self._points)
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether one of the points must be passed."""
+        if any(self._ears):
+            return True
+        return any(_TRACE in state for state in self._states) and any(
+            point.is_awake for point in self._points
+        )
 
 
 def chosen(names: Collection[str], wanted: NameFilter, where: str) -> tuple[str, ...]:

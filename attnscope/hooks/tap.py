@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from attnscope.errors import InputError, LayoutError, MaskError, UnsupportedModelError
 from attnscope.hooks.measures import Measures, Offsets
-from attnscope.hooks.points import HookPoint
+from attnscope.hooks.points import Audience, HookPoint
 from attnscope.hooks.seam import AttentionCall, listening
 from attnscope_kernels import RelationError, shot_attention
 
@@ -51,6 +51,7 @@ class Tap(nn.Module):
         self.site = site
         self._owner = owner
         self._points = dict(points)
+        self._audience = Audience(points.values())
         for member, point in points.items():
             self.add_module(f"hook_{member}", point)
 
@@ -77,7 +78,7 @@ class Tap(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Run the processor; listen in only if somebody listens to this tap."""
-        if not any(point.is_awake for point in self._points.values()):
+        if not self._audience.is_awake:
             plain: Tensor = self.inner(*args, **kwargs)
             return plain
         self._owner.enter_layer(self.site.layer)
