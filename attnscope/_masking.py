@@ -16,6 +16,7 @@ import numpy as np
 from attnscope._captions import ShotText
 from attnscope.errors import MaskError
 from attnscope.hooks import Attachment, Call, HookPoint
+from attnscope.layout import PADDING_TOKEN
 from attnscope.masks import Group, Intervention, Sides, compile_rule
 from attnscope.masks.rules import Relation
 from attnscope.ranges import parse_range
@@ -170,8 +171,9 @@ class Masker:
         import torch
 
         query, key = (self._seen[point.name.replace("hook_mask", f"hook_{side}")] for side in ("q", "k"))
-        rows = self._window.layout.offsets
-        largest = largest_scores(query, key, rows)
+        layout = self._window.layout
+        seen = torch.from_numpy(layout.token_frame() != PADDING_TOKEN).to(key.device)
+        largest = largest_scores(query, key[:, seen], layout.offsets)
         found = torch.zeros(*largest.shape, sides.shape[1], dtype=torch.float64)
         for entry in range(largest.shape[0]):
             for head in placed.heads:

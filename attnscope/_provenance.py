@@ -42,13 +42,12 @@ def describe_run(
 
 def _way(pipe: Any, family: Family, denoiser: Any, parameter: Any, size: tuple[int, int, int]) -> str:
     num_frames, height, width = size
-    scale = int(getattr(pipe, "vae_scale_factor_spatial", 1))
-    layout = family.layout(denoiser, (1, 1, num_frames, height // scale, width // scale))
+    layout = family.expected_layout(pipe, num_frames=num_frames, height=height, width=width)
     site = next(site for site in family.sites(denoiser) if site.kind == "self")
     attention: Any = denoiser.get_submodule(site.module)
     return describe_way(
         layout,
-        head_size=attention.inner_dim // attention.heads,
+        head_size=attention.to_q.out_features // attention.heads,
         device=parameter.device,
         dtype=parameter.dtype,
     )

@@ -120,7 +120,7 @@ class Recorder:
 
     def _before(self, call: Call) -> None:
         self._silence()
-        wanted = call.branch in self._header.branches and call.step in self._header.steps
+        wanted = set(call.branches) & set(self._header.branches) and call.step in self._header.steps
         if wanted and not self._sink.is_done(self._prompt, call.step):
             self._stop = self._attachment.listen(self._names, self._hear)
 
@@ -142,6 +142,8 @@ class Recorder:
         import torch
 
         assert isinstance(mass_BHFG, torch.Tensor)
+        if point.call.branch not in self._header.branches:
+            return
         segments = self._attachment.layout.segments
         frames = [i for i, segment in enumerate(segments) if segment.kind == "frame"]
         texts = [i for i, segment in enumerate(segments) if segment.kind == "text"]

@@ -85,14 +85,20 @@ class FrameLayout:
 
     @classmethod
     def uniform(
-        cls, num_frames: int, tokens_per_frame: int, *, text_before: int = 0, text_after: int = 0
+        cls,
+        num_frames: int,
+        tokens_per_frame: int,
+        *,
+        text_before: int = 0,
+        text_after: int = 0,
+        padding_after: int = 0,
     ) -> FrameLayout:
-        """Lay out frames of equal size, with text in front of them, behind them, or not at all.
+        """Lay out frames of equal size, with text in front of them, behind them, or not at all, and padding at the end.
 
         >>> [segment.kind for segment in FrameLayout.uniform(2, 5, text_after=3).segments]
         ['frame', 'frame', 'text']
         """
-        if min(num_frames, tokens_per_frame) < 1 or min(text_before, text_after) < 0:
+        if min(num_frames, tokens_per_frame) < 1 or min(text_before, text_after, padding_after) < 0:
             raise LayoutError(
                 f"expected at least 1 frame of at least 1 token and no negative text, got {num_frames} "
                 "frames of "
@@ -104,6 +110,8 @@ class FrameLayout:
             segments.insert(0, Segment("text", 0, text_before))
         if text_after:
             segments.append(Segment("text", int(text_before > 0), text_after))
+        if padding_after:
+            segments.append(Segment("padding", 0, padding_after))
         return cls(tuple(segments))
 
     @property

@@ -123,12 +123,12 @@ def probe(
     branches = branches_of(branch)
     num_steps = require_runnable(arguments, branches)
     require_size(pipe, family, arguments)
-    num_frames = _frames(family, pipe, int(arguments["num_frames"]))
+    num_frames = family.num_latent_frames(pipe, int(arguments["num_frames"]))
     size = (num_frames, int(arguments["height"]), int(arguments["width"]))
     header = _header(
         pipe, family, prompts, plans, num_frames, fps_of(pipe),
         num_steps=num_steps, steps=parse_range(steps, range(num_steps), name="steps"), layers=layers, heads=heads,
-        branches=branches, seed=seed,
+        branches=branches, seed=seed, size=size[1:],
         attrs=describe_run(pipe, family, {"arguments": arguments, **_changes(pipe)}, size=size),
     )  # fmt: skip
 
@@ -206,12 +206,12 @@ def probe_video(
     prompts = repeat_prompt(prompt, len(videos))
     fps = fps_of(pipe)
     plans = repeat_plans(shots, len(videos), len(videos[0]))
-    num_frames = _frames(family, pipe, len(videos[0]))
+    num_frames = family.num_latent_frames(pipe, len(videos[0]))
     height, width = videos[0].shape[1:3]
     header = _header(
         pipe, family, prompts, plans, num_frames, next((p.fps for p in plans if p), fps),
         num_steps=len(levels), steps=tuple(range(len(levels))), layers=layers, heads=heads, branches=("cond",),
-        seed=seed,
+        seed=seed, size=(height, width),
         attrs=describe_run(
             pipe, family, {"sigmas": list(levels), "size": [height, width], **_changes(pipe)},
             size=(num_frames, height, width),
@@ -284,14 +284,18 @@ def _header(
     heads: Range,
     branches: tuple[str, ...],
     seed: int,
+    size: tuple[int, int],
     attrs: Mapping[str, Any],
 ) -> StoreHeader:
     """Settle everything that is known before the first forward pass, refusing what cannot be done."""
-    denoiser = next(iter(family.denoisers(pipe).values()))
+    denoiser = family.first_denoiser(pipe)
     sites = {site.layer: site for site in family.sites(denoiser) if site.kind == "self"}
     labels = parse_range(layers, tuple(sites), name="layers")
     num_heads = min(int(_attention(denoiser, sites[label].module).heads) for label in labels)
     stride = family.temporal_stride(pipe)
+    has_text = bool(
+        family.expected_layout(pipe, num_frames=num_frames, height=size[0], width=size[1]).text_segments
+    )
     latents: tuple[LatentPlan | None, ...] = tuple(
         None if plan is None else plan.to_latent(stride) for plan in plans
     )
@@ -309,6 +313,7 @@ def _header(
         num_frames=num_frames,
         stride=stride,
         fps=fps,
+        has_text_mass=has_text,
         attrs=attrs,
     )
 
@@ -321,10 +326,6 @@ def _changes(pipe: Any) -> dict[str, list[str]]:
 
 def _attention(denoiser: Any, module: str) -> Any:
     return denoiser.get_submodule(module)
-
-
-def _frames(family: Family, pipe: Any, num_frames: int) -> int:
-    return (num_frames - 1) // family.temporal_stride(pipe) + 1
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from attnscope.errors import UnsupportedModelError
-from attnscope.families._base import DenoiserInput, EncodedText, Family, Site
+from attnscope.families._base import DenoiserCall, EncodedText, Family, Site
+from attnscope.families.cogvideox import CogVideoX
 from attnscope.families.wan import Wan
 
-FAMILIES: tuple[Family, ...] = (Wan(),)
+FAMILIES: tuple[Family, ...] = (Wan(), CogVideoX())
 
 
 def find(model: Any) -> Family:
@@ -25,17 +26,17 @@ def find(model: Any) -> Family:
     >>> find("a string")
     Traceback (most recent call last):
     ...
-    attnscope.errors.UnsupportedModelError: expected a video model out of WanPipeline, WanTransformer3DModel, \
-got str, in families.find; load one of them
+    attnscope.errors.UnsupportedModelError: expected a video model of the families Wan, CogVideoX, got str, in \
+families.find; load one of them
     """
     classes = {kind.__name__ for kind in type(model).__mro__}
     for family in FAMILIES:
         if classes.intersection(family.models):
             return family
-    known = ", ".join(name for family in FAMILIES for name in family.models)
     raise UnsupportedModelError(
-        f"expected a video model out of {known}, got {type(model).__name__}, in families.find; load one of them"
+        f"expected a video model of the families {', '.join(family.name for family in FAMILIES)}, got "
+        f"{type(model).__name__}, in families.find; load one of them"
     )
 
 
-__all__ = ["FAMILIES", "DenoiserInput", "EncodedText", "Family", "Site", "Wan", "find"]
+__all__ = ["FAMILIES", "CogVideoX", "DenoiserCall", "EncodedText", "Family", "Site", "Wan", "find"]

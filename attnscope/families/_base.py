@@ -1,15 +1,21 @@
-"""What must be known of a model family before its attention can be looked at."""
+"""What must be known of a model family before its attention can be looked at, and what most families share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, cast
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+import torch
+from torch import Tensor, nn
 
-    from attnscope.layout import FrameLayout
+from attnscope.errors import InputError, LayoutError, UnsupportedModelError
+from attnscope.layout import FrameLayout
+
+COND, UNCOND, UNKNOWN = "cond", "uncond", "unknown"
 
 
 @dataclass(frozen=True)
@@ -18,24 +24,74 @@ class Site:
 
     `layer` is the 1-based label ("7-28" in the paper), `module` the path as in diffusers, `stage` the part of the
     model it belongs to, `kind` whether frames look at frames (`self`) or at the text (`cross`). Only sites of
-    kind `self` are counted as layers; the cross-attention beside layer 7 has the label 7 too.
+    kind `self` are counted as layers; the cross-attention beside layer 7 has the label 7 too. Of the attention calls
+    that a processor makes, the first `num_unheard` are none of the site's (attention to an image, say).
 
-    >>> Site(layer=7, module="blocks.6.attn1", stage="blocks", kind="self").module
-    'blocks.6.attn1'
+    >>> Site(layer=7, module="blocks.6.attn1", stage="blocks", kind="self").prefix
+    'blocks.6.attn'
     """
 
     layer: int
     module: str
     stage: str
     kind: Literal["self", "cross"]
+    num_unheard: int = 0
+
+    @property
+    def prefix(self) -> str:
+        """What the names of the site's hook points begin with, counted from 0 as modules are."""
+        return f"blocks.{self.layer - 1}.{'attn' if self.kind == 'self' else 'xattn'}"
+
+
+def paired_sites(
+    blocks: str,
+    count: int,
+    attention: str = "attn1",
+    cross: str | None = None,
+    *,
+    first: int = 1,
+    num_unheard: int = 0,
+) -> Iterator[Site]:
+    """Yield the sites of a row of equal blocks: self-attention, then the cross-attention beside it if there is one.
+
+    >>> [(site.layer, site.module) for site in paired_sites("blocks", 2, "attn1", first=3)]
+    [(3, 'blocks.0.attn1'), (4, 'blocks.1.attn1')]
+    """
+    for index in range(count):
+        yield Site(first + index, f"{blocks}.{index}.{attention}", blocks, "self")
+        if cross is not None:
+            yield Site(first + index, f"{blocks}.{index}.{cross}", blocks, "cross", num_unheard)
 
 
 @dataclass(frozen=True)
-class DenoiserInput:
-    """What one call of a denoiser was given: the latent video and the noise it holds."""
+class DenoiserCall:
+    """What one call of a denoiser was given, by the names of its `forward`; `video` is the latent video among it."""
 
-    latent_shape: tuple[int, ...]
-    timestep: Tensor
+    arguments: Mapping[str, Any]
+    video: Tensor
+
+    @classmethod
+    def bind(
+        cls, denoiser: nn.Module, video_argument: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> DenoiserCall:
+        """Give every argument the name that `forward` has for it."""
+        named = dict(zip(_parameters(type(denoiser)), args, strict=False)) | dict(kwargs)
+        return cls(named, named[video_argument])
+
+    @property
+    def timestep(self) -> Tensor:
+        """The scheduler's t: one number, or one a video, a frame or a token."""
+        return torch.as_tensor(self.arguments["timestep"])
+
+    @property
+    def num_samples(self) -> int:
+        """How many videos are in the batch."""
+        return int(self.video.shape[0])
+
+
+@functools.cache
+def _parameters(kind: type) -> tuple[str, ...]:
+    return tuple(inspect.signature(kind.forward).parameters)[1:]  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -50,47 +106,200 @@ class EncodedText:
     num_padding: int
 
 
-class Family(Protocol):
-    """The facts about one family of video models. A family is one small module; it computes nothing."""
+class Family(ABC):
+    """The facts about one family of video models. A family is one small module; it computes nothing.
 
-    @property
-    def name(self) -> str:
-        """The family's name as people write it."""
+    Class attributes: `name` as people write it; `pipelines` and `networks`, the names of its classes; `parts`, under
+    which names a pipeline holds what denoises; `video_argument`, as what a denoiser is given the video; `stride` and
+    `scale` of the VAE, for a bare denoiser that does not know its own; `names_branches`, whether the pipelines say
+    with `cache_context` which guidance branch runs.
+    """
+
+    name: ClassVar[str]
+    pipelines: ClassVar[tuple[str, ...]]
+    networks: ClassVar[tuple[str, ...]]
+    parts: ClassVar[tuple[str, ...]] = ("transformer",)
+    video_argument: ClassVar[str] = "hidden_states"
+    stride: ClassVar[int] = 4
+    scale: ClassVar[int] = 8
+    names_branches: ClassVar[bool] = True
+    first_frame_pipelines: ClassVar[tuple[str, ...]] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the diffusers classes (pipelines and denoisers) that belong to it."""
+        return self.pipelines + self.networks
 
-    @property
-    def renames(self) -> Mapping[str, str]:
-        """What nnsight must call differently so that its paths read like the names of hook points."""
-
-    def denoisers(self, model: Any) -> dict[str, nn.Module]:
-        """Return the networks that denoise, by their name in the pipeline."""
-
+    @abstractmethod
     def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
         """Return the attention sites in the order they run."""
 
-    def prefix(self, site: Site) -> str:
-        """Return what the names of a site's hook points begin with: `blocks.6.attn`."""
+    @abstractmethod
+    def layout(self, denoiser: nn.Module, call: DenoiserCall, sample: int) -> FrameLayout:
+        """Return which token of a self-attention call belongs to which latent frame, for one video of the batch."""
 
-    def layout(self, denoiser: nn.Module, latent_shape: Sequence[int]) -> FrameLayout:
-        """Return which token of a self-attention call belongs to which latent frame."""
+    @abstractmethod
+    def expected_layout(self, model: Any, *, num_frames: int, height: int, width: int) -> FrameLayout:
+        """Return the layout that a video of this many latent frames, and pixels, will have; text as long as it gets."""
+
+    def denoisers(self, model: Any) -> dict[str, nn.Module]:
+        """Return the networks that denoise, by their name in the pipeline; a bare network is its own."""
+        if isinstance(model, nn.Module):
+            return {self.parts[0]: model}
+        found = {name: getattr(model, name, None) for name in self.parts}
+        return {name: module for name, module in found.items() if module is not None}
+
+    def first_denoiser(self, model: Any) -> nn.Module:
+        """Return the network that denoises, the one for high noise where there are two."""
+        return next(iter(self.denoisers(model).values()))
+
+    def branches(self, model: Any, context: str, call: DenoiserCall) -> tuple[str, ...]:
+        """Return the guidance branch of every video in the batch; `context` is what the pipeline calls this pass.
+
+        Guidance in one call doubles the batch: the same latents twice, first without and then with the prompt.
+        """
+        if context and context != "cond_uncond":
+            return (context,) * call.num_samples
+        if not context and (self.names_branches or isinstance(model, nn.Module)):
+            return (UNKNOWN,) * call.num_samples
+        half, odd = divmod(call.num_samples, 2)
+        scale = getattr(model, "_guidance_scale", None)
+        if not odd and not (isinstance(scale, int | float) and scale <= 1) and self.is_doubled(call):
+            return (UNCOND,) * half + (COND,) * half
+        return (COND,) * call.num_samples
+
+    def is_doubled(self, call: DenoiserCall) -> bool:
+        """Return whether the second half of the batch is the first one again."""
+        first, second = call.video.chunk(2)
+        return torch.equal(first, second)
 
     def temporal_stride(self, model: Any) -> int:
         """Return how many frames of video one latent frame holds (the first one holds a single frame)."""
+        return int(getattr(model, "vae_scale_factor_temporal", self.stride))
+
+    def spatial_scale(self, model: Any) -> int:
+        """Return how many pixels a side one element of the latent picture holds."""
+        return int(getattr(model, "vae_scale_factor_spatial", self.scale))
+
+    def num_latent_frames(self, model: Any, num_frames: int) -> int:
+        """Return how many latent frames a video of this many frames has."""
+        return (num_frames - 1) // self.temporal_stride(model) + 1
+
+    def given_frames(self, model: Any) -> tuple[int, ...]:
+        """Return the latent frames that a pipeline is given rather than makes: the first one, from an image."""
+        return (0,) if type(model).__name__ in self.first_frame_pipelines else ()
+
+    def patch(self, denoiser: nn.Module) -> tuple[int, int, int]:
+        """Return what of the latent video makes one token: frames, height, width."""
+        return (1, 1, 1)
+
+    def most_positions(self, model: Any) -> int | None:
+        """Return how many positions the model knows along a side; None where it knows them all."""
+        return None
 
     def require_size(self, model: Any, *, num_frames: int, height: int, width: int) -> None:
-        """Raise an InputError for videos that the model cannot make: frames, and pixels of a picture."""
+        """Refuse what the patches do not tile, or what lies beyond the positions that the model knows.
+
+        Raises
+        ------
+        InputError
+            Frames, or pixels of a picture, that the model cannot make; the message says what is near.
+        """
+        stride, most = self.temporal_stride(model), self.most_positions(model)
+        few = stride + 1 if stride > 1 else 1
+        last = None if most is None else stride * (most - 1) + 1
+        if num_frames < few or (num_frames - 1) % stride or (last is not None and num_frames > last):
+            near = max(round((num_frames - 1) / stride), 1 if stride > 1 else 0) * stride + 1
+            raise InputError(
+                f"expected {stride}n + 1 frames, from {few}{_to(last)}, got {num_frames} as num_frames of a "
+                f"{self.name} video; use {near if last is None else min(near, last)}"
+            )
+        patch = self.patch(self.first_denoiser(model))[1:]
+        for name, pixels, side in zip(("height", "width"), (height, width), patch, strict=True):
+            grid = self.spatial_scale(model) * side
+            if pixels < grid or pixels % grid or (most is not None and pixels > grid * most):
+                near = max(round(pixels / grid), 1)
+                raise InputError(
+                    f"expected a multiple of {grid} pixels, from {grid}{_to(None if most is None else grid * most)}, "
+                    f"got {pixels} as {name} of a {self.name} video; use "
+                    f"{(near if most is None else min(near, most)) * grid}"
+                )
 
     def encode_text(self, model: Any, text: str, length: int) -> EncodedText:
         """Return what the denoiser is given for a prompt of at most `length` tokens, padding counted apart."""
+        raise self._cannot(model, "reads a caption for each shot")
 
     def decode(self, model: Any, latents: Tensor) -> Any:
         """Return the pictures of one latent video, (frames, height, width, 3) from 0 to 1, as the pipeline does."""
-
-    def read_input(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> DenoiserInput:
-        """Return what a denoiser was called with."""
+        raise self._cannot(model, "decodes shots one by one")
 
     def look_at(self, model: Any, frames: Any, prompt: str, sigmas: Sequence[float], seed: int) -> None:
         """Encode a video (uint8, frames x height x width x 3) and run the denoiser once at each noise level."""
+        raise self._cannot(model, "looks at a video that exists")
+
+    def _cannot(self, model: Any, what: str) -> UnsupportedModelError:
+        return UnsupportedModelError(
+            f"expected a model that {what}, got {type(model).__name__} of the family {self.name}, which is not taught "
+            f"to; use a Wan model"
+        )
+
+
+class GridFamily(Family):
+    """A family whose tokens are patches of a latent video (batch, channels, frames, height, width), frame by frame.
+
+    `text` says where the tokens of the text stand that share the attention: nowhere, before, or after the frames;
+    `text_length` gives how many they are at most.
+    """
+
+    text: ClassVar[Literal["none", "before", "after"]] = "none"
+    frame_axis: ClassVar[int] = 2
+
+    def patch(self, denoiser: nn.Module) -> tuple[int, int, int]:
+        """Return `patch_size_t` and `patch_size` of the configuration."""
+        config = cast(Any, denoiser).config
+        side = config.patch_size
+        if isinstance(side, Sequence):
+            frames, height, width = side
+            return int(frames), int(height), int(width)
+        return int(getattr(config, "patch_size_t", None) or 1), int(side), int(side)
+
+    def text_length(self, denoiser: nn.Module) -> int:
+        """Return how many tokens of text share the attention at most."""
+        return 0
+
+    def text_tokens(self, call: DenoiserCall, sample: int) -> tuple[int, int]:
+        """Return how many tokens of text, and how many of padding behind them, this call has for a video."""
+        return (0, 0) if self.text == "none" else (int(call.arguments["encoder_hidden_states"].shape[1]), 0)
+
+    def layout(self, denoiser: nn.Module, call: DenoiserCall, sample: int) -> FrameLayout:
+        """Return the layout of a latent video, text where the family has it."""
+        shape = tuple(call.video.shape)
+        if len(shape) != 5:
+            raise LayoutError(
+                f"expected latents with 5 dimensions (batch, channels, frames, height, width), got shape {shape}, in a "
+                f"{self.name} model; pass the latents as the pipeline does"
+            )
+        grid = (shape[self.frame_axis], *shape[3:])
+        return self._layout(denoiser, grid, *self.text_tokens(call, sample))
+
+    def expected_layout(self, model: Any, *, num_frames: int, height: int, width: int) -> FrameLayout:
+        """Return the layout for a video of this size in latent frames and pixels."""
+        denoiser, scale = self.first_denoiser(model), self.spatial_scale(model)
+        frames = num_frames * self.patch(denoiser)[0]
+        return self._layout(
+            denoiser, (frames, height // scale, width // scale), self.text_length(denoiser), 0
+        )
+
+    def _layout(self, denoiser: nn.Module, grid: tuple[int, ...], text: int, padding: int) -> FrameLayout:
+        frames, height, width = (size // part for size, part in zip(grid, self.patch(denoiser), strict=True))
+        return FrameLayout.uniform(
+            frames,
+            height * width,
+            text_before=text if self.text == "before" else 0,
+            text_after=text if self.text == "after" else 0,
+            padding_after=padding,
+        )
+
+
+def _to(last: int | None) -> str:
+    return "" if last is None else f" to {last}"

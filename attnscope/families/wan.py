@@ -1,108 +1,47 @@
-"""Wan 2.1 and 2.2, text to video: one or two transformers whose blocks look at the video, then at the text."""
+"""Wan 2.1 and 2.2: one or two transformers whose blocks look at the video, then at the text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import nn
 
-from attnscope.errors import InputError, LayoutError
-from attnscope.families._base import DenoiserInput, EncodedText, Site
-from attnscope.layout import FrameLayout
+from attnscope.families._base import EncodedText, GridFamily, Site, paired_sites
 
-# The temporal stride of the VAE all Wan models share; a bare transformer does not know its VAE.
-_VAE_STRIDE = 4
-_VAE_SCALE = 8
 # What the pipeline pads prompts to; the padding is not masked, so its amount is part of what the model was trained on.
 _TEXT_LENGTH = 512
 
 
-class Wan:
-    """Wan text to video: every block holds a self-attention over all frames and a cross-attention to the text.
+class Wan(GridFamily):
+    """Wan: every block holds a self-attention over all frames and a cross-attention to the text.
 
     Layers 1 to 30 (Wan 2.1 1.3B) are `blocks.0.attn1` to `blocks.29.attn1`. Wan 2.2 has two transformers, one for
-    high and one for low noise; both carry the same labels and only one runs at a step. Image-to-video variants,
-    whose cross-attention runs twice, are left out.
+    high and one for low noise; both carry the same labels and only one runs at a step. Image to video of Wan 2.1 looks
+    at the image before it looks at the text, in the same layer: that first look is not heard.
 
-    >>> Wan().prefix(Site(layer=7, module="blocks.6.attn2", stage="blocks", kind="cross"))
-    'blocks.6.xattn'
+    >>> Wan().temporal_stride(None)
+    4
     """
 
     name = "Wan"
-    models: tuple[str, ...] = ("WanPipeline", "WanTransformer3DModel")
-
-    renames: Mapping[str, str] = MappingProxyType(
-        {"transformer.blocks": "blocks", "attn1.processor": "attn", "attn2.processor": "xattn"}
-    )
-
-    def denoisers(self, model: Any) -> dict[str, nn.Module]:
-        """Return `transformer` and `transformer_2`, those that are there; a bare transformer is its own."""
-        if isinstance(model, nn.Module):
-            return {"transformer": model}
-        found = {name: getattr(model, name, None) for name in ("transformer", "transformer_2")}
-        return {name: module for name, module in found.items() if module is not None}
+    pipelines = ("WanPipeline", "WanImageToVideoPipeline", "WanVideoToVideoPipeline")
+    networks = ("WanTransformer3DModel",)
+    parts = ("transformer", "transformer_2")
+    first_frame_pipelines = ("WanImageToVideoPipeline",)
 
     def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
         """Return self- and cross-attention of every block, in the order they run."""
-        blocks = cast("nn.ModuleList", denoiser.blocks)
-        sites: list[Site] = []
-        for index in range(len(blocks)):
-            sites.append(Site(index + 1, f"blocks.{index}.attn1", "blocks", "self"))
-            sites.append(Site(index + 1, f"blocks.{index}.attn2", "blocks", "cross"))
-        return tuple(sites)
-
-    def prefix(self, site: Site) -> str:
-        """Return `blocks.{i}.attn` or `blocks.{i}.xattn`, with i as in diffusers (0-based)."""
-        block, _ = site.module.rsplit(".", 1)
-        return f"{block}.attn" if site.kind == "self" else f"{block}.xattn"
-
-    def layout(self, denoiser: nn.Module, latent_shape: Sequence[int]) -> FrameLayout:
-        """Return the frame-major layout of a latent video (batch, channels, frames, height, width)."""
-        if len(latent_shape) != 5:
-            raise LayoutError(
-                f"expected latents (batch, channels, frames, height, width), got shape {tuple(latent_shape)}, "
-                f"in a Wan transformer; pass the latents as the pipeline does"
-            )
-        _, _, num_frames, height, width = latent_shape
-        config = cast(Any, denoiser).config
-        patch_frames, patch_height, patch_width = config.patch_size
-        return FrameLayout.uniform(
-            num_frames // patch_frames, (height // patch_height) * (width // patch_width)
+        network = cast(Any, denoiser)
+        looks_at_image = int(network.config.added_kv_proj_dim is not None)
+        return tuple(
+            paired_sites("blocks", len(network.blocks), "attn1", "attn2", num_unheard=looks_at_image)
         )
 
-    def temporal_stride(self, model: Any) -> int:
-        """Return the stride of the pipeline's VAE: 4, the first latent frame being a single frame."""
-        return int(getattr(model, "vae_scale_factor_temporal", _VAE_STRIDE))
-
-    def require_size(self, model: Any, *, num_frames: int, height: int, width: int) -> None:
-        """Refuse what the patches do not tile, or what lies beyond the positions that the model knows."""
-        stride, config = (
-            self.temporal_stride(model),
-            cast(Any, next(iter(self.denoisers(model).values()))).config,
-        )
-        scale, most = (
-            int(getattr(model, "vae_scale_factor_spatial", _VAE_SCALE)),
-            int(config.rope_max_seq_len),
-        )
-        if num_frames < stride + 1 or (num_frames - 1) % stride or num_frames > stride * (most - 1) + 1:
-            near = min(max(round((num_frames - 1) / stride), 1), most - 1) * stride + 1
-            raise InputError(
-                f"expected {stride}n + 1 frames, from {stride + 1} to {stride * (most - 1) + 1}, got {num_frames} as "
-                f"num_frames of a Wan video; use {near}"
-            )
-        for name, pixels, patch in zip(
-            ("height", "width"), (height, width), config.patch_size[1:], strict=True
-        ):
-            grid = scale * patch
-            if pixels < grid or pixels % grid or pixels > grid * most:
-                near = min(max(round(pixels / grid), 1), most) * grid
-                raise InputError(
-                    f"expected a multiple of {grid} pixels, from {grid} to {grid * most}, got {pixels} as {name} of a "
-                    f"Wan video; use {near}"
-                )
+    def most_positions(self, model: Any) -> int:
+        """Return the length of the rotary table."""
+        return int(cast(Any, self.first_denoiser(model)).config.rope_max_seq_len)
 
     def encode_text(self, model: Any, text: str, length: int = _TEXT_LENGTH) -> EncodedText:
         """Return the token embeddings of a prompt, without the zeros that the pipeline pads it with."""
@@ -129,12 +68,6 @@ class Wan:
             for values in (vae.config.latents_mean, vae.config.latents_std)
         )
         return mean, std
-
-    def read_input(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> DenoiserInput:
-        """Return shape and timestep out of `forward(hidden_states, timestep, ...)`."""
-        latents = args[0] if args else kwargs["hidden_states"]
-        timestep = args[1] if len(args) > 1 else kwargs["timestep"]
-        return DenoiserInput(tuple(latents.shape), timestep)
 
     def look_at(self, model: Any, frames: Any, prompt: str, sigmas: Sequence[float], seed: int) -> None:
         """Run the denoiser once at each noise level of a video (frames, height, width, 3), uint8.

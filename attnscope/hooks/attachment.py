@@ -11,10 +11,10 @@ from typing import Any, Literal, Self, cast
 from torch import nn
 
 from attnscope.errors import InputError, LayoutError
-from attnscope.families import Family, Site, find
-from attnscope.hooks.calls import NO_CALL, Call, Labels, Pass
-from attnscope.hooks.denoising import SkipGuard, hear_contexts, keep_label_in_checkpoints
-from attnscope.hooks.points import MEMBERS, Hook, HookPoint, NameFilter, chosen
+from attnscope.families import DenoiserCall, Family, Site, find
+from attnscope.hooks.calls import NO_CALL, Call, Labels, Part, Pass, Running, Sample, parts_of
+from attnscope.hooks.denoising import SkipGuard, checkpointing, hear_contexts, keep_label_in_checkpoints
+from attnscope.hooks.points import MEMBERS, Hook, HookPoint, NameFilter, RelationPoint, chosen
 from attnscope.hooks.seam import open_seam
 from attnscope.hooks.tap import Tap, tap_class
 from attnscope.layout import FrameLayout
@@ -35,9 +35,13 @@ class Attachment:
         self.taps: dict[int, Tap] = {}
         self.cross_taps: dict[int, Tap] = {}
         self.points: dict[str, HookPoint] = {}
+        self.raised_hands: set[object] = set()
+        self._all_taps: list[Tap] = []
         self.changes: list[str] = []
         self._labels = Labels(lambda: getattr(model, "scheduler", None))
-        self._pass: Pass | None = None
+        self._running: Running | None = None
+        self._samples: slice = slice(None)
+        self._branch = ""
         self._layer = 0
         self._callbacks: dict[str, list[Callable[[Call], None]]] = {"before": [], "after": []}
         self._forget: Callable[[], None] = _nothing
@@ -48,25 +52,66 @@ class Attachment:
             self._undo = undo.pop_all()
 
     @property
+    def _pass(self) -> Pass | None:
+        return None if self._running is None else self._running.known
+
+    @property
     def call(self) -> Call:
         """The attention call that is running; step -1 and branch "unknown" between calls."""
-        return NO_CALL if self._pass is None else replace(self._pass.call, layer=self._layer)
+        if self._pass is None:
+            return NO_CALL
+        branch = self._branch or "+".join(part.branch for part in self.parts)
+        return replace(self._pass.call, layer=self._layer, branch=branch)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The runs of one guidance branch in the batch of the attention call that is running."""
+        return () if self._pass is None else parts_of(self._pass.samples[self._samples])
+
+    @property
+    def num_samples(self) -> int:
+        """How many videos are in the batch of the attention call that is running; 1 between calls."""
+        return 1 if self._pass is None else len(self._pass.samples[self._samples])
 
     @property
     def layout(self) -> FrameLayout:
-        """Which token belongs to which latent frame, in the denoiser call that is running.
+        """Which token belongs to which latent frame, in the attention call that is running.
 
         Raises
         ------
         LayoutError
-            If no denoiser is running.
+            If no denoiser is running, or the videos of one batch have texts of different lengths.
         """
         if self._pass is None:
             raise LayoutError(
                 "expected a running denoiser, got a question for the layout between calls, in an attachment; "
                 "ask from a hook, or call the whole denoiser"
             )
-        return self._pass.layout
+        layouts = {sample.layout for sample in self._pass.samples[self._samples]}
+        if len(layouts) > 1:
+            raise LayoutError(
+                f"expected videos whose texts are of one length, got {len(layouts)} lengths in one batch, at layer "
+                f"{self._layer}; give the pipeline one prompt at a time"
+            )
+        return next(iter(layouts))
+
+    @contextmanager
+    def hearing(self, part: Part) -> Iterator[None]:
+        """Let `call` speak of one guidance branch for a while. Called by the hook points."""
+        before, self._branch = self._branch, part.branch
+        try:
+            yield
+        finally:
+            self._branch = before
+
+    @contextmanager
+    def one_sample(self, index: int) -> Iterator[None]:
+        """Let the attention call be about a single video of the batch for a while. Called by the taps."""
+        before, self._samples = self._samples, slice(index, index + 1)
+        try:
+            yield
+        finally:
+            self._samples = before
 
     def enter_layer(self, layer: int) -> None:
         """Note that the attention of this layer runs now; 0 when it is over. Called by the taps."""
@@ -99,6 +144,11 @@ class Attachment:
         callbacks.append(callback)
         return lambda: callbacks.remove(callback)
 
+    @property
+    def all_taps(self) -> tuple[Tap, ...]:
+        """The taps of the first denoiser, in the order they run."""
+        return tuple(self._all_taps)
+
     def detach(self) -> None:
         """Put back the original processors, by identity, and remove everything else. Safe to call twice."""
         self._undo.close()
@@ -112,15 +162,18 @@ class Attachment:
         self.detach()
 
     def _attach(self, name: str, denoiser: nn.Module, undo: ExitStack) -> None:
-        guard = SkipGuard(denoiser)
-        guard.check()
-        for site in self.family.sites(denoiser):
+        sites = self.family.sites(denoiser)
+        guard, recomputing = SkipGuard(denoiser, [site.module for site in sites]), checkpointing(denoiser)
+        for site in sites:
             self._tap(denoiser.get_submodule(site.module), site, undo)
         undo.callback(hear_contexts(denoiser, self._labels))
 
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             guard.check()
-            self._begin(name, module, args, kwargs)
+            self._running = running = self._next_pass(name, module, args, kwargs)
+            self._forget = keep_label_in_checkpoints(recomputing, running, self._during)
+            for callback in tuple(self._callbacks["before"]):
+                callback(running.known.call)
 
         def after(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
             self._end(finished=result is not None)
@@ -138,41 +191,47 @@ class Attachment:
         undo.callback(open_seam(original))
         tap = tap_class(cast("Hashable", type(original)))(original, site, self._points_of(site), self)
         taps = self.taps if site.kind == "self" else self.cross_taps
-        taps.setdefault(site.layer, tap)
+        if taps.setdefault(site.layer, tap) is tap:
+            self._all_taps.append(tap)
         module.processor = tap
         undo.callback(_put_back, module, tap, original)
 
     def _points_of(self, site: Site) -> Mapping[str, HookPoint]:
-        prefix = self.family.prefix(site)
         found = {}
         for member in MEMBERS:
-            name = f"{prefix}.hook_{member}"
-            found[member] = self.points.setdefault(name, HookPoint(name, site.layer, self))
+            name = f"{site.prefix}.hook_{member}"
+            kind = RelationPoint if member == "mask" else HookPoint
+            found[member] = self.points.setdefault(name, kind(name, site.layer, self))
         return found
 
-    def _begin(self, name: str, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = self.family.read_input(args, kwargs)
-        layout = self.family.layout(denoiser, given.latent_shape)
-        self._pass = self._labels.next_pass(name, given.timestep, layout)
-        self._forget = keep_label_in_checkpoints(denoiser, self._pass, self._during)
-        for callback in tuple(self._callbacks["before"]):
-            callback(self._pass.call)
+    def _next_pass(
+        self, name: str, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Running:
+        given = DenoiserCall.bind(denoiser, self.family.video_argument, args, kwargs)
+        context, label = self._labels.context, self._labels.begin(given.timestep)
+
+        def find() -> Pass:
+            branches = self.family.branches(self.model, context, given)
+            layouts = [self.family.layout(denoiser, given, index) for index in range(len(branches))]
+            return label(name, tuple(map(Sample, branches, layouts)))
+
+        return Running(find)
 
     def _end(self, *, finished: bool) -> None:
-        ended, self._pass = self._pass, None
+        ended, self._running = self._running, None
         self._forget()
         self._forget = _nothing
         if finished and ended is not None:
             for callback in tuple(self._callbacks["after"]):
-                callback(ended.call)
+                callback(ended.known.call)
 
     @contextmanager
-    def _during(self, running: Pass) -> Iterator[None]:
-        before, self._pass = self._pass, running
+    def _during(self, running: Running) -> Iterator[None]:
+        before, self._running = self._running, running
         try:
             yield
         finally:
-            self._pass = before
+            self._running = before
 
 
 def attach(model: Any) -> Attachment:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from attnscope.layout import FrameLayout
@@ -21,7 +24,8 @@ class Call:
     `step` counts distinct denoising steps from 0, `timestep` is the scheduler's t, `sigma` the noise level (nan
     where nobody knows it), `branch` is `cond`, `uncond`, or `unknown` for calls outside a pipeline, `layer` the
     1-based label (0 outside a layer), `denoiser` the network (`transformer`, `transformer_2`). `recomputed` is
-    True while gradient checkpointing runs a layer a second time for the backward pass.
+    True while gradient checkpointing runs a layer a second time for the backward pass. A hook hears one branch at a
+    time; only where a whole pass is meant is the branch `uncond+cond`, and `branches` takes it apart.
     """
 
     step: int
@@ -32,33 +36,89 @@ class Call:
     denoiser: str
     recomputed: bool = False
 
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """The guidance branches that run in this call, in the order of the batch."""
+        return tuple(self.branch.split("+"))
+
 
 NO_CALL = Call(step=-1, timestep=math.nan, sigma=math.nan, branch=UNKNOWN_BRANCH, layer=0, denoiser="")
 
 
+class Sample(NamedTuple):
+    """One video in the batch of a denoiser: its guidance branch, and which of its tokens belongs to which frame."""
+
+    branch: str
+    layout: FrameLayout
+
+
+class Part(NamedTuple):
+    """Neighbouring videos of a batch that belong to one guidance branch: `start` to `stop`, of `whole` in all."""
+
+    branch: str
+    start: int
+    stop: int
+    whole: int
+
+    def rows(self, size: int) -> slice:
+        """Return which entries of a batch belong to these videos; a video may have several, one a place."""
+        entries = size // self.whole
+        return slice(self.start * entries, self.stop * entries)
+
+
+def parts_of(samples: Sequence[Sample]) -> tuple[Part, ...]:
+    """Cut a batch where the guidance branch changes.
+
+    >>> from attnscope.layout import FrameLayout
+    >>> batch = [Sample(branch, FrameLayout.uniform(2, 4)) for branch in ("uncond", "uncond", "cond", "cond")]
+    >>> [(part.branch, part.rows(8)) for part in parts_of(batch)]
+    [('uncond', slice(0, 4, None)), ('cond', slice(4, 8, None))]
+    """
+    found, start = [], 0
+    for branch, run in groupby(samples, key=lambda sample: sample.branch):
+        stop = start + len(list(run))
+        found.append(Part(branch, start, stop, len(samples)))
+        start = stop
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class Pass:
-    """One forward pass of a denoiser: its label, and which token belongs to which frame in it."""
+    """One forward pass of a denoiser: its label, and the videos in its batch."""
 
     call: Call
-    layout: FrameLayout
+    samples: tuple[Sample, ...]
 
     def again(self) -> Pass:
         """Return the same pass, marked as a recomputation."""
         return replace(self, call=replace(self.call, recomputed=True))
 
 
+class Running:
+    """A pass of a denoiser that has begun; what there is to know of it is worked out when somebody asks."""
+
+    def __init__(self, find: Callable[[], Pass]) -> None:
+        self._find = find
+
+    @functools.cached_property
+    def known(self) -> Pass:
+        """Label and batch of the pass."""
+        return self._find()
+
+
 class Labels:
     """Counts denoising steps and knows the branch, from what the pipeline says and the timesteps it passes.
 
-    A step is what the pipeline's own loop index says where it says it; elsewhere a new timestep is a new step.
+    A step is what the pipeline's own loop index says where it says it, else what its scheduler has counted; where
+    neither counts, a new timestep is a new step. A scheduler that was set anew starts again at 0.
     """
 
     def __init__(self, scheduler: Callable[[], Any]) -> None:
         self._scheduler = scheduler
         self._context: tuple[str, Mapping[str, Any]] | None = None
         self._step = -1
-        self._timestep = math.nan
+        self._timestep: Tensor | None = None
+        self._clock: Tensor | None = None
 
     def enter_context(self, name: str, facts: Mapping[str, Any]) -> None:
         """Note what the pipeline says about the calls that follow."""
@@ -68,27 +128,53 @@ class Labels:
         """Forget it."""
         self._context = None
 
-    def next_pass(self, denoiser: str, timestep: Tensor, layout: FrameLayout) -> Pass:
-        """Label the denoiser call that begins now."""
-        # Wan 2.2 (5B) passes one timestep a token; in text to video they are all the same.
-        now = float(timestep.flatten()[0])
-        branch, facts = self._context or (UNKNOWN_BRANCH, {})
-        index = facts.get("step_index")
-        if index is not None:
-            self._step = int(index)
-        elif now != self._timestep:
-            self._step += 1
-        self._timestep = now
-        sigma = facts.get("sigma")
-        call = Call(
-            step=self._step,
-            timestep=now,
-            sigma=self._sigma(now) if sigma is None else float(sigma),
-            branch=branch,
-            layer=0,
-            denoiser=denoiser,
-        )
-        return Pass(call, layout)
+    @property
+    def context(self) -> str:
+        """What the pipeline calls what runs now; empty if it says nothing."""
+        return "" if self._context is None else self._context[0]
+
+    def begin(self, timestep: Tensor) -> Callable[[str, tuple[Sample, ...]], Pass]:
+        """Count the denoiser call that begins now; return how to label it, for when somebody asks.
+
+        Counting is little, and must not be missed; the rest costs more than it may while nobody looks.
+        """
+        _, facts = self._context or (UNKNOWN_BRANCH, {})
+        index, sigma = facts.get("step_index"), facts.get("sigma")
+        step = in_pipeline = int(index) if index is not None else -1
+        if index is None:
+            step, in_pipeline = self._count(timestep)
+        self._step = step
+
+        def label(denoiser: str, samples: tuple[Sample, ...]) -> Pass:
+            # One timestep a token or a frame: a frame that is given stands at 0, the others at what is being denoised.
+            now = float(timestep.max())
+            branch = "+".join(part.branch for part in parts_of(samples))
+            call = Call(
+                step=step if branch == UNKNOWN_BRANCH else in_pipeline,
+                timestep=now,
+                sigma=self._sigma(now) if sigma is None else float(sigma),
+                branch=branch,
+                layer=0,
+                denoiser=denoiser,
+            )
+            return Pass(call, samples)
+
+        return label
+
+    def _count(self, timestep: Tensor) -> tuple[int, int]:
+        """The step by the timesteps that were seen, and the one by the scheduler where it counts."""
+        before, self._timestep = self._timestep, timestep.detach().clone()
+        scheduler, step = self._scheduler(), self._step
+        clock = getattr(scheduler, "timesteps", None)
+        if clock is not self._clock:
+            self._clock, step, before = clock, -1, None
+        if before is None or before.shape != timestep.shape or not torch.equal(before, timestep):
+            step += 1
+        counted = getattr(scheduler, "step_index", None)
+        if counted is None:
+            return step, step
+        # Two steps can have one timestep, rounded to 16 bits; the scheduler tells them apart.
+        return step, int(counted) - int(getattr(scheduler, "begin_index", None) or 0)
 
     def _sigma(self, timestep: float) -> float:
         # Asked for anew, because a pipeline's scheduler can be exchanged while taps are attached.

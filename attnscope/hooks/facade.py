@@ -13,8 +13,14 @@ if TYPE_CHECKING:
 class _Runner(nn.Module):
     """A pipeline as a module: calling it runs the pipeline; its networks are children."""
 
-    def __init__(self, model: Any, networks: dict[str, nn.Module]) -> None:
+    def __init__(self, model: Any, taps: dict[str, nn.Module], networks: dict[str, nn.Module]) -> None:
         super().__init__()
+        self.blocks = nn.ModuleList()
+        for name, tap in taps.items():
+            _, index, kind = name.split(".")
+            while len(self.blocks) <= int(index):
+                self.blocks.append(nn.Module())
+            self.blocks[int(index)].add_module(kind, tap)
         # In a tuple, so that a model that is itself a module is not registered a second time.
         self._model = (model,)
         for name, network in networks.items():
@@ -51,4 +57,4 @@ def as_nnsight(window: Attachment) -> Any:
         if isinstance(part, nn.Module)
     }
     networks |= window.family.denoisers(window.model)
-    return NNsight(_Runner(window.model, networks), rename=dict(window.family.renames))
+    return NNsight(_Runner(window.model, {tap.site.prefix: tap for tap in window.all_taps}, networks))

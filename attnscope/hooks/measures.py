@@ -5,14 +5,14 @@ Legend: B batch, H heads, N query tokens, M key tokens, D head size, F query fra
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from attnscope.errors import InputError
+from attnscope.errors import InputError, UnsupportedModelError
 from attnscope.hooks.points import HookPoint
 from attnscope_kernels import (
     FrameMass,
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 # A quarter of a gigabyte in float32: enough for any small model, and far below one map of a real one (12.9 G).
 MAX_MAP_ELEMENTS = 1 << 26
 
+# What models add to the scores of keys that shall not be seen; exp(-1000) is 0 in any precision.
+_HIDDEN_BELOW = -1000.0
+
 Offsets = tuple[tuple[int, ...], tuple[int, ...]]
 
 
@@ -49,16 +52,66 @@ def describe_way(layout: FrameLayout, *, head_size: int, device: torch.device, d
     return f"{choice.name}: {choice.reason}"
 
 
+def relation_of_mask(mask: Tensor, rows: Sequence[int], groups: Sequence[int]) -> Tensor:
+    """Say what a model's own mask hides, group by group: 0 and -inf, (batch or 1, 1, F, G) on the CPU.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the mask is none of whole groups: it weighs keys, divides a frame, or differs between heads.
+
+    >>> mask = torch.tensor([[[[True, True, True, False]]]])
+    >>> relation_of_mask(mask, (0, 2, 4), (0, 2, 3, 4)).tolist()
+    [[[[0.0, 0.0, -inf], [0.0, 0.0, -inf]]]]
+    """
+    visible = mask if mask.dtype == torch.bool else mask > _HIDDEN_BELOW
+    weighed = mask.dtype != torch.bool and bool((mask[visible] != 0).any())
+    while visible.ndim < 4:
+        visible = visible[None]
+    if visible.shape[1] > 1 and bool((visible == visible[:, :1]).all()):
+        visible = visible[:, :1]
+    pairs = _per_group(_per_group(visible, groups, -1), rows if visible.shape[-2] > 1 else (0, 1), -2)
+    if weighed or visible.shape[1] > 1 or pairs is None:
+        raise UnsupportedModelError(
+            f"expected a mask of the model's own that hides whole frames, texts or padding, got one of shape "
+            f"{tuple(mask.shape)} that divides them, in an attention call; listen to q, k, v, z and out only"
+        )
+    relation = torch.zeros(pairs.shape, dtype=torch.float64).masked_fill(~pairs.cpu(), -torch.inf)
+    return relation.expand(-1, -1, len(rows) - 1, -1).clone()
+
+
+def _per_group(visible: Tensor | None, offsets: Sequence[int], dim: int) -> Tensor | None:
+    """One value a group where all its tokens have the same; None where they differ."""
+    if visible is None:
+        return None
+    sizes = torch.tensor(offsets, device=visible.device).diff()
+    first = visible.index_select(dim, torch.tensor(offsets[:-1], device=visible.device))
+    return first if first.repeat_interleave(sizes, dim).equal(visible) else None
+
+
 class Measures:
-    """Scores, pattern, masses and log-sum-exp of one attention call, under the bias that was written to it."""
+    """Scores, pattern, masses and log-sum-exp of one attention call, under the bias that was written to it.
+
+    `mask` is what the model itself hides, as its processor passed it; `num_places` how many neighbouring entries of
+    the batch are places of one video, over which the frame mass is averaged.
+    """
 
     def __init__(
-        self, query_BNHD: Tensor, key_BMHD: Tensor, scale: float | None, offsets: Callable[[], Offsets]
+        self,
+        query_BNHD: Tensor,
+        key_BMHD: Tensor,
+        scale: float | None,
+        offsets: Callable[[], Offsets],
+        *,
+        mask: Tensor | None = None,
+        num_places: int = 1,
     ) -> None:
         self._query, self._key = query_BNHD, key_BMHD
         self._scale = float(query_BNHD.shape[-1]) ** -0.5 if scale is None else scale
         self._find_offsets = offsets
-        self._bias: Tensor | None = None
+        self._mask = mask
+        self._num_places = num_places
+        self._rule: Tensor | None = None
         self._scores: Tensor | None = None
         self._pattern: Tensor | None = None
         self._is_edited = False
@@ -69,9 +122,25 @@ class Measures:
         return self._find_offsets()
 
     @property
+    def is_ruled(self) -> bool:
+        """Whether a frame relation that changes something is in force, besides what the model itself hides."""
+        return self._rule is not None
+
+    @cached_property
+    def _hidden(self) -> tuple[Tensor, Tensor] | None:
+        """What the model's own mask hides: its relation (B or 1, 1, F, G), and which rows look at nothing at all."""
+        if self._mask is None:
+            return None
+        relation = relation_of_mask(self._mask, *self.offsets)
+        blind = torch.isneginf(relation).all(-1, keepdim=True)
+        return relation.masked_fill(blind, 0.0), blind
+
+    @property
     def bias(self) -> Tensor | None:
-        """The frame relation that is in force, None if there is none."""
-        return self._bias
+        """The frame relation that is in force, the model's own included; None if there is none."""
+        if self._hidden is None:
+            return self._rule
+        return self._hidden[0] if self._rule is None else self._hidden[0] + self._rule
 
     def no_bias(self) -> Tensor:
         """Return the relation in which everybody sees everybody: zeros (F, G)."""
@@ -81,8 +150,11 @@ class Measures:
     def impose(self, relation: Tensor) -> None:
         """Put a frame relation in force; one of zeros changes nothing and is left out."""
         rows, groups = (len(offsets) - 1 for offsets in self.offsets)
-        bias = check_relation(relation, self._query.shape[0], self._query.shape[2], rows, groups)
-        self._bias = bias if bool(bias.any()) else None
+        batch = self._query.shape[0]
+        if relation.ndim == 4 and len(relation) * self._num_places == batch:
+            relation = relation.repeat_interleave(self._num_places, 0)
+        rule = check_relation(relation, batch, self._query.shape[2], rows, groups)
+        self._rule = rule if bool(rule.any()) else None
 
     def edit(self, member: str, point: HookPoint) -> bool:
         """Show `scores` or `pattern` (B, H, N, M) to whoever listens; say whether they were changed."""
@@ -116,14 +188,23 @@ class Measures:
         rows, groups = self.offsets
         if self._is_edited or "_token_mass" in self.__dict__:
             token = self._token_mass
-            return FrameMass(None, token.lse, mean_over_rows(token.mass, rows))
-        return frame_mass(
-            self._query,
-            self._key,
-            query_offsets=rows,
-            key_offsets=groups,
-            scale=self._scale,
-            relation=self._bias,
+            of_place = mean_over_rows(token.mass, rows)
+            measured = FrameMass(None, token.lse, of_place.unflatten(0, (-1, self._num_places)).mean(1))
+        else:
+            measured = frame_mass(
+                self._query,
+                self._key,
+                query_offsets=rows,
+                key_offsets=groups,
+                scale=self._scale,
+                relation=self.bias,
+                num_places=self._num_places,
+            )
+        if self._hidden is None or not bool(self._hidden[1].any()):
+            return measured
+        # Padding that looks at nothing gives nothing.
+        return measured._replace(
+            mass=measured.mass.masked_fill(self._hidden[1].to(measured.mass.device), 0.0)
         )
 
     @cached_property
@@ -138,7 +219,7 @@ class Measures:
             query_offsets=rows,
             key_offsets=groups,
             scale=self._scale,
-            relation=self._bias,
+            relation=self.bias,
         )
 
     def _all_scores(self) -> Tensor:
@@ -150,7 +231,7 @@ class Measures:
                 query_offsets=rows,
                 key_offsets=groups,
                 scale=self._scale,
-                relation_BHFG=self._bias,
+                relation_BHFG=self.bias,
             )
         return self._scores
 

@@ -4,31 +4,45 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
+import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from attnscope.errors import HookNameError, quote
 
 if TYPE_CHECKING:
-    from attnscope.hooks.calls import Call
+    from attnscope.hooks.calls import Call, Part
 
 # In the order they fire within one attention call.
 MEMBERS = ("q", "k", "v", "mask", "scores", "pattern", "frame_mass", "token_frame", "lse", "z", "out")
 
 # Where nnsight keeps its state on a module that it has wrapped.
-_TRACE = "__nnsight__"
+TRACE = "__nnsight__"
 
 Hook = Callable[[Tensor, "HookPoint"], "Tensor | None"]
 NameFilter = str | Sequence[str] | Callable[[str], bool]
 
 
 class KnowsCall(Protocol):
-    """Whoever can say which call is running."""
+    """Whoever can say which call is running, and which guidance branches share it."""
 
     @property
     def call(self) -> Call:
         """The attention call that is running."""
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The runs of one guidance branch in the batch of the attention call that is running."""
+
+    @property
+    def raised_hands(self) -> set[object]:
+        """Something for everybody who listens anywhere; empty means that nobody does."""
+
+    def hearing(self, part: Part) -> AbstractContextManager[None]:
+        """Let `call` speak of one part of the batch for a while."""
 
 
 class HookPoint(nn.Module):
@@ -38,6 +52,8 @@ class HookPoint(nn.Module):
     as `hook(value, point)` and returns None to look, or a tensor to put in the value's place. `point.name` is the
     canonical name, `point.layer` the 1-based label, `point.call` says step, branch and noise level.
     """
+
+    _shares_memory = True
 
     def __init__(self, name: str, layer: int, owner: KnowsCall) -> None:
         super().__init__()
@@ -53,18 +69,44 @@ class HookPoint(nn.Module):
 
     def add(self, hook: Hook) -> Callable[[], None]:
         """Let `hook` listen, after those that listen already; return the way to stop."""
+        hands, hand = self._owner.raised_hands, object()
         self._listeners.append(hook)
-        return lambda: self._listeners.remove(hook)
+        hands.add(hand)
 
-    @property
-    def listeners(self) -> tuple[Collection[Any], ...]:
-        """Where listeners are kept: hooks added here, and PyTorch hooks of two kinds. Empty means nobody."""
-        return self._listeners, self._forward_hooks, self._forward_pre_hooks
+        def remove() -> None:
+            self._listeners.remove(hook)
+            hands.discard(hand)
+
+        return remove
+
+    def register_forward_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
+        """As of any module. Its hand stays raised, for nobody says when such a hook is removed; so of all four."""
+        self._owner.raised_hands.add(self)
+        return super().register_forward_hook(*args, **kwargs)
+
+    def register_forward_pre_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
+        """As of any module."""
+        self._owner.raised_hands.add(self)
+        return super().register_forward_pre_hook(*args, **kwargs)
+
+    def register_full_backward_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
+        """As of any module: how gradients of what passes here are seen."""
+        self._owner.raised_hands.add(self)
+        return super().register_full_backward_hook(*args, **kwargs)
+
+    def register_full_backward_pre_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
+        """As of any module."""
+        self._owner.raised_hands.add(self)
+        return super().register_full_backward_pre_hook(*args, **kwargs)
 
     @property
     def is_heard(self) -> bool:
         """Whether anybody listens: a hook added here, a PyTorch hook, or an nnsight trace that wants the value."""
-        return any(self.listeners) or self._is_wanted_by_trace()
+        return (
+            bool(self._listeners or self._forward_hooks or self._forward_pre_hooks)
+            or bool(self._backward_hooks or self._backward_pre_hooks)
+            or self._is_wanted_by_trace()
+        )
 
     @property
     def is_awake(self) -> bool:
@@ -72,16 +114,35 @@ class HookPoint(nn.Module):
         return self.is_heard or self._trace() is not None
 
     def forward(self, value: Any) -> Any:
-        """Pass the value by all listeners in turn."""
+        """Pass the value by all listeners in turn, one guidance branch at a time where several share the batch."""
+        parts = self._owner.parts if self._listeners and value is not None else ()
+        if len(parts) < 2:
+            return self._tell(value)
+        pieces = []
+        for part in parts:
+            with self._owner.hearing(part):
+                share = self._share(value, part)
+                pieces.append((part, share, self._tell(share)))
+        if self._shares_memory and all(told is share for _, share, told in pieces):
+            return value
+        return self._whole([(part, told) for part, _, told in pieces])
+
+    def _tell(self, value: Any) -> Any:
         for hook in tuple(self._listeners):
             replaced = hook(value, self)
             value = value if replaced is None else replaced
         return value
 
+    def _share(self, value: Any, part: Part) -> Any:
+        return value[part.rows(len(value))]
+
+    def _whole(self, pieces: list[tuple[Part, Any]]) -> Any:
+        return torch.cat([piece for _, piece in pieces])
+
     # nnsight keeps its state on the module and offers no public question for "does anybody wait for this value";
     # these two methods are the only place that reads it, and the nnsight contract tests watch them.
     def _trace(self) -> tuple[Any, Sequence[str]] | None:
-        state = self.__dict__.get(_TRACE)
+        state = self.__dict__.get(TRACE)
         if state is None:
             return None
         interleaver, _, locations = state.active()
@@ -95,26 +156,31 @@ class HookPoint(nn.Module):
         return any(place in interleaver.parked or place in interleaver.observers for place in locations)
 
 
-class Audience:
-    """Whether anybody listens at any of several hook points: asked at every attention call, so it must cost nothing.
+class RelationPoint(HookPoint):
+    """The point where a frame relation is written: one for all videos of the batch, until somebody tells them apart."""
 
-    It looks into the very containers in which listeners are kept, and asks the points themselves only after a trace
-    has laid its state on one of them.
-    """
+    _shares_memory = False
 
-    def __init__(self, points: Collection[HookPoint]) -> None:
-        self._points = tuple(points)
-        self._ears = tuple(ears for point in self._points for ears in point.listeners)
-        self._states = tuple(point.__dict__ for point in self._points)
+    def _share(self, value: Tensor, part: Part) -> Tensor:
+        return value.clone() if value.ndim < 4 else value[part.rows(len(value))].clone()
 
-    @property
-    def is_awake(self) -> bool:
-        """Whether one of the points must be passed."""
-        if any(self._ears):
-            return True
-        return any(_TRACE in state for state in self._states) and any(
-            point.is_awake for point in self._points
+    def _whole(self, pieces: list[tuple[Part, Tensor]]) -> Tensor:
+        width = max(piece.ndim for _, piece in pieces)
+        if width < 4 and all(
+            piece.shape == pieces[0][1].shape and piece.equal(pieces[0][1]) for _, piece in pieces
+        ):
+            return pieces[0][1]
+        # As many entries for each video as the finest of the branches has; one a place where somebody says so.
+        entries = max(
+            len(piece) // (part.stop - part.start) if piece.ndim == 4 else 1 for part, piece in pieces
         )
+        heads = max(piece.shape[-3] if piece.ndim > 2 else 1 for _, piece in pieces)
+        whole = []
+        for part, piece in pieces:
+            wide = piece.reshape((1,) * (4 - piece.ndim) + piece.shape).double()
+            videos = (part.stop - part.start) * entries
+            whole.append(wide.repeat_interleave(videos // len(wide), 0).expand(-1, heads, -1, -1))
+        return torch.cat(whole)
 
 
 def chosen(names: Collection[str], wanted: NameFilter, where: str) -> tuple[str, ...]:

@@ -1,42 +1,44 @@
 """The one place where attnscope stands between a diffusers processor and the attention it calls.
 
-A processor normalises, rotates and splits into heads by itself and then calls an attention function by a name in
-its module. While at least one tap is attached, that name holds a wrapper that hands the call to the tap on whose
-behalf the processor runs in this thread, and to nobody if there is none.
+A processor normalises, rotates and splits into heads by itself and then attends in one of two ways. Newer ones call
+`dispatch_attention_fn` by a name in their module: while at least one tap is attached, that name holds a wrapper that
+hands the call to the tap on whose behalf the processor runs in this thread, and to nobody if there is none. Older
+ones call PyTorch's `scaled_dot_product_attention`, which a function mode catches while the processor runs.
 """
 
 from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
 
 from attnscope.errors import UnsupportedModelError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch import Tensor
-
 _DISPATCHER = "dispatch_attention_fn"
+_FUSED = "scaled_dot_product_attention"
 
 
 @dataclass(frozen=True)
 class AttentionCall:
     """One call of the model's own attention: tensors (batch, tokens, heads, head size), and how to make it.
 
-    `run` calls the original function with everything but query, key and value as the processor passed it.
-    `constrained` says in words what else shapes this attention (a mask of the model's own, for instance), and is
-    empty if nothing does.
+    `run` calls the original function with everything but query, key and value as the processor passed it. `mask` is
+    the model's own, (batch, heads or 1, tokens or 1, tokens), bool or added to the scores. `constrained` says in
+    words what else shapes this attention (dropout, for instance), and is empty if nothing does.
     """
 
     query: Tensor
     key: Tensor
     value: Tensor
     scale: float | None
+    mask: Tensor | None
     constrained: str
     run: Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -67,11 +69,15 @@ _openings: dict[int, _Opening] = {}
 
 
 @contextmanager
-def listening(listener: Listener | None) -> Iterator[None]:
-    """Let `listener`, or nobody, answer the attention calls of this thread for a while."""
+def listening(listener: Listener | None, processor: object = None) -> Iterator[None]:
+    """Let `listener`, or nobody, answer the attention calls of this thread, or of this processor, for a while."""
     before, _here.listener = _here.listener, listener
+    fused: AbstractContextManager[Any] = nullcontext()
+    if processor is not None and not _dispatches(processor):
+        fused = _Fused()
     try:
-        yield
+        with fused:
+            yield
     finally:
         _here.listener = before
 
@@ -82,8 +88,11 @@ def open_seam(processor: object) -> Callable[[], None]:
     Raises
     ------
     UnsupportedModelError
-        If the processor's module calls no attention function that is known here.
+        If the processor calls no attention function that is known here.
     """
+    if not _dispatches(processor):
+        _require_fused(processor)
+        return lambda: None
     namespace = _namespace(processor)
     with _lock:
         opening = _openings.get(id(namespace))
@@ -110,12 +119,27 @@ def _close(namespace: dict[str, Any]) -> None:
 def _namespace(processor: object) -> dict[str, Any]:
     # The globals of the method itself: a subclass may live in another module than the code that attends.
     namespace: dict[str, Any] = getattr(type(processor).__call__, "__globals__", {})
-    if _DISPATCHER not in namespace:
+    return namespace
+
+
+def _names_used(processor: object) -> tuple[str, ...]:
+    method = type(processor).__call__
+    code = getattr(method, "__code__", None) or getattr(
+        getattr(type(processor), "forward", None), "__code__", None
+    )
+    return tuple(getattr(code, "co_names", ()))
+
+
+def _dispatches(processor: object) -> bool:
+    return _DISPATCHER in _namespace(processor) and _DISPATCHER in _names_used(processor)
+
+
+def _require_fused(processor: object) -> None:
+    if _FUSED not in _names_used(processor):
         raise UnsupportedModelError(
-            f"expected an attention processor that calls {_DISPATCHER}, got {type(processor).__name__}, "
+            f"expected an attention processor that calls {_DISPATCHER} or {_FUSED}, got {type(processor).__name__}, "
             f"in {type(processor).__module__}; set the model's own processor before attaching"
         )
-    return namespace
 
 
 def _wrap(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -131,21 +155,62 @@ def _wrap(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
         enable_gqa: bool = False,
         **rest: Any,
     ) -> Tensor:
+        listener = _here.listener
+        if listener is None:
+            return original(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, **rest)
+
         def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return original(q, k, v, attn_mask, dropout_p, is_causal, scale, enable_gqa, **rest)
 
-        listener = _here.listener
-        if listener is None:
-            return run(query, key, value)
-        facts = {
-            "a mask": attn_mask is not None,
-            "dropout": dropout_p != 0.0,
-            "causality": is_causal,
-            "grouped heads": enable_gqa,
-        }
-        constrained = " and ".join(name for name, there in facts.items() if there)
+        constrained = _constraints(dropout_p, is_causal, enable_gqa)
         # A hook may run another model; nothing of that is the business of this listener.
         with listening(None):
-            return listener.attend(AttentionCall(query, key, value, scale, constrained, run))
+            return listener.attend(AttentionCall(query, key, value, scale, attn_mask, constrained, run))
 
     return dispatch
+
+
+class _Fused(TorchFunctionMode):
+    """Catches the attention that a processor asks PyTorch for itself; its tensors have heads before tokens."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        listener = _here.listener
+        if function is not scaled_dot_product_attention or listener is None:
+            return function(*args, **(kwargs or {}))
+        return _answer(listener, *args, **(kwargs or {}))
+
+
+def _answer(
+    listener: Listener,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    given = tuple(tensor.transpose(1, 2) for tensor in (query, key, value))
+
+    def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        # The very tensors that were given, where nothing was replaced: strides choose the kernel that runs.
+        chosen = [
+            whole if now is before else now.transpose(1, 2)
+            for whole, before, now in zip((query, key, value), given, (q, k, v), strict=True)
+        ]
+        output: Tensor = scaled_dot_product_attention(
+            *chosen, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+        )
+        return output.transpose(1, 2)
+
+    with listening(None):
+        constrained = _constraints(dropout_p, is_causal, enable_gqa)
+        return listener.attend(AttentionCall(*given, scale, attn_mask, constrained, run)).transpose(1, 2)
+
+
+def _constraints(dropout_p: float, is_causal: bool, enable_gqa: bool) -> str:
+    facts = {"dropout": dropout_p != 0.0, "causality": is_causal, "grouped heads": enable_gqa}
+    return " and ".join(name for name, there in facts.items() if there)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor, nn
 
 from attnscope.errors import InputError, LayoutError, MaskError, UnsupportedModelError
 from attnscope.hooks.measures import Measures, Offsets
-from attnscope.hooks.points import Audience, HookPoint
+from attnscope.hooks.points import TRACE, HookPoint
 from attnscope.hooks.seam import AttentionCall, listening
 from attnscope_kernels import RelationError, shot_attention
 
@@ -29,10 +30,21 @@ class Surroundings(Protocol):
 
     @property
     def layout(self) -> FrameLayout:
-        """The layout of the denoiser call that is running."""
+        """The layout of the attention call that is running."""
+
+    @property
+    def num_samples(self) -> int:
+        """How many videos are in the batch of the attention call that is running."""
+
+    @property
+    def raised_hands(self) -> set[object]:
+        """Something for everybody who listens to any tap; empty means that nobody does."""
 
     def enter_layer(self, layer: int) -> None:
         """Note that the attention of this layer runs now; 0 when it is over."""
+
+    def one_sample(self, index: int) -> AbstractContextManager[None]:
+        """Let the attention call be about a single video of the batch for a while."""
 
 
 class Tap(nn.Module):
@@ -50,8 +62,9 @@ class Tap(nn.Module):
         self.inner: Any = inner
         self.site = site
         self._owner = owner
+        self._num_answered = 0
         self._points = dict(points)
-        self._audience = Audience(points.values())
+        self._raised_hands = owner.raised_hands
         for member, point in points.items():
             self.add_module(f"hook_{member}", point)
 
@@ -76,21 +89,42 @@ class Tap(nn.Module):
     def _parallel_config(self, config: Any) -> None:
         self.inner._parallel_config = config
 
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the processor; listen in only if somebody listens to this tap."""
-        if not self._audience.is_awake:
-            plain: Tensor = self.inner(*args, **kwargs)
-            return plain
+        if not self._raised_hands and TRACE not in self.__dict__:
+            return self.inner(*args, **kwargs)
+        if not any(point.is_awake for point in self._points.values()):
+            return self.inner(*args, **kwargs)
         self._owner.enter_layer(self.site.layer)
+        self._num_answered = 0
         try:
-            with listening(self):
+            with listening(self, self.inner):
                 output = self.inner(*args, **kwargs)
+            if isinstance(output, tuple):  # the video first, then the text that shares its attention
+                return (self._pass("out", output[0]), *output[1:])
             return self._pass("out", output)
         finally:
             self._owner.enter_layer(0)
 
     def attend(self, call: AttentionCall) -> Tensor:
-        """Answer the processor's attention call: show what goes in, weigh, measure, show what comes out."""
+        """Answer one of the processor's attention calls: the whole batch, or one video after another."""
+        index, self._num_answered = self._num_answered, self._num_answered + 1
+        if index < self.site.num_unheard:
+            return call.run(call.query, call.key, call.value)
+        index -= self.site.num_unheard
+        batch, num_samples = call.query.shape[0], self._owner.num_samples
+        if batch % num_samples == 0:
+            return self._answer(call, batch // num_samples)
+        if batch == 1 and index < num_samples:
+            with self._owner.one_sample(index):
+                return self._answer(call, 1)
+        raise LayoutError(
+            f"expected a batch of {num_samples} videos or one of them, got {batch}, at {self.site.module}; "
+            f"call the whole denoiser, not one of its layers"
+        )
+
+    def _answer(self, call: AttentionCall, num_places: int) -> Tensor:
+        """Show what goes in, weigh, measure, show what comes out."""
         if call.constrained and any(self._points[member].is_heard for member in _NEED_PLAIN_ATTENTION):
             raise UnsupportedModelError(
                 f"expected attention that nothing else shapes, got {call.constrained} of the model's own, "
@@ -99,7 +133,14 @@ class Tap(nn.Module):
         query = self._pass("q", call.query)
         key = self._pass("k", call.key)
         value = self._pass("v", call.value)
-        measures = Measures(query, key, call.scale, lambda: self._offsets(query, key))
+        measures = Measures(
+            query,
+            key,
+            call.scale,
+            lambda: self._offsets(query, key),
+            mask=call.mask,
+            num_places=num_places,
+        )
         self._ask_for_mask(measures)
         output = self._weigh(call, query, key, value, measures)
         for member in _MEASURED:
@@ -112,11 +153,12 @@ class Tap(nn.Module):
         edited = [self._edit(member, measures) for member in ("scores", "pattern")]
         if any(edited):
             return measures.weigh(value)
-        if measures.bias is None:
+        bias = measures.bias if measures.is_ruled else None
+        if bias is None:
             return call.run(query, key, value)
         rows, groups = measures.offsets
         return shot_attention(
-            query, key, value, measures.bias, query_offsets=rows, key_offsets=groups, scale=call.scale
+            query, key, value, bias, query_offsets=rows, key_offsets=groups, scale=call.scale
         )
 
     def _ask_for_mask(self, measures: Measures) -> None:

@@ -6,10 +6,14 @@ import pytest
 import torch
 
 from attnscope.errors import LayoutError
-from attnscope.families import Site, Wan
+from attnscope.families import DenoiserCall, Site, Wan
 from attnscope.families._tiny import tiny_wan
 
 family = Wan()
+
+
+def called_with(*shape):
+    return DenoiserCall({}, torch.zeros(shape))
 
 
 def test_layers_are_one_based_labels_of_self_attention_in_the_order_they_run():
@@ -28,13 +32,13 @@ def test_layers_are_one_based_labels_of_self_attention_in_the_order_they_run():
 
 def test_one_layout_segment_per_latent_frame_matches_the_tokens_of_the_model():
     pipe = tiny_wan(1)
-    layout = family.layout(pipe.transformer, (1, 16, 5, 8, 6))
+    layout = family.layout(pipe.transformer, called_with(1, 16, 5, 8, 6), 0)
     assert layout.num_frames == 5
     assert layout.offsets == (0, 12, 24, 36, 48, 60)
     tokens = pipe.transformer.patch_embedding(torch.zeros(1, 16, 5, 8, 6)).flatten(2).shape[2]
     assert layout.num_tokens == tokens
     with pytest.raises(LayoutError, match=r"expected latents .* got shape \(5, 8\)"):
-        family.layout(pipe.transformer, (5, 8))
+        family.layout(pipe.transformer, called_with(5, 8), 0)
 
 
 def test_tokens_of_a_frame_are_those_that_frame_moves():
@@ -44,7 +48,7 @@ def test_tokens_of_a_frame_are_those_that_frame_moves():
     video[:, :, 1] = 1.0
     embed = pipe.transformer.patch_embedding
     moved = (embed(video) - embed(torch.zeros_like(video))).flatten(2).abs().sum(1)[0] > 0
-    layout = family.layout(pipe.transformer, video.shape)
+    layout = family.layout(pipe.transformer, called_with(*video.shape), 0)
     assert moved.tolist() == [frame == 1 for frame in layout.token_frame().tolist()]
 
 
@@ -58,12 +62,13 @@ def test_denoisers_and_stride():
 
 def test_input_is_read_by_position_and_by_name():
     latents, timestep = torch.zeros(1, 16, 2, 4, 4), torch.tensor([3])
+    transformer = tiny_wan(1).transformer
     given = [
-        family.read_input((latents, timestep), {}),
-        family.read_input((latents,), {"timestep": timestep}),
+        DenoiserCall.bind(transformer, "hidden_states", (latents, timestep), {}),
+        DenoiserCall.bind(transformer, "hidden_states", (latents,), {"timestep": timestep}),
+        DenoiserCall.bind(transformer, "hidden_states", (), {"hidden_states": latents, "timestep": timestep}),
     ]
-    given.append(family.read_input((), {"hidden_states": latents, "timestep": timestep}))
-    assert all(one.latent_shape == (1, 16, 2, 4, 4) and one.timestep is timestep for one in given)
+    assert all(one.video is latents and one.timestep is timestep for one in given)
 
 
 def test_the_same_seed_gives_the_same_tiny_model_and_leaves_the_global_one_alone():

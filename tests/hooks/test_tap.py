@@ -328,7 +328,7 @@ def test_an_attachment_that_fails_half_way_leaves_nothing(pipe):
     foreign = pipe.transformer.blocks[1].attn1.processor = Foreign()
     first = processors(pipe)[0]
     with pytest.raises(
-        UnsupportedModelError, match="calls dispatch_attention_fn, got Foreign, in .*test_tap"
+        UnsupportedModelError, match="or scaled_dot_product_attention, got Foreign, in .*test_tap"
     ):
         attach(pipe)
     assert processors(pipe) == [first, foreign]
@@ -381,19 +381,30 @@ def test_a_layer_called_alone_has_no_frames(pipe):
             pipe("a cat", **SMALL)
 
 
-def test_attention_with_a_mask_of_its_own_is_shown_but_not_measured(pipe):
+def test_a_mask_of_the_models_own_is_measured_if_it_hides_whole_frames_and_refused_if_it_divides_them(pipe):
     attention = pipe.transformer.blocks[0].attn1
-    hidden, mask = torch.zeros(1, 16, 24), torch.zeros(1, 1, 16, 16)
-    shapes = []
+    hidden = torch.zeros(1, 16, 24)
+    later = torch.ones(1, 1, 16, 16).tril().bool()
+    frame = later[..., ::4, ::4].repeat_interleave(4, -1).repeat_interleave(4, -2)
+    seen = []
+
+    def call(mask):
+        window.on_call(lambda call: attention(hidden, attention_mask=mask))
+        pipe("a cat", **SMALL)
+
     with attach(pipe) as window:
-        window.listen("blocks.0.attn.hook_z", lambda value, point: shapes.append(value.shape))
-        attention(hidden, attention_mask=mask)
-        assert shapes == [(1, 16, 2, 12)]
-        window.listen("blocks.0.attn.hook_frame_mass", lambda value, point: None)
+        window.listen("blocks.0.attn.hook_frame_mass", lambda mass, point: seen.append(mass))
+        call(frame)
+        assert seen[0][0, 0].tolist() == [
+            [1, 0, 0, 0],
+            [0.5, 0.5, 0, 0],
+            pytest.approx([1 / 3] * 3 + [0]),
+            [0.25] * 4,
+        ]
         with pytest.raises(
-            UnsupportedModelError, match="got a mask of the model's own, at blocks.0.attn1; listen"
+            UnsupportedModelError, match=r"got one of shape \(1, 1, 16, 16\) that divides them"
         ):
-            attention(hidden, attention_mask=mask)
+            call(later)
 
 
 def test_a_cache_that_skips_layers_is_refused_however_it_was_switched_on(pipe):

@@ -1,0 +1,41 @@
+"""CogVideoX 1.0 and 1.5: text and video in one attention, the text first."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import nn
+
+from attnscope.families._base import GridFamily, Site, paired_sites
+
+
+class CogVideoX(GridFamily):
+    """CogVideoX: 226 tokens of text stand before the frames, padding of the text among them, which the model reads.
+
+    Guidance is one call, [uncond, cond]. CogVideoX 1.5 takes two latent frames for one token frame and puts latent
+    frames of its own in front until they come out even; such a token frame holds 8 frames of video, the first one a
+    single frame, and all numbers of frames here are token frames.
+
+    >>> CogVideoX().num_latent_frames(None, 49)
+    13
+    """
+
+    name = "CogVideoX"
+    pipelines = ("CogVideoXPipeline", "CogVideoXImageToVideoPipeline", "CogVideoXVideoToVideoPipeline")
+    networks = ("CogVideoXTransformer3DModel",)
+    text = "before"
+    frame_axis = 1
+    first_frame_pipelines = ("CogVideoXImageToVideoPipeline",)
+
+    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+        """Return the joint attention of every block."""
+        return tuple(paired_sites("transformer_blocks", len(cast(Any, denoiser).transformer_blocks)))
+
+    def text_length(self, denoiser: nn.Module) -> int:
+        """Return what the pipeline pads prompts to."""
+        return int(cast(Any, denoiser).config.max_text_seq_length)
+
+    def temporal_stride(self, model: Any) -> int:
+        """Return how many frames of video one token frame holds: 4, or 8 in CogVideoX 1.5."""
+        patch = 1 if model is None else self.patch(self.first_denoiser(model))[0]
+        return super().temporal_stride(model) * patch

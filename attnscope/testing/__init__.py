@@ -1,0 +1,73 @@
+"""Tiny video models with random weights, one of every family, for tests: built in a blink, without a network."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from attnscope.errors import UnknownModelError, quote
+
+if TYPE_CHECKING:
+    from attnscope.families._specimen import Specimen
+
+# Each name, and the module that builds it.
+TINY_MODELS = {
+    "wan": "wan",
+    "wan-2.2": "wan",
+    "cogvideox": "cogvideox",
+    "cogvideox-1.5": "cogvideox",
+}
+
+
+def tiny(name: str) -> Any:
+    """Build a small video model of a family: the real classes, random weights, no knowledge.
+
+    Everything is there that a run needs, text encoder and tokenizer included; one or two blocks, a video of a few
+    latent frames and tokens, well under a second. The same call gives the same weights.
+
+    Parameters
+    ----------
+    name : str
+        One of `TINY_MODELS`.
+
+    Returns
+    -------
+    A diffusers pipeline.
+
+    Raises
+    ------
+    UnknownModelError
+        No tiny model has this name.
+
+    Examples
+    --------
+    >>> pipe = tiny("cogvideox")
+    >>> type(pipe).__name__, len(pipe.transformer.transformer_blocks)
+    ('CogVideoXPipeline', 2)
+    """
+    return specimen(name).build()
+
+
+def specimen(name: str) -> Specimen:
+    """Return how a family proves itself: its tiny model and the settings of a small run.
+
+    Raises
+    ------
+    UnknownModelError
+        No tiny model has this name.
+
+    >>> specimen("wan").num_steps
+    2
+    """
+    if name not in TINY_MODELS:
+        near = difflib.get_close_matches(name, TINY_MODELS, n=1)
+        raise UnknownModelError(
+            f"expected a tiny model out of {', '.join(TINY_MODELS)}, got {quote(name)}, in testing; "
+            f"{f'did you mean {near[0]}?' if near else 'name one of them'}"
+        )
+    found: Specimen = import_module(f"attnscope.testing.{TINY_MODELS[name]}").SPECIMENS[name]
+    return found
+
+
+__all__ = ["TINY_MODELS", "specimen", "tiny"]

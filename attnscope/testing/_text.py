@@ -1,0 +1,55 @@
+"""Tiny text encoders and a tokenizer of a few words, built from configurations: nothing is downloaded."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+WIDTH = 32
+_WORDS = [
+    "one",
+    "two",
+    "shots",
+    "shot",
+    "a",
+    "red",
+    "blue",
+    "ball",
+    "cat",
+    "dog",
+    "on",
+    "the",
+    "beach",
+    "street",
+]
+_SPECIAL = ("<pad>", "</s>", "<unk>")
+VOCABULARY = len(_WORDS) + len(_SPECIAL)
+
+
+def tokenizer(**settings: Any) -> Any:
+    """Return a tokenizer that knows fourteen words and takes everything else for `<unk>`."""
+    tokenizers: Any = import_module("tokenizers")
+    transformers: Any = import_module("transformers")
+    vocabulary = {word: index for index, word in enumerate((*_SPECIAL, *_WORDS))}
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<unk>"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", **settings
+    )
+
+
+def t5_encoder(kind: str = "T5") -> Any:
+    """Return a T5 or UMT5 encoder of one layer."""
+    transformers: Any = import_module("transformers")
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=VOCABULARY,
+        d_model=WIDTH,
+        d_kv=8,
+        d_ff=37,
+        num_layers=1,
+        num_heads=4,
+        relative_attention_num_buckets=8,
+        pad_token_id=0,
+        eos_token_id=1,
+    )
+    return getattr(transformers, f"{kind}EncoderModel")(config).eval()
