@@ -91,8 +91,6 @@ class Tap(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the processor; listen in only if somebody listens to this tap."""
-        if not self._raised_hands and TRACE not in self.__dict__:
-            return self.inner(*args, **kwargs)
         if not any(point.is_awake for point in self._points.values()):
             return self.inner(*args, **kwargs)
         self._owner.enter_layer(self.site.layer)
@@ -217,6 +215,9 @@ def tap_class(processor: type) -> type[Tap]:
     """
 
     def __call__(self: Tap, *args: Any, **kwargs: Any) -> Any:
+        # While nobody listens to any tap, an attention call costs these few questions and nothing else.
+        if not (self._raised_hands or TRACE in self.__dict__ or self._forward_hooks or self._forward_pre_hooks):
+            return self.inner(*args, **kwargs)
         return nn.Module.__call__(self, *args, **kwargs)
 
     __call__.__signature__ = inspect.signature(processor.__call__)  # type: ignore[attr-defined]
