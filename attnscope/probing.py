@@ -11,7 +11,7 @@ from typing import Any
 import xarray as xr
 
 from attnscope._provenance import describe_run
-from attnscope._recording import Memory, Recorder, missing_steps
+from attnscope._recording import Recorder, missing_steps, open_sink
 from attnscope._requests import (
     Plans,
     branches_of,
@@ -31,7 +31,7 @@ from attnscope.families import Family, find
 from attnscope.hooks import attached_to, joined
 from attnscope.ranges import parse_range
 from attnscope.shots import LatentPlan, ShotPlan
-from attnscope.storage import Store, StoreHeader, resume_or_create
+from attnscope.storage import Store, StoreHeader
 from attnscope.videos import DEFAULT_SIGMAS, fps_of
 
 Range = str | int | Iterable[int]
@@ -235,30 +235,29 @@ def _watch(
     share: Share = Share(),
 ) -> xr.Dataset:
     """Run every prompt that is not finished, recording its steps; ``always`` runs the finished ones too."""
-    sink: Memory | Store = Memory(header) if out is None else resume_or_create(out, header)
     mine = share.of(range(len(header.prompts)))
-    total = len(mine) * len(header.steps)
-    done = total - sum(len(missing_steps(header, sink, index)) for index in mine)
+    with joined(pipe) as attachment, _quiet(pipe):
+        sink = open_sink(header, out, attachment.heads)
+        total = len(mine) * len(header.steps)
+        done = total - sum(len(missing_steps(header, sink, index)) for index in mine)
 
-    def count(recorded: int = 1) -> None:
-        nonlocal done
-        done += recorded
-        if on_step is not None:
-            on_step(done, total)
+        def count(recorded: int = 1) -> None:
+            nonlocal done
+            done += recorded
+            if on_step is not None:
+                on_step(done, total)
 
-    count(0)
-    with (
-        joined(pipe) as attachment,
-        _quiet(pipe),
-        closing(Recorder(attachment, header, sink, count)) as recorder,
-    ):
-        for index in mine:
-            if always or missing_steps(header, sink, index):
-                recorder.begin(index)
-                run(index)
-                recorder.end()
-    if isinstance(sink, Store):
-        _finish(sink, share)
+        count(0)
+        with closing(Recorder(attachment, header, sink, count)) as recorder:
+            for index in mine:
+                if always or missing_steps(header, sink, index):
+                    recorder.begin(index)
+                    run(index)
+                    recorder.end()
+        if isinstance(sink, Store):
+            _finish(sink, share)
+        if attachment.heads is not None:
+            attachment.heads.tell_all([True], 1)  # the first process is done with the store
     return sink.dataset()
 
 

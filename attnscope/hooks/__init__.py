@@ -6,6 +6,7 @@ from attnscope.hooks.attachment import Attachment, attach, attached_to, joined
 from attnscope.hooks.calls import Call
 from attnscope.hooks.facade import as_nnsight
 from attnscope.hooks.measures import describe_way
+from attnscope.hooks.parallel import Heads
 from attnscope.hooks.points import HookPoint
 from attnscope.hooks.running import Record, run_with_cache, run_with_hooks
 from attnscope.hooks.tap import Tap
@@ -13,6 +14,7 @@ from attnscope.hooks.tap import Tap
 __all__ = [
     "Attachment",
     "Call",
+    "Heads",
     "HookPoint",
     "Record",
     "Tap",

@@ -14,6 +14,7 @@ from attnscope.errors import InputError, LayoutError
 from attnscope.families import DenoiserCall, Family, Site, find
 from attnscope.hooks.calls import NO_CALL, Call, Labels, Part, Pass, Running, Sample, parts_of
 from attnscope.hooks.denoising import SkipGuard, checkpointing, hear_contexts, keep_label_in_checkpoints
+from attnscope.hooks.parallel import Heads, heads_here
 from attnscope.hooks.points import MEMBERS, Hook, HookPoint, NameFilter, RelationPoint, chosen
 from attnscope.hooks.seam import open_seam
 from attnscope.hooks.tap import Tap, tap_class
@@ -143,6 +144,11 @@ class Attachment:
         callbacks = self._callbacks[when]
         callbacks.append(callback)
         return lambda: callbacks.remove(callback)
+
+    @property
+    def heads(self) -> Heads | None:
+        """Which heads the hook points show, where several processes share a video; None if all."""
+        return next((heads_here(tap.inner) for tap in self._all_taps), None)
 
     @property
     def all_taps(self) -> tuple[Tap, ...]:

@@ -19,8 +19,8 @@ ROW_TOLERANCE = 1e-3
 _PRECISION = 1e-9
 _MAX_STEPS = 100
 _RIDGE = 1e-12
-# What float32 still tells from nothing; a token that gave less to a group counts as having given this.
-_LEAST = float(torch.finfo(torch.float32).tiny)
+# A token that gave nothing to a group, as far as its precision tells, counts as having given this.
+_LEAST = 1e-300
 
 
 def check_written(written: object, shown: Tensor, where: str) -> Tensor:

@@ -29,7 +29,8 @@ _FUSED = "scaled_dot_product_attention"
 class AttentionCall:
     """One call of the model's own attention: tensors (batch, tokens, heads, head size), and how to make it.
 
-    `run` calls the original function with everything but query, key and value as the processor passed it. `mask` is
+    `run` calls the original function with everything but query, key and value as the processor passed it, `alone` the
+    same without the other processes that share this attention (context parallelism). `mask` is
     the model's own, (batch, heads or 1, tokens or 1, tokens), bool or added to the scores. `constrained` says in
     words what else shapes this attention (dropout, for instance), and is empty if nothing does.
     """
@@ -41,6 +42,7 @@ class AttentionCall:
     mask: Tensor | None
     constrained: str
     run: Callable[[Tensor, Tensor, Tensor], Tensor]
+    alone: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Listener(Protocol):
@@ -159,13 +161,16 @@ def _wrap(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if listener is None:
             return original(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, **rest)
 
-        def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return original(q, k, v, attn_mask, dropout_p, is_causal, scale, enable_gqa, **rest)
+        def run(q: Tensor, k: Tensor, v: Tensor, **others: Any) -> Tensor:
+            return original(q, k, v, attn_mask, dropout_p, is_causal, scale, enable_gqa, **{**rest, **others})
 
+        alone = functools.partial(run, parallel_config=None)
         constrained = _constraints(dropout_p, is_causal, enable_gqa)
         # A hook may run another model; nothing of that is the business of this listener.
         with listening(None):
-            return listener.attend(AttentionCall(query, key, value, scale, attn_mask, constrained, run))
+            return listener.attend(
+                AttentionCall(query, key, value, scale, attn_mask, constrained, run, alone)
+            )
 
     return dispatch
 
@@ -208,7 +213,7 @@ def _answer(
 
     with listening(None):
         constrained = _constraints(dropout_p, is_causal, enable_gqa)
-        return listener.attend(AttentionCall(*given, scale, attn_mask, constrained, run)).transpose(1, 2)
+        return listener.attend(AttentionCall(*given, scale, attn_mask, constrained, run, run)).transpose(1, 2)
 
 
 def _constraints(dropout_p: float, is_causal: bool, enable_gqa: bool) -> str:
