@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 
+import torch
 from torch import nn
 
 from attnscope.errors import InputError, LayoutError
@@ -184,8 +185,10 @@ class Attachment:
         def after(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
             self._end(finished=result is not None)
 
-        undo.callback(denoiser.register_forward_pre_hook(before, with_kwargs=True).remove)
-        undo.callback(denoiser.register_forward_hook(after, always_call=True).remove)
+        # Counting passes is not for a compiler: where a whole denoiser is compiled, its graph lies between the two.
+        begin, end = torch.compiler.disable(before), torch.compiler.disable(after)
+        undo.callback(denoiser.register_forward_pre_hook(begin, with_kwargs=True).remove)
+        undo.callback(denoiser.register_forward_hook(end, always_call=True).remove)
 
     def _tap(self, module: nn.Module, site: Site, undo: ExitStack) -> None:
         original: Any = module.processor
