@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ def describe_run(
     return {
         "reading": _READING,
         "family": family.name,
+        "given_frames": list(family.given_frames(pipe)),
         "model": str(getattr(denoiser, "name_or_path", "") or type(pipe).__name__).rsplit("/weights/", 1)[-1],
         "model_class": type(pipe).__name__,
         "denoiser_config": _plain(dict(getattr(denoiser, "config", {}))),
@@ -55,5 +57,11 @@ def _way(pipe: Any, family: Family, denoiser: Any, parameter: Any, size: tuple[i
 
 def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what JSON can hold; say the class of what it cannot."""
-    plain: dict[str, Any] = json.loads(json.dumps(value, default=lambda item: f"<{type(item).__name__}>"))
+    plain: dict[str, Any] = json.loads(json.dumps(value, default=_named))
     return {name: item for name, item in plain.items() if not name.startswith("_")}
+
+
+def _named(item: Any) -> str:
+    """Say the class of a thing, and of a picture which one it is: two runs from two pictures are not the same run."""
+    content = item.tobytes() if hasattr(item, "tobytes") else b""
+    return f"<{type(item).__name__}{' ' + hashlib.sha256(content).hexdigest()[:16] if content else ''}>"

@@ -198,6 +198,11 @@ class Recorder:
         if point.call.branch not in self._header.branches:
             return
         segments = self._attachment.layout.segments
+        if self._attachment.layout.num_frames != self._header.num_frames:
+            raise RunError(
+                f"expected {self._header.num_frames} latent frames in one call, got "
+                f"{self._attachment.layout.num_frames}, at {point.name}; make a video that the model makes in one piece"
+            )
         frames = [i for i, segment in enumerate(segments) if segment.kind == "frame"]
         texts = [i for i, segment in enumerate(segments) if segment.kind == "text"]
         if len(mass_BHFG) != 1:
@@ -209,7 +214,7 @@ class Recorder:
         if (heads := self._attachment.heads) is not None:
             mass_HFG = heads.collect(mass_HFG)
         mass = mass_HFG.cpu().numpy()[list(self._header.heads)][:, frames]
-        text = mass[..., texts].sum(axis=-1) if texts else None
+        text = mass[..., texts].sum(axis=-1) if self._header.has_text_mass else None
         self._unit[point.call.branch, point.layer] = (mass[..., frames], text)
 
     def _collect(self) -> tuple[Array, Array | None]:

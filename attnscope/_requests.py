@@ -41,17 +41,43 @@ def require_share(share: tuple[int, int], out: object) -> Share:
     return part
 
 
-def settled(pipe: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in the pipeline's own defaults, so that the record says what ran."""
-    parameters = inspect.signature(type(pipe).__call__).parameters
-    unknown = sorted(set(arguments) - set(parameters)) if "arguments" not in parameters else []
+def settled(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in the pipeline's own defaults, so that the record says what ran; frames are `num_frames` in all models."""
+    given = dict(arguments)
+    parameters = dict(inspect.signature(type(pipe).__call__).parameters)
+    if family.frames_argument in parameters:
+        parameters["num_frames"] = parameters[family.frames_argument]
+        if family.frames_argument in given:
+            given["num_frames"] = given.pop(family.frames_argument)
+    elif "video" in parameters:
+        given.setdefault("num_frames", len(given.get("video") or ()))
+        parameters["num_frames"] = parameters["video"]
+    unknown = sorted(set(given) - set(parameters)) if "arguments" not in parameters else []
     if unknown:
         raise InputError(
             f"expected arguments of {type(pipe).__name__}, got {', '.join(unknown)} in probe; leave them out"
         )
-    names = ("height", "width", "num_frames", "num_inference_steps", "guidance_scale")
+    names = ("height", "width", "num_frames", "num_inference_steps", "guidance_scale", "strength")
     defaults = {name: parameters[name].default for name in names if name in parameters}
-    return {**defaults, **arguments}
+    known = {name: value for name, value in defaults.items() if value is not None}
+    whole = {**family.default_size(pipe), **known, **given}
+    for name in _SIZE:
+        if whole.get(name) is None:
+            raise InputError(
+                f"expected {name}, which {type(pipe).__name__} has no default for, got none in probe; give {name}=..."
+            )
+    return whole
+
+
+def as_called(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments under the names that the pipeline has for them; one that reads no text gets no prompt."""
+    parameters = inspect.signature(type(pipe).__call__).parameters
+    called = {name: value for name, value in arguments.items() if name not in ("num_frames", "prompt")}
+    if family.frames_argument in parameters:
+        called[family.frames_argument] = arguments["num_frames"]
+    if "prompt" in parameters and "prompt" in arguments:
+        called["prompt"] = arguments["prompt"]
+    return called
 
 
 def require_runnable(arguments: Mapping[str, Any], branches: tuple[str, ...]) -> int:
@@ -68,7 +94,9 @@ def require_runnable(arguments: Mapping[str, Any], branches: tuple[str, ...]) ->
             f"expected a guidance scale above 1 where the uncond branch is recorded, got {guidance:g} as "
             "guidance_scale; raise it or record cond alone"
         )
-    return num_steps
+    # Of a video that is changed rather than made, the first steps are left out.
+    share = float(arguments.get("strength", 1.0))
+    return min(int(num_steps * share), num_steps) if share < 1 else num_steps
 
 
 def require_size(pipe: Any, family: Family, size: Mapping[str, Any]) -> None:

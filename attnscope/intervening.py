@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from attnscope._captions import Padding, ShotText, encode_captions
 from attnscope._cut_check import CutCheck, check_cuts, find_cuts
 from attnscope._masking import Masker, place
-from attnscope._requests import require_runnable, require_size, settled
+from attnscope._requests import as_called, require_runnable, require_size, settled
 from attnscope.errors import MaskError, quote
 from attnscope.families import Family, find
 from attnscope.hooks import Attachment, joined
@@ -207,7 +207,7 @@ def generate(
 
     family = find(pipe)
     plan = shots.to_latent(family.temporal_stride(pipe))
-    asked = settled(pipe, {**arguments, "num_frames": shots.num_frames})
+    asked = settled(pipe, family, {**arguments, "num_frames": shots.num_frames})
     num_steps = require_runnable(asked, ("cond",))
     require_size(pipe, family, asked)
     changes = () if rule is None else interventions_of(rule, {} if layers is None else {"layers": layers})
@@ -229,7 +229,7 @@ def generate(
         told |= {"prompt": prompt} if text is None else {}
         told |= {"generator": torch.Generator("cpu").manual_seed(seed)}
         with intervene(window, (*changes, *routed), text=text) if changes or routed else nullcontext():
-            video = pipe(**told, **asked).frames
+            video = pipe(**as_called(pipe, family, {**told, **asked})).frames
     video = _decoded_by_shot(family, pipe, video, plan) if decode_shots else video[0]
     frames = np.round(255 * np.clip(video, 0, 1)).astype(np.uint8)
     return Film(frames, plan, masked, fraction, check_cuts(plan.realised_frame, find_cuts(frames)))

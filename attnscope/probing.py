@@ -14,6 +14,7 @@ from attnscope._provenance import describe_run
 from attnscope._recording import Recorder, missing_steps, open_sink
 from attnscope._requests import (
     Plans,
+    as_called,
     branches_of,
     plans_of,
     repeat_plans,
@@ -118,7 +119,7 @@ def probe(
     prompts = require_prompts(prompt)
     part = require_share(share, out)
     asked_frames = arguments.get("num_frames")
-    arguments = settled(pipe, arguments)
+    arguments = settled(pipe, family, arguments)
     plans = plans_of(prompts, shots, fps_of(pipe), arguments, asked_frames)
     branches = branches_of(branch)
     num_steps = require_runnable(arguments, branches)
@@ -136,10 +137,9 @@ def probe(
         import torch
 
         result = pipe(
-            prompts[index],
             generator=torch.Generator("cpu").manual_seed(header.seeds[index]),
             output_type="latent" if on_video is None else "np",
-            **arguments,
+            **as_called(pipe, family, {"prompt": prompts[index], **arguments}),
         )
         if on_video is not None:
             on_video(index, result.frames[0])

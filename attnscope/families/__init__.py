@@ -9,10 +9,29 @@ from typing import Any
 
 from attnscope.errors import UnsupportedModelError
 from attnscope.families._base import DenoiserCall, EncodedText, Family, Site
+from attnscope.families.allegro import Allegro
 from attnscope.families.cogvideox import CogVideoX
+from attnscope.families.easyanimate import EasyAnimate
+from attnscope.families.hunyuan_video import HunyuanVideo
+from attnscope.families.hunyuan_video15 import HunyuanVideo15
+from attnscope.families.latte import Latte
+from attnscope.families.ltx import LTX
+from attnscope.families.mochi import Mochi
+from attnscope.families.skyreels import SkyReels
 from attnscope.families.wan import Wan
 
-FAMILIES: tuple[Family, ...] = (Wan(), CogVideoX())
+FAMILIES: tuple[Family, ...] = (
+    Wan(),
+    SkyReels(),
+    CogVideoX(),
+    HunyuanVideo(),
+    HunyuanVideo15(),
+    LTX(),
+    Mochi(),
+    Allegro(),
+    EasyAnimate(),
+    Latte(),
+)
 
 
 def find(model: Any) -> Family:
@@ -23,10 +42,10 @@ def find(model: Any) -> Family:
     UnsupportedModelError
         If no family knows the class; the message names the classes that are known.
 
-    >>> find("a string")
+    >>> find("a string")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    attnscope.errors.UnsupportedModelError: expected a video model of the families Wan, CogVideoX, got str, in \
+    attnscope.errors.UnsupportedModelError: expected a video model of the families Wan, SkyReels-V2, ..., got str, in \
 families.find; load one of them
     """
     classes = {kind.__name__ for kind in type(model).__mro__}
@@ -39,4 +58,21 @@ families.find; load one of them
     )
 
 
-__all__ = ["FAMILIES", "CogVideoX", "DenoiserCall", "EncodedText", "Family", "Site", "Wan", "find"]
+__all__ = [
+    "FAMILIES",
+    "LTX",
+    "Allegro",
+    "CogVideoX",
+    "DenoiserCall",
+    "EasyAnimate",
+    "EncodedText",
+    "Family",
+    "HunyuanVideo",
+    "HunyuanVideo15",
+    "Latte",
+    "Mochi",
+    "Site",
+    "SkyReels",
+    "Wan",
+    "find",
+]

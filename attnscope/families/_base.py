@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
@@ -14,6 +14,15 @@ from torch import Tensor, nn
 
 from attnscope.errors import InputError, LayoutError, UnsupportedModelError
 from attnscope.layout import FrameLayout
+
+# Under which names pipelines keep what their VAE makes of a video.
+_TEMPORAL = ("vae_scale_factor_temporal", "vae_temporal_compression_ratio", "vae_temporal_scale_factor")
+_SPATIAL = (
+    "vae_scale_factor_spatial",
+    "vae_spatial_compression_ratio",
+    "vae_spatial_scale_factor",
+    "vae_scale_factor",
+)
 
 COND, UNCOND, UNKNOWN = "cond", "uncond", "unknown"
 
@@ -65,17 +74,21 @@ def paired_sites(
 
 @dataclass(frozen=True)
 class DenoiserCall:
-    """What one call of a denoiser was given, by the names of its `forward`; `video` is the latent video among it."""
+    """What one call of a denoiser was given, by the names of its `forward`; `video` is the latent video among it.
+
+    `order` counts the calls that came before it at the same timestep.
+    """
 
     arguments: Mapping[str, Any]
     video: Tensor
+    order: int = 0
 
     @classmethod
     def bind(
         cls, denoiser: nn.Module, video_argument: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> DenoiserCall:
         """Give every argument the name that `forward` has for it."""
-        named = dict(zip(_parameters(type(denoiser)), args, strict=False)) | dict(kwargs)
+        named = dict(zip(_parameters(cast("Hashable", type(denoiser))), args, strict=False)) | dict(kwargs)
         return cls(named, named[video_argument])
 
     @property
@@ -90,7 +103,7 @@ class DenoiserCall:
 
 
 @functools.cache
-def _parameters(kind: type) -> tuple[str, ...]:
+def _parameters(kind: Hashable) -> tuple[str, ...]:
     return tuple(inspect.signature(kind.forward).parameters)[1:]  # type: ignore[attr-defined]
 
 
@@ -112,7 +125,7 @@ class Family(ABC):
     Class attributes: `name` as people write it; `pipelines` and `networks`, the names of its classes; `parts`, under
     which names a pipeline holds what denoises; `video_argument`, as what a denoiser is given the video; `stride` and
     `scale` of the VAE, for a bare denoiser that does not know its own; `names_branches`, whether the pipelines say
-    with `cache_context` which guidance branch runs.
+    with `cache_context` which guidance branch runs; `frames_argument`, what a pipeline calls the number of frames.
     """
 
     name: ClassVar[str]
@@ -123,6 +136,7 @@ class Family(ABC):
     stride: ClassVar[int] = 4
     scale: ClassVar[int] = 8
     names_branches: ClassVar[bool] = True
+    frames_argument: ClassVar[str] = "num_frames"
     first_frame_pipelines: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -175,11 +189,15 @@ class Family(ABC):
 
     def temporal_stride(self, model: Any) -> int:
         """Return how many frames of video one latent frame holds (the first one holds a single frame)."""
-        return int(getattr(model, "vae_scale_factor_temporal", self.stride))
+        return _first_number(model, _TEMPORAL, self.stride)
 
     def spatial_scale(self, model: Any) -> int:
         """Return how many pixels a side one element of the latent picture holds."""
-        return int(getattr(model, "vae_scale_factor_spatial", self.scale))
+        return _first_number(model, _SPATIAL, self.scale)
+
+    def default_size(self, model: Any) -> dict[str, int]:
+        """Return the size of a video where the pipeline's own defaults leave it open: frames, height, width."""
+        return {}
 
     def num_latent_frames(self, model: Any, num_frames: int) -> int:
         """Return how many latent frames a video of this many frames has."""
@@ -263,6 +281,17 @@ class GridFamily(Family):
             return int(frames), int(height), int(width)
         return int(getattr(config, "patch_size_t", None) or 1), int(side), int(side)
 
+    def most_positions(self, model: Any) -> int | None:
+        """Return the length of the rotary table, where there is one."""
+        most = dict(cast(Any, self.first_denoiser(model)).config).get("rope_max_seq_len")
+        return None if most is None else int(most)
+
+    def default_size(self, model: Any) -> dict[str, int]:
+        """Return the latent video of the configuration in frames and pixels."""
+        config, scale = dict(cast(Any, self.first_denoiser(model)).config), self.spatial_scale(model)
+        known = [name for name in ("height", "width") if f"sample_{name}" in config]
+        return {name: int(config[f"sample_{name}"]) * scale for name in known}
+
     def text_length(self, denoiser: nn.Module) -> int:
         """Return how many tokens of text share the attention at most."""
         return 0
@@ -303,3 +332,7 @@ class GridFamily(Family):
 
 def _to(last: int | None) -> str:
     return "" if last is None else f" to {last}"
+
+
+def _first_number(model: Any, names: Sequence[str], otherwise: int) -> int:
+    return next((int(getattr(model, name)) for name in names if hasattr(model, name)), otherwise)

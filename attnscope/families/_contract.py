@@ -89,7 +89,7 @@ def mass_equals_brute_force(specimen: Specimen) -> Verdict:
             of_branch = seen.setdefault(point.call.branch, {})
             of_branch[point.name.split("hook_")[1]] = value.detach()
             if point.name.endswith("hook_z"):
-                for member, expected in by_brute_force(of_branch, window, point).items():
+                for member, expected in by_brute_force(of_branch, window, point, specimen.hides).items():
                     rows = tokens_that_look(window, point)
                     found, wanted = of_branch[member].double(), expected
                     if member in ("lse", "token_frame"):
@@ -166,11 +166,19 @@ def nnsight_reads_the_same(specimen: Specimen) -> Verdict:
             for _ in tracer.iter[:num_visits]:
                 for name in wanted:
                     found[name].append(model.get(name).output.save())
-    pairs = [(torch.cat(found[name]), torch.cat([record.value for record in cache[name]])) for name in wanted]
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for name in wanted:
+        recorded = [record.value for record in cache[name]]
+        alone = len(recorded) == num_visits
+        pairs += (
+            zip(found[name], recorded, strict=True)
+            if alone
+            else [(torch.cat(found[name]), torch.cat(recorded))]
+        )
     holds = all(len(found[name]) == num_visits for name in wanted)
     worst = max(difference(a, b) if a.shape == b.shape else torch.inf for a, b in pairs)
     return Verdict(
-        holds and worst == 0.0, f"max difference {worst} over {len(pairs)} points in {num_visits} calls each"
+        holds and worst == 0.0, f"max difference {worst} over {len(wanted)} points in {num_visits} calls each"
     )
 
 
@@ -181,15 +189,15 @@ def every_hook_fires(specimen: Specimen) -> Verdict:
     for changes, branches in specimen.guidance:
         _, cache = specimen.cached(pipe, lambda name: True, **changes)
         num_names = len(cache)
-        videos = changes.get("num_videos_per_prompt", len(changes.get("prompt", [""])))
-        expected = [
-            label
-            for label in itertools.product(range(specimen.num_steps), branches)
-            for _ in range(videos if specimen.one_by_one else 1)
-        ]
+        videos = max((changes[name] for name in changes if name.endswith("_per_prompt")), default=1)
+        videos *= len(changes.get("prompt", [""]))
         for name, records in cache.items():
+            # What comes out of the processor is the whole batch again, also where each video attends by itself.
+            alone = specimen.one_by_one and not name.endswith("hook_out")
+            labels = itertools.product(range(specimen.num_steps), branches)
+            expected = [label for label in labels for _ in range(videos if alone else 1)]
             fired = [(record.call.step, record.call.branch) for record in records]
-            if fired != expected or not _of_videos(name, records, 1 if specimen.one_by_one else videos):
+            if fired != expected or not _of_videos(name, records, 1 if alone else videos):
                 wrong.append(f"{name} {changes}: {fired} of {[len(record.value) for record in records]}")
     return Verdict(num_names > 0 and not wrong, f"{num_names} names, wrong: {wrong[:3] or 'none'}")
 

@@ -1,4 +1,4 @@
-"""The plain ways that the contract compares with: dense masks, softmax over all tokens. They share no code with taps."""
+"""The plain ways that the contract compares with: dense masks, softmax over all tokens. No code shared with taps."""
 
 from __future__ import annotations
 
@@ -64,17 +64,23 @@ def dense_mask(window: Attachment) -> Callable[[Tensor, HookPoint], Tensor]:
     return mask
 
 
-def by_brute_force(seen: dict[str, Tensor], window: Attachment, point: HookPoint) -> dict[str, Tensor]:
+def by_brute_force(
+    seen: dict[str, Tensor], window: Attachment, point: HookPoint, hides: Callable[[int, int], bool]
+) -> dict[str, Tensor]:
     """Softmax over all tokens in float64, then sums over key groups, means over frames and over places.
 
-    Hidden are the keys that the layout calls padding, in attention to text those that nobody looks at; that these are
-    the right ones is seen from the output, which must be what the model computed.
+    Hidden are the keys that the layout calls padding and the frames that the model `hides`, in attention to text the
+    keys that nobody looks at; that these are the right ones is seen from the output, which must be what the model
+    computed.
     """
     layout, query, key, value = window.layout, seen["q"].double(), seen["k"].double(), seen["v"].double()
     scores = torch.einsum("bnhd,bmhd->bhnm", query, key) / query.shape[-1] ** 0.5
     rows = torch.tensor(layout.offsets)
     if is_self(point.name):
-        columns, hidden = rows, torch.from_numpy(layout.token_frame() == PADDING_TOKEN).expand(scores.shape)
+        frame_of = layout.token_frame().tolist()
+        future = torch.tensor([[min(q, k) >= 0 and hides(q, k) for k in frame_of] for q in frame_of])
+        padding = torch.from_numpy(layout.token_frame() == PADDING_TOKEN)
+        columns, hidden = rows, (padding | future).expand(scores.shape)
     else:
         columns = torch.arange(key.shape[1] + 1)
         hidden = (seen["token_frame"] == 0).all(-2, keepdim=True).expand(scores.shape)
@@ -86,7 +92,7 @@ def by_brute_force(seen: dict[str, Tensor], window: Attachment, point: HookPoint
     blind = [index for index in range(frame.shape[-2]) if index not in looking]
     frame[..., blind, :] = seen["frame_mass"][..., blind, :].double()
     return {
-        "frame_mass": frame.unflatten(0, (len(seen["frame_mass"]), -1)).mean(1),
+        "frame_mass": frame.reshape(len(seen["frame_mass"]), -1, *frame.shape[1:]).mean(1),
         "token_frame": token,
         "lse": scores.logsumexp(-1),
         "z": torch.einsum("bhnm,bmhd->bnhd", pattern, value),

@@ -21,8 +21,19 @@ ONE_AFTER_THE_OTHER: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
     ({"num_videos_per_prompt": 2}, BOTH),
 )
 IN_ONE_CALL = tuple((changes, tuple(reversed(branches))) for changes, branches in ONE_AFTER_THE_OTHER)
+# Models distilled for guidance run one branch, and a second one only for true guidance.
+DISTILLED: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
+    ({}, BOTH[:1]),
+    ({"true_cfg_scale": 3.0, "negative_prompt": "a dog"}, BOTH),
+    ({"num_videos_per_prompt": 2}, BOTH[:1]),
+)
 # Pipelines that make one video a prompt, whatever they are told, are given two prompts.
 TWO_PROMPTS = ({"prompt": ["a cat", "a red ball"]}, tuple(reversed(BOTH)))
+
+
+def nothing(query_frame: int, key_frame: int) -> bool:
+    """Hide no frame from any frame."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -31,7 +42,8 @@ class Specimen:
 
     `build` makes the pipeline, `settings` are the arguments of one small run that returns latents, `num_steps`
     how many steps that is, `guidance` which branches run under which settings, `lora_targets` which linear layers a
-    LoRA goes to, `one_by_one` whether the model attends to one video of a batch after another.
+    LoRA goes to, `one_by_one` whether the model attends to one video of a batch after another, `hides` whether the
+    model itself hides a key frame from a query frame.
     """
 
     family: Family
@@ -41,6 +53,7 @@ class Specimen:
     guidance: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = ONE_AFTER_THE_OTHER
     lora_targets: tuple[str, ...] = ("to_q", "to_k", "to_v")
     one_by_one: bool = False
+    hides: Callable[[int, int], bool] = nothing
 
     def run(self, pipe: Any, **changes: Any) -> Tensor:
         """Run the pipeline with its small settings and a fixed seed; return the latents."""

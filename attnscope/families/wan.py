@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from attnscope.families._base import EncodedText, GridFamily, Site, paired_sites
+from attnscope.families._base import COND, UNCOND, DenoiserCall, EncodedText, GridFamily, Site, paired_sites
 
 # What the pipeline pads prompts to; the padding is not masked, so its amount is part of what the model was trained on.
 _TEXT_LENGTH = 512
@@ -39,9 +39,11 @@ class Wan(GridFamily):
             paired_sites("blocks", len(network.blocks), "attn1", "attn2", num_unheard=looks_at_image)
         )
 
-    def most_positions(self, model: Any) -> int:
-        """Return the length of the rotary table."""
-        return int(cast(Any, self.first_denoiser(model)).config.rope_max_seq_len)
+    def branches(self, model: Any, context: str, call: DenoiserCall) -> tuple[str, ...]:
+        """Return what the pipeline says; video to video says nothing, and runs `cond` before `uncond`."""
+        if not context and type(model).__name__ == "WanVideoToVideoPipeline":
+            return super().branches(model, (COND, UNCOND)[min(call.order, 1)], call)
+        return super().branches(model, context, call)
 
     def encode_text(self, model: Any, text: str, length: int = _TEXT_LENGTH) -> EncodedText:
         """Return the token embeddings of a prompt, without the zeros that the pipeline pads it with."""

@@ -217,7 +217,9 @@ class Attachment:
         self, name: str, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Running:
         given = DenoiserCall.bind(denoiser, self.family.video_argument, args, kwargs)
-        context, label = self._labels.context, self._labels.begin(given.timestep)
+        context = self._labels.context
+        order, label = self._labels.begin(given.timestep)
+        given = replace(given, order=order)
 
         def find() -> Pass:
             branches = self.family.branches(self.model, context, given)

@@ -119,6 +119,7 @@ class Labels:
         self._step = -1
         self._timestep: Tensor | None = None
         self._clock: Tensor | None = None
+        self._num_passes = 0
 
     def enter_context(self, name: str, facts: Mapping[str, Any]) -> None:
         """Note what the pipeline says about the calls that follow."""
@@ -133,17 +134,19 @@ class Labels:
         """What the pipeline calls what runs now; empty if it says nothing."""
         return "" if self._context is None else self._context[0]
 
-    def begin(self, timestep: Tensor) -> Callable[[str, tuple[Sample, ...]], Pass]:
-        """Count the denoiser call that begins now; return how to label it, for when somebody asks.
+    def begin(self, timestep: Tensor) -> tuple[int, Callable[[str, tuple[Sample, ...]], Pass]]:
+        """Count the denoiser call that begins now; return how many went before it at its timestep, and how to label it.
 
         Counting is little, and must not be missed; the rest costs more than it may while nobody looks.
         """
         _, facts = self._context or (UNKNOWN_BRANCH, {})
         index, sigma = facts.get("step_index"), facts.get("sigma")
-        step = in_pipeline = int(index) if index is not None else -1
+        step = in_pipeline = -1 if index is None else int(index)
         if index is None:
             step, in_pipeline = self._count(timestep)
-        self._step = step
+        else:
+            self._timestep, self._num_passes = None, 1
+        self._step, num_before = step, self._num_passes - 1
 
         def label(denoiser: str, samples: tuple[Sample, ...]) -> Pass:
             # One timestep a token or a frame: a frame that is given stands at 0, the others at what is being denoised.
@@ -159,7 +162,7 @@ class Labels:
             )
             return Pass(call, samples)
 
-        return label
+        return num_before, label
 
     def _count(self, timestep: Tensor) -> tuple[int, int]:
         """The step by the timesteps that were seen, and the one by the scheduler where it counts."""
@@ -168,13 +171,15 @@ class Labels:
         clock = getattr(scheduler, "timesteps", None)
         if clock is not self._clock:
             self._clock, step, before = clock, -1, None
-        if before is None or before.shape != timestep.shape or not torch.equal(before, timestep):
-            step += 1
+        same = before is not None and before.shape == timestep.shape and torch.equal(before, timestep)
+        self._num_passes = self._num_passes + 1 if same else 1
+        step += not same
         counted = getattr(scheduler, "step_index", None)
         if counted is None:
             return step, step
         # Two steps can have one timestep, rounded to 16 bits; the scheduler tells them apart.
         return step, int(counted) - int(getattr(scheduler, "begin_index", None) or 0)
+
 
     def _sigma(self, timestep: float) -> float:
         # Asked for anew, because a pipeline's scheduler can be exchanged while taps are attached.

@@ -214,7 +214,9 @@ class Measures:
         if self.is_edited or "_token_mass" in self.__dict__:
             token = self._token_mass
             of_place = mean_over_rows(token.mass, rows)
-            measured = FrameMass(None, token.lse, of_place.unflatten(0, (-1, self._num_places)).mean(1))
+            measured = FrameMass(
+                None, token.lse, of_place.reshape(-1, self._num_places, *of_place.shape[1:]).mean(1)
+            )
         else:
             measured = frame_mass(
                 self._query,

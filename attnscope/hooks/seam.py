@@ -198,7 +198,7 @@ def _answer(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    given = tuple(tensor.transpose(1, 2) for tensor in (query, key, value))
+    given = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
 
     def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         # The very tensors that were given, where nothing was replaced: strides choose the kernel that runs.
@@ -207,13 +207,21 @@ def _answer(
             for whole, before, now in zip((query, key, value), given, (q, k, v), strict=True)
         ]
         output: Tensor = scaled_dot_product_attention(
-            *chosen, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+            chosen[0],
+            chosen[1],
+            chosen[2],
+            attn_mask,
+            dropout_p,
+            is_causal,
+            scale=scale,
+            enable_gqa=enable_gqa,
         )
         return output.transpose(1, 2)
 
+    constrained = _constraints(dropout_p, is_causal, enable_gqa)
     with listening(None):
-        constrained = _constraints(dropout_p, is_causal, enable_gqa)
-        return listener.attend(AttentionCall(*given, scale, attn_mask, constrained, run, run)).transpose(1, 2)
+        call = AttentionCall(*given, scale=scale, mask=attn_mask, constrained=constrained, run=run, alone=run)
+        return listener.attend(call).transpose(1, 2)
 
 
 def _constraints(dropout_p: float, is_causal: bool, enable_gqa: bool) -> str:

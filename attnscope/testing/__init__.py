@@ -15,8 +15,24 @@ if TYPE_CHECKING:
 TINY_MODELS = {
     "wan": "wan",
     "wan-2.2": "wan",
+    "wan-i2v": "wan",
+    "wan-v2v": "wan",
     "cogvideox": "cogvideox",
     "cogvideox-1.5": "cogvideox",
+    "cogvideox-i2v": "cogvideox",
+    "cogvideox-v2v": "cogvideox",
+    "hunyuan-video": "hunyuan_video",
+    "hunyuan-video-1.5": "hunyuan_video15",
+    "ltx": "ltx",
+    "ltx-i2v": "ltx",
+    "ltx-condition": "ltx",
+    "mochi": "mochi",
+    "skyreels": "skyreels",
+    "skyreels-df": "skyreels",
+    "skyreels-causal": "skyreels",
+    "allegro": "allegro",
+    "easyanimate": "easyanimate",
+    "latte": "latte",
 }
 
 

@@ -44,3 +44,39 @@ def picture(height: int, width: int) -> Any:
     """Return a picture to begin a video with."""
     image: Any = import_module("PIL.Image")
     return image.new("RGB", (width, height), (200, 60, 30))
+
+
+def picture_vae() -> Any:
+    """Return a VAE for single pictures that does not shrink them."""
+    diffusers: Any = import_module("diffusers")
+    return diffusers.AutoencoderKL(
+        block_out_channels=(8,),
+        norm_num_groups=2,
+        latent_channels=4,
+        down_block_types=("DownEncoderBlock2D",),
+        up_block_types=("UpDecoderBlock2D",),
+    )
+
+
+def wan_vae() -> Any:
+    """Return the VAE of Wan, thinned out: one latent frame holds 4 frames, one element 8 x 8 pixels."""
+    diffusers: Any = import_module("diffusers")
+    return diffusers.AutoencoderKLWan(base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1)
+
+
+def picture_encoder() -> dict[str, Any]:
+    """Return what reads the picture that a video begins with: a CLIP vision model of two layers and its processor."""
+    transformers: Any = import_module("transformers")
+    config = transformers.CLIPVisionConfig(
+        hidden_size=4,
+        projection_dim=4,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=32,
+        intermediate_size=16,
+        patch_size=16,
+    )
+    return {
+        "image_encoder": transformers.CLIPVisionModel(config),
+        "image_processor": transformers.CLIPImageProcessor(crop_size=32, size=32),
+    }

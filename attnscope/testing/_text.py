@@ -33,6 +33,9 @@ def tokenizer(**settings: Any) -> Any:
     vocabulary = {word: index for index, word in enumerate((*_SPECIAL, *_WORDS))}
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<unk>"))
     words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    words.post_processor = tokenizers.processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 1)]
+    )
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", **settings
     )
@@ -53,3 +56,36 @@ def t5_encoder(kind: str = "T5") -> Any:
         eos_token_id=1,
     )
     return getattr(transformers, f"{kind}EncoderModel")(config).eval()
+
+
+def llama() -> Any:
+    """Return a Llama model of three layers: HunyuanVideo reads the third state from the end."""
+    transformers: Any = import_module("transformers")
+    config = transformers.LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=WIDTH,
+        intermediate_size=37,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        pad_token_id=0,
+        bos_token_id=None,
+        eos_token_id=1,
+    )
+    return transformers.LlamaModel(config).eval()
+
+
+def clip_text() -> Any:
+    """Return a CLIP text model of one layer."""
+    transformers: Any = import_module("transformers")
+    config = transformers.CLIPTextConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=WIDTH,
+        intermediate_size=37,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        projection_dim=WIDTH,
+        pad_token_id=0,
+        bos_token_id=None,
+        eos_token_id=1,
+    )
+    return transformers.CLIPTextModel(config).eval()

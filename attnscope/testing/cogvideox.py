@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from importlib import import_module
 from typing import Any
 
 from attnscope.families import CogVideoX
 from attnscope.families._specimen import IN_ONE_CALL, TWO_PROMPTS, Specimen
-from attnscope.testing._building import Built, seeded, small_settings
+from attnscope.testing._building import Built, picture, seeded, small_settings
 from attnscope.testing._text import WIDTH, t5_encoder, tokenizer
 
 
@@ -52,14 +53,28 @@ def _vae() -> Any:
     )
 
 
-SETTINGS = small_settings(num_frames=9, height=32, width=32, max_sequence_length=16)
+SIZE = {"height": 32, "width": 32, "max_sequence_length": 16}
 GUIDANCE = (*IN_ONE_CALL[:2], TWO_PROMPTS)
 SPECIMENS = {
-    "cogvideox": Specimen(CogVideoX(), tiny_cogvideox, SETTINGS, guidance=GUIDANCE),
+    "cogvideox": Specimen(
+        CogVideoX(), tiny_cogvideox, small_settings(num_frames=9, **SIZE), guidance=GUIDANCE
+    ),
     "cogvideox-1.5": Specimen(
         CogVideoX(),
-        lambda: tiny_cogvideox(is_1_5=True),
-        {**SETTINGS, "num_frames": 17},
+        functools.partial(tiny_cogvideox, is_1_5=True),
+        small_settings(num_frames=17, **SIZE),
         guidance=GUIDANCE,
+    ),
+    "cogvideox-i2v": Specimen(
+        CogVideoX(),
+        functools.partial(tiny_cogvideox, "CogVideoXImageToVideoPipeline"),
+        small_settings(num_frames=9, image=picture(32, 32), **SIZE),
+        guidance=GUIDANCE[:2],
+    ),
+    "cogvideox-v2v": Specimen(
+        CogVideoX(),
+        functools.partial(tiny_cogvideox, "CogVideoXVideoToVideoPipeline"),
+        small_settings(video=[picture(32, 32)] * 9, strength=1.0, **SIZE),
+        guidance=GUIDANCE[:2],
     ),
 }

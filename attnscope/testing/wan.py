@@ -1,16 +1,61 @@
-"""Tiny Wan pipelines: 2.1 with one transformer, 2.2 with two."""
+"""Tiny Wan pipelines: 2.1 with one transformer, 2.2 with two; from text, from a picture, from a video."""
 
 from __future__ import annotations
 
 import functools
+from importlib import import_module
+from typing import Any
 
 from attnscope.families import Wan
-from attnscope.families._specimen import Specimen
+from attnscope.families._specimen import ONE_AFTER_THE_OTHER, Specimen
 from attnscope.families._tiny import tiny_wan
-from attnscope.testing._building import small_settings
+from attnscope.testing._building import Built, picture, picture_encoder, seeded, small_settings, wan_vae
+from attnscope.testing._text import WIDTH, t5_encoder, tokenizer
+
+
+@seeded
+def tiny_wan_given(kind: str, *, num_layers: int = 2) -> Built:
+    """Build Wan 2.1 for a picture (`WanImageToVideoPipeline`) or a video (`WanVideoToVideoPipeline`)."""
+    diffusers: Any = import_module("diffusers")
+    from_picture = kind == "WanImageToVideoPipeline"
+    looks_at_image = {"image_dim": 4, "added_kv_proj_dim": 24} if from_picture else {}
+    return getattr(diffusers, kind)(
+        tokenizer=tokenizer(),
+        text_encoder=t5_encoder("UMT5"),
+        vae=wan_vae(),
+        transformer=diffusers.WanTransformer3DModel(
+            patch_size=(1, 2, 2),
+            num_attention_heads=2,
+            attention_head_dim=12,
+            in_channels=36 if from_picture else 16,
+            out_channels=16,
+            text_dim=WIDTH,
+            freq_dim=32,
+            ffn_dim=32,
+            num_layers=num_layers,
+            rope_max_seq_len=32,
+            **looks_at_image,
+        ),
+        scheduler=diffusers.UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True),
+        **(picture_encoder() if from_picture else {}),
+    )
+
 
 SETTINGS = small_settings(num_frames=17, height=64, width=64, max_sequence_length=9)
+SIZE = {"height": 32, "width": 32, "max_sequence_length": 512}
 SPECIMENS = {
     "wan": Specimen(Wan(), functools.partial(tiny_wan, 2), SETTINGS),
     "wan-2.2": Specimen(Wan(), functools.partial(tiny_wan, 2, two_stages=True), SETTINGS),
+    "wan-i2v": Specimen(
+        Wan(),
+        functools.partial(tiny_wan_given, "WanImageToVideoPipeline"),
+        small_settings(image=picture(32, 32), num_frames=9, **SIZE),
+        guidance=ONE_AFTER_THE_OTHER[:2],  # the pipeline makes one video of a picture
+    ),
+    "wan-v2v": Specimen(
+        Wan(),
+        functools.partial(tiny_wan_given, "WanVideoToVideoPipeline"),
+        small_settings(video=[picture(32, 32)] * 9, strength=1.0, **SIZE),
+        guidance=ONE_AFTER_THE_OTHER[:2],
+    ),
 }

@@ -1,0 +1,32 @@
+"""Allegro: attention over all frames, and cross-attention to the text, whose padding a mask hides."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import nn
+
+from attnscope.families._base import GridFamily, Site, paired_sites
+
+
+class Allegro(GridFamily):
+    """Allegro: every block holds a self-attention over all frames and a cross-attention to the text.
+
+    Guidance is one call, [uncond, cond], of which the pipeline says nothing. Its VAE makes four frames of every latent
+    frame, the first one included: frame numbers beside latent frames, which count the first as one, are up to three
+    frames early.
+
+    >>> Allegro().num_latent_frames(None, 85)
+    22
+    """
+
+    name = "Allegro"
+    pipelines = ("AllegroPipeline",)
+    networks = ("AllegroTransformer3DModel",)
+    names_branches = False
+
+    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+        """Return self- and cross-attention of every block."""
+        return tuple(
+            paired_sites("transformer_blocks", len(cast(Any, denoiser).transformer_blocks), cross="attn2")
+        )

@@ -1,0 +1,33 @@
+"""EasyAnimate: text and video in one attention, the text first."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import nn
+
+from attnscope.families._base import GridFamily, Site, paired_sites
+
+
+class EasyAnimate(GridFamily):
+    """EasyAnimate: 256 tokens of text stand before the frames, padding of the text among them, which the model reads.
+
+    Guidance is one call, [uncond, cond], of which the pipeline says nothing.
+
+    >>> EasyAnimate().num_latent_frames(None, 49)
+    13
+    """
+
+    name = "EasyAnimate"
+    pipelines = ("EasyAnimatePipeline",)
+    networks = ("EasyAnimateTransformer3DModel",)
+    names_branches = False
+    text = "before"
+
+    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+        """Return the joint attention of every block."""
+        return tuple(paired_sites("transformer_blocks", len(cast(Any, denoiser).transformer_blocks)))
+
+    def text_length(self, denoiser: nn.Module) -> int:
+        """Return what the pipeline pads prompts to."""
+        return 256

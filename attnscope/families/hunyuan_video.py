@@ -1,0 +1,45 @@
+"""HunyuanVideo: text and video in one attention, the text last, its padding hidden by a mask."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import nn
+
+from attnscope.families._base import DenoiserCall, GridFamily, Site, paired_sites
+
+
+class HunyuanVideo(GridFamily):
+    """HunyuanVideo: blocks with weights of their own for the text, then blocks that share them; one attention each.
+
+    Layers 1 to 20 are `transformer_blocks`, 21 to 60 `single_transformer_blocks`. The weights are distilled for
+    guidance: one call a step, branch `cond`; true guidance adds a second call, `uncond`. The small attention that
+    refines the text is no layer.
+
+    >>> HunyuanVideo().num_latent_frames(None, 129)
+    33
+    """
+
+    name = "HunyuanVideo"
+    pipelines = ("HunyuanVideoPipeline",)
+    networks = ("HunyuanVideoTransformer3DModel",)
+    text = "after"
+
+    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+        """Return the joint attention of both kinds of blocks, in the order they run."""
+        network = cast(Any, denoiser)
+        double, single = len(network.transformer_blocks), len(network.single_transformer_blocks)
+        return (
+            *paired_sites("transformer_blocks", double, "attn"),
+            *paired_sites("single_transformer_blocks", single, "attn", first=double + 1),
+        )
+
+    def text_length(self, denoiser: nn.Module) -> int:
+        """Return what the pipeline pads prompts to."""
+        return 256
+
+    def text_tokens(self, call: DenoiserCall, sample: int) -> tuple[int, int]:
+        """Return the length of this video's prompt, and of its padding."""
+        mask = call.arguments["encoder_attention_mask"][sample]
+        used = int(mask.sum())
+        return used, int(mask.numel()) - used

@@ -1,0 +1,49 @@
+"""HunyuanVideo 1.5: text and video in one attention, the text last, its padding hidden from both sides."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import nn
+
+from attnscope.families._base import DenoiserCall, GridFamily, Site, paired_sites
+
+
+class HunyuanVideo15(GridFamily):
+    """HunyuanVideo 1.5: behind the frames stand the tokens of an image, of glyphs and of the prompt, then all padding.
+
+    What is given of the three counts as text. A mask hides the padding, which looks at nothing itself. Guidance is one
+    call for each branch, run by a guider.
+
+    >>> HunyuanVideo15().num_latent_frames(None, 121)
+    31
+    """
+
+    name = "HunyuanVideo-1.5"
+    pipelines = ("HunyuanVideo15Pipeline",)
+    networks = ("HunyuanVideo15Transformer3DModel",)
+    scale = 16
+    text = "after"
+
+    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+        """Return the joint attention of every block."""
+        return tuple(paired_sites("transformer_blocks", len(cast(Any, denoiser).transformer_blocks), "attn"))
+
+    def text_length(self, denoiser: nn.Module) -> int:
+        """Return what the pipeline lays behind the frames: 1000 tokens of prompt, 256 of glyphs, 729 of an image."""
+        return 1000 + 256 + 729
+
+    def branches(self, model: Any, context: str, call: DenoiserCall) -> tuple[str, ...]:
+        """Return `cond` or `uncond`, which the guider calls `pred_cond` and `pred_uncond`."""
+        return super().branches(model, context.removeprefix("pred_"), call)
+
+    def text_tokens(self, call: DenoiserCall, sample: int) -> tuple[int, int]:
+        """Return how many tokens of text, and how many of padding, this video has."""
+        given = call.arguments
+        used = whole = 0
+        for mask in (given["encoder_attention_mask"][sample], given["encoder_attention_mask_2"][sample]):
+            used, whole = used + int(mask.sum()), whole + int(mask.numel())
+        num_image = int(given["image_embeds"].shape[1])
+        # The model takes zeros for "no image", of the whole batch at once.
+        used += num_image if bool((given["image_embeds"] != 0).any()) else 0
+        return used, whole + num_image - used

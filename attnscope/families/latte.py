@@ -1,0 +1,58 @@
+"""Latte: attention over time at every place of the picture by itself."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import nn
+
+from attnscope.errors import InputError
+from attnscope.families._base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.layout import FrameLayout
+
+
+class Latte(GridFamily):
+    """Latte: spatial and temporal blocks in turn; the temporal ones are the layers.
+
+    A place of the picture attends to itself in the other frames, so a sequence is the frames, one token each, and the
+    places are neighbours in the batch; frame mass is their mean. A latent frame is a frame. Guidance is one call,
+    [uncond, cond], of which the pipeline says nothing. The text is read by the spatial blocks alone.
+
+    >>> Latte().num_latent_frames(None, 16)
+    16
+    """
+
+    name = "Latte"
+    pipelines = ("LattePipeline",)
+    networks = ("LatteTransformer3DModel",)
+    stride = 1
+    names_branches = False
+    frames_argument = "video_length"
+
+    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+        """Return the temporal attention of every block."""
+        blocks = cast(Any, denoiser).temporal_transformer_blocks
+        return tuple(paired_sites("temporal_transformer_blocks", len(blocks)))
+
+    def require_size(self, model: Any, *, num_frames: int, height: int, width: int) -> None:
+        """Refuse any number of frames but the one that the model has positions for."""
+        known = int(cast(Any, self.first_denoiser(model)).config.video_length)
+        if num_frames != known:
+            raise InputError(
+                f"expected {known} frames, for which this model has positions, got {num_frames} as num_frames of a "
+                f"{self.name} video; use {known}"
+            )
+        super().require_size(model, num_frames=num_frames, height=height, width=width)
+
+    def default_size(self, model: Any) -> dict[str, int]:
+        """Return the size of the pictures that the model was trained on."""
+        side = int(cast(Any, self.first_denoiser(model)).config.sample_size) * self.spatial_scale(model)
+        return {"height": side, "width": side}
+
+    def layout(self, denoiser: nn.Module, call: DenoiserCall, sample: int) -> FrameLayout:
+        """Return one token a frame."""
+        return FrameLayout.uniform(int(call.video.shape[2]), 1)
+
+    def expected_layout(self, model: Any, *, num_frames: int, height: int, width: int) -> FrameLayout:
+        """Return one token a frame."""
+        return FrameLayout.uniform(num_frames, 1)

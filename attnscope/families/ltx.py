@@ -1,0 +1,64 @@
+"""LTX-Video: packed tokens whose grid the pipeline says, and text that only cross-attention sees."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from attnscope.errors import LayoutError
+from attnscope.families._base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.layout import FrameLayout
+
+
+class LTX(GridFamily):
+    """LTX-Video: the latent video comes as a row of tokens, frame by frame; the call says frames, height and width.
+
+    The conditioning pipeline says places instead, one for each token; images that are not the first frame add tokens
+    in front, and such a call is refused. Guidance is one call, [uncond, cond].
+
+    >>> LTX().num_latent_frames(None, 161)
+    21
+    """
+
+    name = "LTX-Video"
+    pipelines = ("LTXPipeline", "LTXImageToVideoPipeline", "LTXConditionPipeline")
+    networks = ("LTXVideoTransformer3DModel",)
+    stride = 8
+    scale = 32
+    first_frame_pipelines = ("LTXImageToVideoPipeline", "LTXConditionPipeline")
+
+    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+        """Return self- and cross-attention of every block."""
+        return tuple(
+            paired_sites("transformer_blocks", len(cast(Any, denoiser).transformer_blocks), cross="attn2")
+        )
+
+    def layout(self, denoiser: nn.Module, call: DenoiserCall, sample: int) -> FrameLayout:
+        """Return the layout of packed tokens (batch, tokens, channels)."""
+        num_tokens, given = call.video.shape[1], call.arguments
+        places = given.get("video_coords")
+        num_frames = int(given["num_frames"]) if places is None else num_places(places[sample, 0])
+        if num_tokens % num_frames:
+            raise LayoutError(
+                f"expected {num_tokens} tokens to make {num_frames} equal frames, got a remainder, in an LTX model; "
+                f"give the pipeline an image for the first frame only"
+            )
+        return FrameLayout.uniform(num_frames, num_tokens // num_frames)
+
+
+def num_places(times: torch.Tensor) -> int:
+    """Return how many frames there are, from the time of every token, which must rise from frame to frame.
+
+    Raises
+    ------
+    LayoutError
+        If tokens of one time stand apart: they belong to an image that is no frame of the video.
+    """
+    if bool((times.diff() < 0).any()):
+        raise LayoutError(
+            "expected tokens in the order of their frames, got tokens of added images in front, in an LTX model; give "
+            "the pipeline an image for the first frame only"
+        )
+    return len(set(times.tolist()))

@@ -1,0 +1,38 @@
+"""Mochi: text and video in one attention, the text last and without its padding, one video after another."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import nn
+
+from attnscope.families._base import DenoiserCall, GridFamily, Site, paired_sites
+
+
+class Mochi(GridFamily):
+    """Mochi: each video of a batch attends by itself, to its frames and to as many text tokens as its prompt has.
+
+    Guidance is one call, [uncond, cond], so that the branches see different amounts of text. One latent frame holds
+    6 frames of video.
+
+    >>> Mochi().num_latent_frames(None, 163)
+    28
+    """
+
+    name = "Mochi"
+    pipelines = ("MochiPipeline",)
+    networks = ("MochiTransformer3DModel",)
+    stride = 6
+    text = "after"
+
+    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+        """Return the joint attention of every block."""
+        return tuple(paired_sites("transformer_blocks", len(cast(Any, denoiser).transformer_blocks)))
+
+    def text_length(self, denoiser: nn.Module) -> int:
+        """Return what the pipeline pads prompts to."""
+        return int(cast(Any, denoiser).config.max_sequence_length)
+
+    def text_tokens(self, call: DenoiserCall, sample: int) -> tuple[int, int]:
+        """Return the length of this video's prompt; the padding never reaches the attention."""
+        return int(call.arguments["encoder_attention_mask"][sample].sum()), 0

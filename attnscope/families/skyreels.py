@@ -1,0 +1,42 @@
+"""SkyReels-V2: Wan's blocks, trained so that every frame may have a noise level of its own."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import nn
+
+from attnscope.families._base import GridFamily, Site, paired_sites
+
+
+class SkyReels(GridFamily):
+    """SkyReels-V2: every block holds a self-attention over all frames and a cross-attention to the text.
+
+    With diffusion forcing each frame has its own timestep; the one recorded is that of the noisiest frame. A model
+    that looks back in blocks of frames hides the future by a mask of its own, which is part of what is measured.
+    Image to video looks at the image before it looks at the text; that first look is not heard. A video longer than
+    the pipeline's `base_num_frames` is made piece by piece, and is refused.
+
+    >>> SkyReels().num_latent_frames(None, 97)
+    25
+    """
+
+    name = "SkyReels-V2"
+    pipelines = (
+        "SkyReelsV2Pipeline",
+        "SkyReelsV2DiffusionForcingPipeline",
+        "SkyReelsV2ImageToVideoPipeline",
+        "SkyReelsV2DiffusionForcingImageToVideoPipeline",
+        "SkyReelsV2DiffusionForcingVideoToVideoPipeline",
+    )
+    networks = ("SkyReelsV2Transformer3DModel",)
+    first_frame_pipelines = (
+        "SkyReelsV2ImageToVideoPipeline",
+        "SkyReelsV2DiffusionForcingImageToVideoPipeline",
+    )
+
+    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+        """Return self- and cross-attention of every block."""
+        network = cast(Any, denoiser)
+        looks_at_image = int(network.config.added_kv_proj_dim is not None)
+        return tuple(paired_sites("blocks", len(network.blocks), cross="attn2", num_unheard=looks_at_image))
