@@ -21,10 +21,12 @@ __all__ = [
     "encode_captions",
     "errors",
     "generate",
+    "hook_points",
     "intervene",
     "load",
     "masks",
     "metrics",
+    "nnsight",
     "open_store",
     "plots",
     "probe",
@@ -39,7 +41,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from attnscope import errors, masks, metrics, plots, schema, structure, synthetic
-    from attnscope.hooks import attach, run_with_cache, run_with_hooks
+    from attnscope.hooks import attach, hook_points, nnsight, run_with_cache, run_with_hooks
     from attnscope.intervening import encode_captions, generate, intervene
     from attnscope.layout import FrameLayout
     from attnscope.metrics import score
@@ -56,8 +58,10 @@ else:
         "attach": "hooks",
         "encode_captions": "intervening",
         "generate": "intervening",
+        "hook_points": "hooks",
         "intervene": "intervening",
         "load": "models",
+        "nnsight": "hooks",
         "open_store": "storage",
         "probe": "probing",
         "probe_video": "probing",

@@ -46,3 +46,7 @@ class Share:
     def of(self, prompts: Sequence[int]) -> tuple[int, ...]:
         """Return this process's part."""
         return tuple(prompts[self.index :: self.count])
+
+
+WHOLE = Share()
+"""All prompts in one process."""

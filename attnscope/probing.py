@@ -27,7 +27,7 @@ from attnscope._requests import (
     require_videos,
     settled,
 )
-from attnscope._share import Share
+from attnscope._share import WHOLE, Share
 from attnscope.families import Family, find
 from attnscope.hooks import attached_to, joined
 from attnscope.ranges import parse_range
@@ -232,7 +232,7 @@ def _watch(
     on_step: OnStep | None,
     *,
     always: bool,
-    share: Share = Share(),
+    share: Share = WHOLE,
 ) -> xr.Dataset:
     """Run every prompt that is not finished, recording its steps; ``always`` runs the finished ones too."""
     mine = share.of(range(len(header.prompts)))

@@ -52,6 +52,17 @@ OPTIONS = {
         "--json",
     },
     "structure": {"--branch", "--json"},
+    "submit": {
+        "--jobs",
+        "--cluster",
+        "--partition",
+        "--hours",
+        "--gpus",
+        "--cpus",
+        "--memory-gb",
+        "--logs",
+        "--json",
+    },
     "validate": {"--json"},
     "score": {
         "--manifest",

@@ -180,7 +180,9 @@ def _say_share(folder: Path, share: Share, as_json: bool) -> None:
         return print_json({"store": str(folder / "attention.zarr"), "share": [share.index, share.count],
                            "steps_done": done, "steps": total})  # fmt: skip
     print(f"share {share.index} of {share.count} is done; of all shares, {done} of {total} steps are")
-    print(f"store     {folder / 'attention.zarr'}; the same command in one process reports on it when all are done")
+    print(
+        f"store     {folder / 'attention.zarr'}; the same command in one process reports on it when all are done"
+    )
 
 
 def _keep(videos: list[Path], fps: Fraction) -> Callable[[int, Any], None]:

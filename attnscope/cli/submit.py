@@ -28,7 +28,7 @@ def submit_command(
     logs: Path = Path("runs/jobs"),
     as_json: AsJson = False,
 ) -> None:
-    """Run `attnscope probe --prompts ... --out ...` as an array of jobs that fill one store.
+    """Run a probe of several prompts as an array of jobs that fill one store.
 
     Each job runs every n-th prompt, on its own time; a job that was killed is taken up by submitting again. When all
     are done, the same probe command, run in one process, reports on the store. Needs the extra `slurm` (submitit).
@@ -36,7 +36,7 @@ def submit_command(
     Parameters
     ----------
     words
-        The command, behind two hyphens: `attnscope submit --jobs 8 -- probe --prompts prompts.txt --out runs/x`.
+        The command behind two hyphens: probe, with its file of prompts and where to put the results.
     jobs
         How many jobs share the prompts.
     cluster
@@ -60,7 +60,9 @@ def submit_command(
         "timeout_min": math.ceil(60 * hours), "cpus_per_task": cpus, "gpus_per_node": gpus, "mem_gb": memory_gb,
         "name": "attnscope",
     }  # fmt: skip
-    executor.update_parameters(**settings, **({"slurm_partition": partition} if partition is not None else {}))
+    executor.update_parameters(
+        **settings, **({"slurm_partition": partition} if partition is not None else {})
+    )
     with executor.batch():
         submitted = [executor.submit(run_share, words, index, jobs) for index in range(jobs)]
     names = [str(job.job_id) for job in submitted]

@@ -186,7 +186,7 @@ class Attachment:
             self._end(finished=result is not None)
 
         # Counting passes is not for a compiler: where a whole denoiser is compiled, its graph lies between the two.
-        begin, end = torch.compiler.disable(before), torch.compiler.disable(after)
+        begin, end = (cast(Any, torch.compiler).disable(hook) for hook in (before, after))
         undo.callback(denoiser.register_forward_pre_hook(begin, with_kwargs=True).remove)
         undo.callback(denoiser.register_forward_hook(end, always_call=True).remove)
 

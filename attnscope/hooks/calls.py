@@ -180,7 +180,6 @@ class Labels:
         # Two steps can have one timestep, rounded to 16 bits; the scheduler tells them apart.
         return step, int(counted) - int(getattr(scheduler, "begin_index", None) or 0)
 
-
     def _sigma(self, timestep: float) -> float:
         # Asked for anew, because a pipeline's scheduler can be exchanged while taps are attached.
         timesteps, sigmas = (getattr(self._scheduler(), name, None) for name in ("timesteps", "sigmas"))

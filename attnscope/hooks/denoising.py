@@ -32,8 +32,8 @@ _SKIPPING = (
 class SkipGuard:
     """Refuses a denoiser with a cache that skips layers: a layer that does not run cannot be observed.
 
-    The whole network is searched once. At every call, because a cache can be switched on at any time, only what can keep
-    an attention site from running: the site itself and the modules around it.
+    The whole network is searched once. At every call, because a cache can be switched on at any time, only what can
+    keep an attention site from running: the site itself and the modules around it.
     """
 
     def __init__(self, denoiser: nn.Module, sites: Sequence[str]) -> None:
@@ -127,7 +127,9 @@ def keep_label_in_checkpoints(
 
 
 def _labelled(
-    checkpoint: Callable[..., Any], running: Running, during: Callable[[Running], AbstractContextManager[None]]
+    checkpoint: Callable[..., Any],
+    running: Running,
+    during: Callable[[Running], AbstractContextManager[None]],
 ) -> Callable[..., Any]:
     def labelled(layer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         num_runs = 0

@@ -192,7 +192,7 @@ class Measures:
         missed = float((self._frame_mass.mass.detach() - written.detach()).abs().max())
         if missed > ROW_TOLERANCE:
             raise RunError(
-                f"expected attention that reaches every frame a little, got some that rounds to nothing and so misses the "
+                f"expected attention that reaches every frame a little, got some that rounds to nothing and misses the "
                 f"mass written by {missed:.1g}, at {point.name}; write one nearer to its own"
             )
 

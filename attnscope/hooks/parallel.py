@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -44,7 +45,9 @@ class Heads:
         """Tell the others what the first process says: `count` flags, or None if it has failed."""
         from torch import distributed
 
-        said = torch.tensor([2] * count if flags is None else list(flags), dtype=torch.int32, device=self.device)
+        said = torch.tensor(
+            [2] * count if flags is None else list(flags), dtype=torch.int32, device=self.device
+        )
         distributed.broadcast(said, distributed.get_global_rank(self.group, 0), group=self.group)
         return None if 2 in said.tolist() else [bool(flag) for flag in said.tolist()]
 
@@ -83,7 +86,8 @@ def over_heads(
     UnsupportedModelError
         If the heads cannot be dealt out evenly, or the model masks this attention.
     """
-    from diffusers.models.attention_dispatch import SeqAllToAllDim
+    dispatch: Any = import_module("diffusers.models.attention_dispatch")  # untyped, and slow to import
+    swap = dispatch.SeqAllToAllDim.apply
 
     num_heads = call.query.shape[2]
     if num_heads % heads.size or call.mask is not None:
@@ -94,10 +98,12 @@ def over_heads(
         )
 
     def exchange(tensor: Tensor) -> Tensor:
-        whole: Tensor = SeqAllToAllDim.apply(heads.group, tensor, 2, 1)
+        whole: Tensor = swap(heads.group, tensor, 2, 1)
         return whole
 
     own = exchange if is_self else (lambda tensor: tensor[:, :, heads.of(num_heads)])
-    whole = replace(call, query=exchange(call.query), key=own(call.key), value=own(call.value), run=call.alone)
-    output: Tensor = SeqAllToAllDim.apply(heads.group, answer(whole), 1, 2)
+    whole = replace(
+        call, query=exchange(call.query), key=own(call.key), value=own(call.value), run=call.alone
+    )
+    output: Tensor = swap(heads.group, answer(whole), 1, 2)
     return output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -184,20 +185,30 @@ class RelationPoint(HookPoint):
 
 
 def chosen(names: Collection[str], wanted: NameFilter, where: str) -> tuple[str, ...]:
-    """Return the hook names that are wanted: a name, several names, or a question asked of each name.
+    """Return the hook names that are wanted: names, patterns ("blocks.*.hook_q"), or a question asked of each name.
+
+    In a pattern `*` stands for any letters and `?` for one, as in a shell. A name or pattern that takes nothing is an
+    error, also among others that take something.
 
     Raises
     ------
     HookNameError
         If a name does not exist (near matches are shown), or nothing at all is wanted.
+
+    >>> chosen(["blocks.0.attn.hook_q", "blocks.1.attn.hook_q", "blocks.1.attn.hook_k"], "blocks.1.*", "here")
+    ('blocks.1.attn.hook_q', 'blocks.1.attn.hook_k')
     """
     if callable(wanted):
         found = tuple(name for name in names if wanted(name))
     else:
-        found = (wanted,) if isinstance(wanted, str) else tuple(wanted)
-        for name in found:
-            if name not in names:
-                raise HookNameError(_unknown(names, name, where))
+        taken: dict[str, None] = {}
+        for asked in (wanted,) if isinstance(wanted, str) else tuple(wanted):
+            is_pattern = "*" in asked or "?" in asked
+            matching = fnmatch.filter(names, asked) if is_pattern else [asked] * (asked in names)
+            if not matching:
+                raise HookNameError(_unknown(names, asked, where))
+            taken.update(dict.fromkeys(matching))
+        found = tuple(taken)
     if not found:
         raise HookNameError(
             f"expected at least one of {len(names)} hook names, got a filter that takes none, in {where}; "

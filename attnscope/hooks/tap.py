@@ -115,8 +115,8 @@ class Tap(nn.Module):
         layout = self._owner.layout
         if len(layout.frame_segments) < len(layout.segments):
             raise UnsupportedModelError(
-                f"expected a sequence of frames alone, got one that mixes in text or padding, at {self.site.module} under "
-                f"context parallelism; its processes hold stretches of both, use one process"
+                f"expected a sequence of frames alone, got one that mixes in text or padding, at {self.site.module} "
+                f"under context parallelism; its processes hold stretches of both, use one process"
             )
         return over_heads(
             call, heads, lambda whole: self._divide(whole, index - self.site.num_unheard, heads),
@@ -235,7 +235,9 @@ def tap_class(processor: type) -> type[Tap]:
 
     def __call__(self: Tap, *args: Any, **kwargs: Any) -> Any:
         # While nobody listens to any tap, an attention call costs these few questions and nothing else.
-        if not (self._raised_hands or TRACE in self.__dict__ or self._forward_hooks or self._forward_pre_hooks):
+        if not (
+            self._raised_hands or TRACE in self.__dict__ or self._forward_hooks or self._forward_pre_hooks
+        ):
             return self.inner(*args, **kwargs)
         return nn.Module.__call__(self, *args, **kwargs)
 

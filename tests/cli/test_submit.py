@@ -11,7 +11,18 @@ import pytest
 from attnscope.cli import submit
 from attnscope.storage import Store, open_store
 
-TINY = ["--num-frames", "17", "--num-inference-steps", "1", "--height", "32", "--width", "32", "--guidance-scale", "1"]
+TINY = [
+    "--num-frames",
+    "17",
+    "--num-inference-steps",
+    "1",
+    "--height",
+    "32",
+    "--width",
+    "32",
+    "--guidance-scale",
+    "1",
+]
 
 
 @pytest.fixture

@@ -189,7 +189,9 @@ def caches():
 def test_every_cache_of_diffusers_that_skips_work_is_refused_before_and_after_attaching(name):
     pipe = tiny_wan(2)
     pipe.transformer.enable_cache(caches()[name])
-    with pytest.raises(UnsupportedModelError, match=r"runs every layer at every step, .* disable_cache\(\)") as said:
+    with pytest.raises(
+        UnsupportedModelError, match=r"runs every layer at every step, .* disable_cache\(\)"
+    ) as said:
         attach(pipe)
     assert "\n" not in str(said.value)
     pipe.transformer.disable_cache()

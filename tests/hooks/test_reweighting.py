@@ -50,7 +50,9 @@ def seen(pipe, *hooks, members=("pattern", "frame_mass", "token_frame", "lse", "
 
 def test_the_written_mass_is_the_mass_and_nothing_else_within_a_frame_changes(pipe):
     plain_video, plain = seen(pipe)
-    video, now = seen(pipe, (MASS, away_from_the_first), members=("frame_mass", "token_frame", "lse", "z", "v"))
+    video, now = seen(
+        pipe, (MASS, away_from_the_first), members=("frame_mass", "token_frame", "lse", "z", "v")
+    )
     wanted = away_from_the_first(plain["frame_mass"])
     torch.testing.assert_close(now["frame_mass"], wanted, rtol=0, atol=1e-6)
     assert (wanted - plain["frame_mass"]).abs().max() > 0.05
@@ -182,9 +184,8 @@ def test_one_mass_holds_for_all_places_of_a_video():
 
 def test_gradients_pass_through_the_written_mass_and_through_the_bias_that_keeps_it():
     class Nobody:
-        call = None
-        parts = ()
-        raised_hands: set[object] = set()
+        def __init__(self):
+            self.call, self.parts, self.raised_hands = None, (), set()
 
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, 4, 1, 3, generator=generator).double().requires_grad_() for _ in range(3))
