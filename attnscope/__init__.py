@@ -22,10 +22,12 @@ __all__ = [
     "errors",
     "find_layers",
     "generate",
+    "hook_points",
     "intervene",
     "load",
     "masks",
     "metrics",
+    "nnsight",
     "offset_shots",
     "open_store",
     "open_sweep",
@@ -45,7 +47,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from attnscope import errors, masks, metrics, plots, schema, structure, synthetic, testing
-    from attnscope.hooks import attach, run_with_cache, run_with_hooks
+    from attnscope.hooks import attach, hook_points, nnsight, run_with_cache, run_with_hooks
     from attnscope.intervening import encode_captions, generate, intervene
     from attnscope.layout import FrameLayout
     from attnscope.metrics import score
@@ -66,8 +68,10 @@ else:
         "encode_captions": "intervening",
         "find_layers": "sweeping",
         "generate": "intervening",
+        "hook_points": "hooks",
         "intervene": "intervening",
         "load": "models",
+        "nnsight": "hooks",
         "offset_shots": "positions",
         "open_store": "storage",
         "open_sweep": "sweeping",

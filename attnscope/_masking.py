@@ -174,10 +174,12 @@ class Masker:
         layout = self._window.layout
         seen = torch.from_numpy(layout.token_frame() != PADDING_TOKEN).to(key.device)
         largest = largest_scores(query, key[:, seen], layout.offsets)
-        found = torch.zeros(*largest.shape, sides.shape[1], dtype=torch.float64)
-        for entry in range(largest.shape[0]):
-            for head in placed.heads:
-                known = replace(sides, largest=tuple(largest[entry, head].tolist()))
+        heads = self._window.heads
+        own = slice(0, placed.num_heads) if heads is None else heads.of(placed.num_heads)
+        found = torch.zeros(len(largest), placed.num_heads, *sides.shape, dtype=torch.float64)
+        for entry in range(len(largest)):
+            for head in set(placed.heads) & set(range(own.start, own.stop)):
+                known = replace(sides, largest=tuple(largest[entry, head - own.start].tolist()))
                 found[entry, head] = torch.from_numpy(compile_rule(placed.intervention.rule, known))
         return found
 

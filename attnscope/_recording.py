@@ -5,6 +5,8 @@ Legend: S branches, L layers, H heads, F query frames, G key frames.
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
@@ -12,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from attnscope.errors import RunError
-from attnscope.hooks import Attachment, Call, HookPoint
+from attnscope.errors import AttnscopeError, RunError
+from attnscope.hooks import Attachment, Call, Heads, HookPoint
 from attnscope.schema import build_dataset, with_shots
-from attnscope.storage import StoreHeader
+from attnscope.storage import Store, StoreHeader, resume_or_create
 
 Array = npt.NDArray[np.float32]
 
@@ -72,6 +74,57 @@ class Memory:
             attrs=head.attrs,
         )
         return with_shots(dataset, head.plans)
+
+
+class Follower:
+    """What a process knows of the store that the first of its group writes: what is done."""
+
+    def __init__(self, path: str | os.PathLike[str], done: set[tuple[int, int]]) -> None:
+        self._path, self._done = path, done
+
+    def is_done(self, prompt: int, step: int) -> bool:
+        """Say whether a step is already there."""
+        return (prompt, step) in self._done
+
+    def append(
+        self, prompt: int, step: int, mass: Array, text_mass: Array | None, timestep: float, sigma: float
+    ) -> None:
+        """Note that the first process takes over this step."""
+        self._done.add((prompt, step))
+
+    def dataset(self) -> xr.Dataset:
+        """Read what the first process has written."""
+        return Store.open(self._path).dataset()
+
+
+def open_sink(
+    header: StoreHeader, out: str | os.PathLike[str] | None, heads: Heads | None
+) -> Memory | Store | Follower:
+    """Open where finished steps go. Of processes that share a video, the first writes to the store."""
+    if out is None:
+        return Memory(header)
+    if heads is None:
+        return resume_or_create(out, header)
+    done = None
+    if heads.rank == 0:
+        try:
+            store = resume_or_create(out, header)
+        except AttnscopeError:
+            heads.tell_all(None, len(header.prompts) * len(header.steps))
+            raise
+        done = [store.is_done(prompt, step) for prompt, step in _units(header)]
+    told = heads.tell_all(done, len(header.prompts) * len(header.steps))
+    if told is None:
+        raise RunError(
+            f"expected a store that the first process could open, got an error there, at {out}; read what it says"
+        )
+    if heads.rank == 0:
+        return store
+    return Follower(out, {unit for unit, there in zip(_units(header), told, strict=True) if there})
+
+
+def _units(header: StoreHeader) -> list[tuple[int, int]]:
+    return list(itertools.product(range(len(header.prompts)), header.steps))
 
 
 class Recorder:
@@ -158,7 +211,10 @@ class Recorder:
                 f"expected one video at a time, got a batch of {len(mass_BHFG)} at {point.name}; "
                 "pass several prompts as a list instead"
             )
-        mass = mass_BHFG[0].detach().float().cpu().numpy()[list(self._header.heads)][:, frames]
+        mass_HFG = mass_BHFG[0].detach().float()
+        if (heads := self._attachment.heads) is not None:
+            mass_HFG = heads.collect(mass_HFG)
+        mass = mass_HFG.cpu().numpy()[list(self._header.heads)][:, frames]
         text = mass[..., texts].sum(axis=-1) if self._header.has_text_mass else None
         self._unit[point.call.branch, point.layer] = (mass[..., frames], text)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from attnscope._share import Share
 from attnscope.errors import InputError, ShotPlanError
 from attnscope.families import Family
 from attnscope.shots import ShotPlan
@@ -28,6 +29,16 @@ def require_prompts(prompt: str | Sequence[str]) -> tuple[str, ...]:
     if not prompts:
         raise InputError("expected at least one prompt, got none in probe; give a text or several")
     return prompts
+
+
+def require_share(share: tuple[int, int], out: object) -> Share:
+    """Refuse to split prompts where the parts would never come together."""
+    part = Share(*share)
+    if part.count > 1 and out is None:
+        raise InputError(
+            f"expected a store that {part.count} processes fill together, got no out in probe; give them all one path"
+        )
+    return part
 
 
 def settled(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str, Any]:

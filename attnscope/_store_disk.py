@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,8 +39,7 @@ def explained(path: Path) -> Iterator[None]:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Put a file in place so that after a power cut it is there whole, or not there, or still the old one."""
-    # The process id keeps two ranks that write the same small file from sharing one half-written copy.
-    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+    partial = _beside(path)
     with explained(path):
         try:
             with partial.open("wb") as file:
@@ -53,11 +54,12 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def create_tree(path: Path, files: Mapping[str, bytes]) -> None:
-    """Put a whole new directory in place at once; ``path`` must not exist."""
-    building = path.with_name(f".{path.name}{PARTIAL_SUFFIX}")
+    """Put a whole new directory in place at once; ``path`` must not exist.
+
+    Of several processes that try, one succeeds and the others fail; then the directory is there.
+    """
+    building = _beside(path)
     with explained(path):
-        # What a killed run left behind; nobody else can be building the same store.
-        shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
         try:
             for name, content in files.items():
@@ -68,6 +70,9 @@ def create_tree(path: Path, files: Mapping[str, bytes]) -> None:
         except (OSError, AttnscopeError):
             shutil.rmtree(building, ignore_errors=True)
             raise
+        # What killed runs left behind, or somebody is building who can no longer succeed.
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL_SUFFIX}"):
+            shutil.rmtree(left, ignore_errors=True)
         _sync_directory(path.parent)
 
 
@@ -76,6 +81,11 @@ def remove_partial_files(path: Path) -> None:
     with explained(path):
         for partial in path.rglob(f".*{PARTIAL_SUFFIX}"):
             partial.unlink()
+
+
+def _beside(path: Path) -> Path:
+    # Machine and process keep two writers from sharing one half-written copy.
+    return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}{PARTIAL_SUFFIX}")
 
 
 def _sync_directory(directory: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import xarray as xr
 
 from attnscope._provenance import describe_run
-from attnscope._recording import Memory, Recorder, missing_steps
+from attnscope._recording import Recorder, missing_steps, open_sink
 from attnscope._requests import (
     Plans,
     as_called,
@@ -21,16 +21,18 @@ from attnscope._requests import (
     repeat_prompt,
     require_prompts,
     require_runnable,
+    require_share,
     require_sigma,
     require_size,
     require_videos,
     settled,
 )
+from attnscope._share import WHOLE, Share
 from attnscope.families import Family, find
 from attnscope.hooks import attached_to, joined
 from attnscope.ranges import parse_range
 from attnscope.shots import LatentPlan, ShotPlan
-from attnscope.storage import Store, StoreHeader, resume_or_create
+from attnscope.storage import Store, StoreHeader
 from attnscope.videos import DEFAULT_SIGMAS, fps_of
 
 Range = str | int | Iterable[int]
@@ -48,6 +50,7 @@ def probe(
     branch: str = "cond",
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
+    share: tuple[int, int] = (0, 1),
     on_step: OnStep | None = None,
     on_video: Callable[[int, Any], None] | None = None,
     **arguments: Any,
@@ -73,6 +76,10 @@ def probe(
         Guidance branch, "cond" or "uncond", or both as "cond,uncond".
     out : path, optional
         A store on disk: written step by step, survives being killed, resumed by the same call.
+    share : (int, int)
+        This process's part of the prompts, (index, count): every ``count``-th, beginning with ``index``. Processes
+        that are given the same request and different shares fill one store, on one machine or on many that share
+        ``out``; what the others have not done yet is NaN in what is returned.
     on_step : callable, optional
         Called as ``on_step(done, total)`` before the first and after every recorded step, for a progress bar.
     on_video : callable, optional
@@ -110,6 +117,7 @@ def probe(
     """
     family = find(pipe)
     prompts = require_prompts(prompt)
+    part = require_share(share, out)
     asked_frames = arguments.get("num_frames")
     arguments = settled(pipe, family, arguments)
     plans = plans_of(prompts, shots, fps_of(pipe), arguments, asked_frames)
@@ -137,7 +145,7 @@ def probe(
         if on_video is not None:
             on_video(index, result.frames[0])
 
-    return _watch(pipe, header, run, out, on_step, always=on_video is not None)
+    return _watch(pipe, header, run, out, on_step, always=on_video is not None, share=part)
 
 
 def probe_video(
@@ -225,32 +233,41 @@ def _watch(
     on_step: OnStep | None,
     *,
     always: bool,
+    share: Share = WHOLE,
 ) -> xr.Dataset:
     """Run every prompt that is not finished, recording its steps; ``always`` runs the finished ones too."""
-    sink: Memory | Store = Memory(header) if out is None else resume_or_create(out, header)
-    total = len(header.prompts) * len(header.steps)
-    done = total - sum(len(missing_steps(header, sink, index)) for index in range(len(header.prompts)))
+    mine = share.of(range(len(header.prompts)))
+    with joined(pipe) as attachment, _quiet(pipe):
+        sink = open_sink(header, out, attachment.heads)
+        total = len(mine) * len(header.steps)
+        done = total - sum(len(missing_steps(header, sink, index)) for index in mine)
 
-    def count(recorded: int = 1) -> None:
-        nonlocal done
-        done += recorded
-        if on_step is not None:
-            on_step(done, total)
+        def count(recorded: int = 1) -> None:
+            nonlocal done
+            done += recorded
+            if on_step is not None:
+                on_step(done, total)
 
-    count(0)
-    with (
-        joined(pipe) as attachment,
-        _quiet(pipe),
-        closing(Recorder(attachment, header, sink, count)) as recorder,
-    ):
-        for index in range(len(header.prompts)):
-            if always or missing_steps(header, sink, index):
-                recorder.begin(index)
-                run(index)
-                recorder.end()
-    if isinstance(sink, Store):
-        sink.finalise()
+        count(0)
+        with closing(Recorder(attachment, header, sink, count)) as recorder:
+            for index in mine:
+                if always or missing_steps(header, sink, index):
+                    recorder.begin(index)
+                    run(index)
+                    recorder.end()
+        if isinstance(sink, Store):
+            _finish(sink, share)
+        if attachment.heads is not None:
+            attachment.heads.tell_all([True], 1)  # the first process is done with the store
     return sink.dataset()
+
+
+def _finish(store: Store, share: Share) -> None:
+    """Close the store, if nobody else still has something to add."""
+    store.refresh()
+    done, total = store.progress()
+    if share.count == 1 or done == total:
+        store.finalise(alone=share.count == 1)
 
 
 def _header(

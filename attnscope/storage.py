@@ -202,10 +202,15 @@ class Store:
             variables = {name: xr.Variable(dims, self._read_variable(name)) for name, dims in names.items()}
         return xr.Dataset(variables, coords, self._root.attrs)
 
-    def finalise(self) -> None:
+    def refresh(self) -> None:
+        """Look again what is done, in case other processes append to the same store."""
+        self._unreadable.clear()
+        self._done = self._read_done()
+
+    def finalise(self, *, alone: bool = True) -> None:
         """Close a finished sweep: sweep up, and write down that nothing is missing; changes no numbers.
 
-        Call it from one process, when no other writes.
+        Not ``alone``, other processes may be doing the same: then nothing is swept up.
 
         Raises
         ------
@@ -218,7 +223,8 @@ class Store:
                 f"expected all {num_units} units done, got {num_done} in {self.path}; run the same command "
                 "again"
             )
-        remove_partial_files(self.path)
+        if alone:
+            remove_partial_files(self.path)
         if not self._root.finalised:
             self._root = self._root.finalise()
             write_durably(self.path / ROOT_FILE, self._root.to_bytes())
@@ -330,7 +336,11 @@ def resume_or_create(path: str | PathLike[str], header: StoreHeader) -> Store:
         The path holds something else, or a store whose header differs; the message names the first difference.
     """
     if not Path(path).exists():
-        return Store.create(path, header)
+        try:
+            return Store.create(path, header)
+        except StoreError:
+            if not Path(path).exists():
+                raise  # and otherwise another process was first
     store = Store.open(path)
     if difference := store.header.difference(header):
         raise StoreError(

@@ -74,6 +74,17 @@ OPTIONS = {
     },
     "structure": {"--branch", "--json"},
     "families": {"--check", "--markdown", "--json"},
+    "submit": {
+        "--jobs",
+        "--cluster",
+        "--partition",
+        "--hours",
+        "--gpus",
+        "--cpus",
+        "--memory-gb",
+        "--logs",
+        "--json",
+    },
     "validate": {"--json"},
     "score": {
         "--manifest",

@@ -39,6 +39,15 @@ def _finite(_: Any, tokens: Sequence[Token]) -> float:
     return value
 
 
+def _above_0(hint: Any, tokens: Sequence[Token]) -> float:
+    value = _finite(hint, tokens)
+    if value <= 0:
+        raise InputError(
+            f"expected a number above 0, got {quote(tokens[0].value)} as {tokens[0].keyword}; write for instance 0.5"
+        )
+    return value
+
+
 def _between_0_and_1(hint: Any, tokens: Sequence[Token]) -> float:
     value = _finite(hint, tokens)
     if not 0 < value < 1:
@@ -57,7 +66,9 @@ Steps = Annotated[int, Parameter(converter=_whole(1, 1000))]
 Frames = Annotated[int, Parameter(converter=_whole(5, 1_000_000))]
 Pixels = Annotated[int, Parameter(converter=_whole(16, 16_384))]
 Count = Annotated[int, Parameter(converter=_whole(1, 1_000_000))]
+Amount = Annotated[int, Parameter(converter=_whole(0, 10_000))]
 Jobs = Annotated[int, Parameter(converter=_whole(1, 256))]
 Tolerance = Annotated[int, Parameter(converter=_whole(0, 1000))]
 Probability = Annotated[float, Parameter(converter=_between_0_and_1)]
 Strength = Annotated[float, Parameter(converter=_finite)]
+Hours = Annotated[float, Parameter(converter=_above_0)]

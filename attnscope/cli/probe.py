@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnscope._share import Share
 from attnscope.cli._options import AsJson, Frames, Pixels, Seed, Steps, Strength
 from attnscope.cli._output import finite, print_json, progress_bar
 from attnscope.cli._report import draw_figures, measure, print_summary
@@ -59,7 +60,8 @@ def probe_command(
 
     With --prompt or --prompts the model makes videos and is watched. With --video it looks at a video that exists,
     at several noise levels. With neither it looks at a drawn film of three shots whose cuts are known. Writes a
-    store, pictures and summary.json to --out; the same command resumes after being killed.
+    store, pictures and summary.json to --out; the same command resumes after being killed. Started several times by
+    torchrun or `attnscope submit`, it splits --prompts among the processes, which fill one store.
 
     Parameters
     ----------
@@ -106,6 +108,7 @@ def probe_command(
     }  # fmt: skip
     pipeline = {name: value for name, value in given.items() if value is not None}
     texts = _read_prompts(prompt, prompts, video)
+    share = _share(prompts)
     _check_early(texts, video, shots, branch)
     _require_relevant(texts, video, {"--sigmas": sigmas, "--crop": crop, **pipeline})
     levels: tuple[float, ...] = DEFAULT_SIGMAS if sigmas is None else _numbers(sigmas, "--sigmas")
@@ -121,7 +124,10 @@ def probe_command(
     ranges: dict[str, Any] = {"layers": layers, "heads": heads}
     if texts:
         options = {"branch": branch, "seed": seed, "steps": steps, **ranges, **pipeline}
-        dataset, film = _watch(pipe, texts, shots, folder, options)
+        dataset = _watch(pipe, texts, shots, folder, share, options)
+        if share.count > 1:
+            return _say_share(folder, share, as_json)
+        film = read_frames(_video(folder, 0))[dataset.query_start_frame.values]
     else:
         footage = _footage(pipe, video, shots, seed, border, pipeline)
         chosen = parse_range(steps, range(len(levels)), name="steps")
@@ -135,20 +141,48 @@ def probe_command(
 
 
 def _watch(
-    pipe: Any, texts: tuple[str, ...], shots: str | None, folder: Path, options: dict[str, Any]
-) -> tuple[xr.Dataset, Any]:
-    """Make a video of each prompt and watch; keeps the videos, returns one picture a latent frame of the first."""
+    pipe: Any, texts: tuple[str, ...], shots: str | None, folder: Path, share: Share, options: dict[str, Any]
+) -> xr.Dataset:
+    """Make a video of each prompt and watch; keeps the videos."""
     from attnscope import probing
 
     plan = None if shots is None else ShotPlan.from_spec(shots, fps=fps_of(pipe))
-    videos = [folder / f"video-{index:03d}.mp4" for index in range(len(texts))]
+    videos = [_video(folder, index) for index in range(len(texts))]
     # a video that is there already was made by the same request, which the store has checked
-    keep = None if all(path.is_file() for path in videos) else _keep(videos, fps_of(pipe))
+    there = all(videos[index].is_file() for index in share.of(range(len(texts))))
+    keep = None if there else _keep(videos, fps_of(pipe))
     with progress_bar("probing") as on_step:
-        dataset = probing.probe(
-            pipe, texts, shots=plan, out=folder / "attention.zarr", on_step=on_step, on_video=keep, **options
+        return probing.probe(
+            pipe, texts, shots=plan, out=folder / "attention.zarr", share=(share.index, share.count),
+            on_step=on_step, on_video=keep, **options,
+        )  # fmt: skip
+
+
+def _video(folder: Path, index: int) -> Path:
+    return folder / f"video-{index:03d}.mp4"
+
+
+def _share(prompts: Path | None) -> Share:
+    """Find out which part of the prompts is this process's, refusing what cannot be split."""
+    share = Share.from_environment()
+    if share.count > 1 and prompts is None:
+        raise InputError(
+            f"expected --prompts, which {share.count} processes can share, got a single run and WORLD_SIZE="
+            f"{share.count}; give --prompts, or start one process"
         )
-    return dataset, read_frames(videos[0])[dataset.query_start_frame.values]
+    return share
+
+
+def _say_share(folder: Path, share: Share, as_json: bool) -> None:
+    """Say how far the processes have come together. The report is made by one process, when all is there."""
+    done, total = Store.open(folder / "attention.zarr").progress()
+    if as_json:
+        return print_json({"store": str(folder / "attention.zarr"), "share": [share.index, share.count],
+                           "steps_done": done, "steps": total})  # fmt: skip
+    print(f"share {share.index} of {share.count} is done; of all shares, {done} of {total} steps are")
+    print(
+        f"store     {folder / 'attention.zarr'}; the same command in one process reports on it when all are done"
+    )
 
 
 def _keep(videos: list[Path], fps: Fraction) -> Callable[[int, Any], None]:

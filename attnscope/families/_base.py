@@ -262,6 +262,7 @@ class Family(ABC):
 
     def temporal_frequencies(self, denoiser: nn.Module) -> Tensor:
         """Return the rotary frequencies of time, radians a latent frame; they turn the first pairs of each head."""
+        raise self._cannot(denoiser, "can move shots in rotary time")
 
     def encode_text(self, model: Any, text: str, length: int) -> EncodedText:
         """Return what the denoiser is given for a prompt of at most `length` tokens, padding counted apart."""

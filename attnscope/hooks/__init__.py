@@ -6,13 +6,17 @@ from attnscope.hooks.attachment import Attachment, attach, attached_to, joined
 from attnscope.hooks.calls import Call
 from attnscope.hooks.facade import as_nnsight
 from attnscope.hooks.measures import describe_way
+from attnscope.hooks.parallel import Heads
 from attnscope.hooks.points import HookPoint
-from attnscope.hooks.running import Record, run_with_cache, run_with_hooks
+from attnscope.hooks.running import Record, hook_points, run_with_cache, run_with_hooks
 from attnscope.hooks.tap import Tap
+
+nnsight = as_nnsight  # so that the package offers it as attnscope.nnsight
 
 __all__ = [
     "Attachment",
     "Call",
+    "Heads",
     "HookPoint",
     "Record",
     "Tap",
@@ -20,7 +24,9 @@ __all__ = [
     "attach",
     "attached_to",
     "describe_way",
+    "hook_points",
     "joined",
+    "nnsight",
     "run_with_cache",
     "run_with_hooks",
 ]

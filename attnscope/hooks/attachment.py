@@ -8,12 +8,14 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 
+import torch
 from torch import nn
 
 from attnscope.errors import InputError, LayoutError
 from attnscope.families import DenoiserCall, Family, Site, find
-from attnscope.hooks.calls import NO_CALL, Call, Labels, Part, Pass, Sample, parts_of
-from attnscope.hooks.denoising import hear_contexts, keep_label_in_checkpoints, refuse_skipping
+from attnscope.hooks.calls import NO_CALL, Call, Labels, Part, Pass, Running, Sample, parts_of
+from attnscope.hooks.denoising import SkipGuard, checkpointing, hear_contexts, keep_label_in_checkpoints
+from attnscope.hooks.parallel import Heads, heads_here
 from attnscope.hooks.points import MEMBERS, Hook, HookPoint, NameFilter, RelationPoint, chosen
 from attnscope.hooks.seam import open_seam
 from attnscope.hooks.tap import Tap, tap_class
@@ -35,10 +37,11 @@ class Attachment:
         self.taps: dict[int, Tap] = {}
         self.cross_taps: dict[int, Tap] = {}
         self.points: dict[str, HookPoint] = {}
+        self.raised_hands: set[object] = set()
         self._all_taps: list[Tap] = []
         self.changes: list[str] = []
         self._labels = Labels(lambda: getattr(model, "scheduler", None))
-        self._pass: Pass | None = None
+        self._running: Running | None = None
         self._samples: slice = slice(None)
         self._branch = ""
         self._layer = 0
@@ -49,6 +52,10 @@ class Attachment:
             for name, denoiser in self.family.denoisers(model).items():
                 self._attach(name, denoiser, undo)
             self._undo = undo.pop_all()
+
+    @property
+    def _pass(self) -> Pass | None:
+        return None if self._running is None else self._running.known
 
     @property
     def call(self) -> Call:
@@ -140,6 +147,11 @@ class Attachment:
         return lambda: callbacks.remove(callback)
 
     @property
+    def heads(self) -> Heads | None:
+        """Which heads the hook points show, where several processes share a video; None if all."""
+        return next((heads_here(tap.inner) for tap in self._all_taps), None)
+
+    @property
     def all_taps(self) -> tuple[Tap, ...]:
         """The taps of the first denoiser, in the order they run."""
         return tuple(self._all_taps)
@@ -157,19 +169,26 @@ class Attachment:
         self.detach()
 
     def _attach(self, name: str, denoiser: nn.Module, undo: ExitStack) -> None:
-        refuse_skipping(denoiser)
-        for site in self.family.sites(denoiser):
+        sites = self.family.sites(denoiser)
+        guard, recomputing = SkipGuard(denoiser, [site.module for site in sites]), checkpointing(denoiser)
+        for site in sites:
             self._tap(denoiser.get_submodule(site.module), site, undo)
         undo.callback(hear_contexts(denoiser, self._labels))
 
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            self._begin(name, module, args, kwargs)
+            guard.check()
+            self._running = running = self._next_pass(name, module, args, kwargs)
+            self._forget = keep_label_in_checkpoints(recomputing, running, self._during)
+            for callback in tuple(self._callbacks["before"]):
+                callback(running.known.call)
 
         def after(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
             self._end(finished=result is not None)
 
-        undo.callback(denoiser.register_forward_pre_hook(before, with_kwargs=True).remove)
-        undo.callback(denoiser.register_forward_hook(after, always_call=True).remove)
+        # Counting passes is not for a compiler: where a whole denoiser is compiled, its graph lies between the two.
+        begin, end = (cast(Any, torch.compiler).disable(hook) for hook in (before, after))
+        undo.callback(denoiser.register_forward_pre_hook(begin, with_kwargs=True).remove)
+        undo.callback(denoiser.register_forward_hook(end, always_call=True).remove)
 
     def _tap(self, module: nn.Module, site: Site, undo: ExitStack) -> None:
         original: Any = module.processor
@@ -194,35 +213,36 @@ class Attachment:
             found[member] = self.points.setdefault(name, kind(name, site.layer, self))
         return found
 
-    def _begin(self, name: str, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        refuse_skipping(denoiser)
+    def _next_pass(
+        self, name: str, denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Running:
         given = DenoiserCall.bind(denoiser, self.family.video_argument, args, kwargs)
-        given = replace(given, order=self._labels.num_before(given.timestep))
-        branches = self.family.branches(self.model, self._labels.context, given)
-        samples = tuple(
-            Sample(branch, self.family.layout(denoiser, given, index))
-            for index, branch in enumerate(branches)
-        )
-        self._pass = self._labels.next_pass(name, given.timestep, samples)
-        self._forget = keep_label_in_checkpoints(denoiser, self._pass, self._during)
-        for callback in tuple(self._callbacks["before"]):
-            callback(self._pass.call)
+        context = self._labels.context
+        order, label = self._labels.begin(given.timestep)
+        given = replace(given, order=order)
+
+        def find() -> Pass:
+            branches = self.family.branches(self.model, context, given)
+            layouts = [self.family.layout(denoiser, given, index) for index in range(len(branches))]
+            return label(name, tuple(map(Sample, branches, layouts)))
+
+        return Running(find)
 
     def _end(self, *, finished: bool) -> None:
-        ended, self._pass = self._pass, None
+        ended, self._running = self._running, None
         self._forget()
         self._forget = _nothing
         if finished and ended is not None:
             for callback in tuple(self._callbacks["after"]):
-                callback(ended.call)
+                callback(ended.known.call)
 
     @contextmanager
-    def _during(self, running: Pass) -> Iterator[None]:
-        before, self._pass = self._pass, running
+    def _during(self, running: Running) -> Iterator[None]:
+        before, self._running = self._running, running
         try:
             yield
         finally:
-            self._pass = before
+            self._running = before
 
 
 def attach(model: Any) -> Attachment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -93,6 +94,18 @@ class Pass:
         return replace(self, call=replace(self.call, recomputed=True))
 
 
+class Running:
+    """A pass of a denoiser that has begun; what there is to know of it is worked out when somebody asks."""
+
+    def __init__(self, find: Callable[[], Pass]) -> None:
+        self._find = find
+
+    @functools.cached_property
+    def known(self) -> Pass:
+        """Label and batch of the pass."""
+        return self._find()
+
+
 class Labels:
     """Counts denoising steps and knows the branch, from what the pipeline says and the timesteps it passes.
 
@@ -121,48 +134,51 @@ class Labels:
         """What the pipeline calls what runs now; empty if it says nothing."""
         return "" if self._context is None else self._context[0]
 
-    def num_before(self, timestep: Tensor) -> int:
-        """Return how many passes there were at this timestep already, since it changed or the scheduler was set."""
-        return self._num_passes if self._is_same(timestep) else 0
+    def begin(self, timestep: Tensor) -> tuple[int, Callable[[str, tuple[Sample, ...]], Pass]]:
+        """Count the denoiser call that begins now; return how many went before it at its timestep, and how to label it.
 
-    def _is_same(self, timestep: Tensor) -> bool:
-        before = self._timestep
-        same = before is not None and before.shape == timestep.shape and torch.equal(before, timestep)
-        return same and getattr(self._scheduler(), "timesteps", None) is self._clock
-
-    def next_pass(self, denoiser: str, timestep: Tensor, samples: tuple[Sample, ...]) -> Pass:
-        """Label the denoiser call that begins now."""
-        # One timestep a token or a frame: a frame that is given stands at 0, the others at what is being denoised.
-        now = float(timestep.max())
-        branch = "+".join(part.branch for part in parts_of(samples))
+        Counting is little, and must not be missed; the rest costs more than it may while nobody looks.
+        """
         _, facts = self._context or (UNKNOWN_BRANCH, {})
-        self._count(timestep, facts.get("step_index"), in_pipeline=branch != UNKNOWN_BRANCH)
-        sigma = facts.get("sigma")
-        call = Call(
-            step=self._step,
-            timestep=now,
-            sigma=self._sigma(now) if sigma is None else float(sigma),
-            branch=branch,
-            layer=0,
-            denoiser=denoiser,
-        )
-        return Pass(call, samples)
+        index, sigma = facts.get("step_index"), facts.get("sigma")
+        step = in_pipeline = -1 if index is None else int(index)
+        if index is None:
+            step, in_pipeline = self._count(timestep)
+        else:
+            self._timestep, self._num_passes = None, 1
+        self._step, num_before = step, self._num_passes - 1
 
-    def _count(self, timestep: Tensor, index: int | None, *, in_pipeline: bool) -> None:
-        scheduler = self._scheduler()
-        same, clock = self._is_same(timestep), getattr(scheduler, "timesteps", None)
-        self._num_passes = self._num_passes + 1 if same else 1
-        self._timestep = timestep.detach().clone()
+        def label(denoiser: str, samples: tuple[Sample, ...]) -> Pass:
+            # One timestep a token or a frame: a frame that is given stands at 0, the others at what is being denoised.
+            now = float(timestep.max())
+            branch = "+".join(part.branch for part in parts_of(samples))
+            call = Call(
+                step=step if branch == UNKNOWN_BRANCH else in_pipeline,
+                timestep=now,
+                sigma=self._sigma(now) if sigma is None else float(sigma),
+                branch=branch,
+                layer=0,
+                denoiser=denoiser,
+            )
+            return Pass(call, samples)
+
+        return num_before, label
+
+    def _count(self, timestep: Tensor) -> tuple[int, int]:
+        """The step by the timesteps that were seen, and the one by the scheduler where it counts."""
+        before, self._timestep = self._timestep, timestep.detach().clone()
+        scheduler, step = self._scheduler(), self._step
+        clock = getattr(scheduler, "timesteps", None)
         if clock is not self._clock:
-            self._clock, self._step = clock, -1
+            self._clock, step, before = clock, -1, None
+        same = before is not None and before.shape == timestep.shape and torch.equal(before, timestep)
+        self._num_passes = self._num_passes + 1 if same else 1
+        step += not same
         counted = getattr(scheduler, "step_index", None)
-        if index is not None:
-            self._step = int(index)
-        elif in_pipeline and counted is not None:
-            # Two steps can have one timestep, rounded to 16 bits; the scheduler tells them apart.
-            self._step = int(counted) - int(getattr(scheduler, "begin_index", None) or 0)
-        elif not same:
-            self._step += 1
+        if counted is None:
+            return step, step
+        # Two steps can have one timestep, rounded to 16 bits; the scheduler tells them apart.
+        return step, int(counted) - int(getattr(scheduler, "begin_index", None) or 0)
 
     def _sigma(self, timestep: float) -> float:
         # Asked for anew, because a pipeline's scheduler can be exchanged while taps are attached.

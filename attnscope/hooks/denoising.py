@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -11,7 +11,10 @@ import torch
 from torch import nn
 
 from attnscope.errors import UnsupportedModelError
-from attnscope.hooks.calls import Labels, Pass
+from attnscope.hooks.calls import Labels, Running
+
+# Where diffusers keeps the hooks of a module.
+_REGISTRY = "_diffusers_hook"
 
 # Hooks of diffusers that skip layers or reuse their results, by what their names begin with.
 _SKIPPING = (
@@ -26,22 +29,44 @@ _SKIPPING = (
 )
 
 
-def refuse_skipping(denoiser: nn.Module) -> None:
-    """Refuse a denoiser with a cache that skips layers: a layer that does not run cannot be observed.
+class SkipGuard:
+    """Refuses a denoiser with a cache that skips layers: a layer that does not run cannot be observed.
 
-    Raises
-    ------
-    UnsupportedModelError
-        If such a cache is switched on.
+    The whole network is searched once. At every call, because a cache can be switched on at any time, only what can
+    keep an attention site from running: the site itself and the modules around it.
     """
-    for path, module in denoiser.named_modules():
-        registry = module.__dict__.get("_diffusers_hook")
-        for name in () if registry is None else registry.hooks:
-            if name.startswith(_SKIPPING):
-                raise UnsupportedModelError(
-                    f"expected a denoiser that runs every layer at every step, got the cache hook {name!r}, "
-                    f"at {path or type(denoiser).__name__}; call disable_cache() on the denoiser first"
-                )
+
+    def __init__(self, denoiser: nn.Module, sites: Sequence[str]) -> None:
+        parts = {path: (path or type(denoiser).__name__, part) for path, part in denoiser.named_modules()}
+        for name, module in parts.values():
+            _refuse_skipping(name, module.__dict__)
+        around = {""} | {site[:end] for site in sites for end in _dots(site)} | set(sites)
+        self._around = [(name, part.__dict__) for path, (name, part) in parts.items() if path in around]
+
+    def check(self) -> None:
+        """Look for such a cache.
+
+        Raises
+        ------
+        UnsupportedModelError
+            If one is switched on.
+        """
+        for name, state in self._around:
+            if _REGISTRY in state:
+                _refuse_skipping(name, state)
+
+
+def _dots(path: str) -> Iterator[int]:
+    return (index for index, letter in enumerate(path) if letter == ".")
+
+
+def _refuse_skipping(path: str, state: Mapping[str, Any]) -> None:
+    for name in state[_REGISTRY].hooks if _REGISTRY in state else ():
+        if name.startswith(_SKIPPING):
+            raise UnsupportedModelError(
+                f"expected a denoiser that runs every layer at every step, got the cache hook {name!r}, "
+                f"at {path}; call disable_cache() on the denoiser first"
+            )
 
 
 def hear_contexts(denoiser: nn.Module, labels: Labels) -> Callable[[], None]:
@@ -74,8 +99,13 @@ def _say_nothing(name: str, **facts: Any) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
+def checkpointing(denoiser: nn.Module) -> list[nn.Module]:
+    """Return the parts of a denoiser that can recompute their layers for a backward pass."""
+    return [module for module in denoiser.modules() if hasattr(module, "gradient_checkpointing")]
+
+
 def keep_label_in_checkpoints(
-    denoiser: nn.Module, running: Pass, during: Callable[[Pass], AbstractContextManager[None]]
+    modules: Sequence[nn.Module], running: Running, during: Callable[[Running], AbstractContextManager[None]]
 ) -> Callable[[], None]:
     """Let layers that are recomputed for a backward pass run under the label of the pass they belong to.
 
@@ -83,7 +113,7 @@ def keep_label_in_checkpoints(
     would silently be that of another network. Returns the way to stop; what was checkpointed keeps its label.
     """
     changed: list[tuple[dict[str, Any], Any]] = []
-    for module in denoiser.modules() if torch.is_grad_enabled() else ():
+    for module in modules if torch.is_grad_enabled() else ():
         original = module.__dict__.get("_gradient_checkpointing_func")
         if original is not None and getattr(module, "gradient_checkpointing", False):
             module.__dict__["_gradient_checkpointing_func"] = _labelled(original, running, during)
@@ -97,7 +127,9 @@ def keep_label_in_checkpoints(
 
 
 def _labelled(
-    checkpoint: Callable[..., Any], running: Pass, during: Callable[[Pass], AbstractContextManager[None]]
+    checkpoint: Callable[..., Any],
+    running: Running,
+    during: Callable[[Running], AbstractContextManager[None]],
 ) -> Callable[..., Any]:
     def labelled(layer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         num_runs = 0
@@ -107,7 +139,7 @@ def _labelled(
             num_runs += 1
             if num_runs == 1:
                 return layer(*inputs, **named)
-            with during(running.again()):
+            with during(Running(running.known.again)):
                 return layer(*inputs, **named)
 
         return checkpoint(run, *args, **kwargs)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
-if TYPE_CHECKING:
-    from attnscope.hooks.attachment import Attachment
+from attnscope.hooks.attachment import Attachment, attach, attached_to
 
 
 class _Runner(nn.Module):
@@ -30,18 +29,25 @@ class _Runner(nn.Module):
         return self._model[0](*args, **kwargs)
 
 
-def as_nnsight(window: Attachment) -> Any:
+def as_nnsight(model: Any) -> Any:
     """Open an attached pipeline in nnsight, with the hook points under the names they have everywhere else.
 
     `model.blocks[6].attn.hook_frame_mass.output` in a trace is what `run_with_cache` records under
-    `blocks.6.attn.hook_frame_mass`, one value a denoiser call; writing to `hook_mask.output` intervenes. A trace
-    runs the pipeline with its own number of steps. Add adapters first: nnsight does not see layers that are
-    replaced later. Read hook points rather than `.source`, whose call numbers can be wrong without a word
-    (nnsight 0.8.1).
+    `blocks.6.attn.hook_frame_mass`, one value a denoiser call; writing to `.output` there gives the attention that
+    frame mass, writing to `hook_mask.output` hides frames. A trace runs the pipeline with its own number of steps;
+    reading outside `tracer.iter[...]` reads the first call. Guidance in one call shows both branches as one batch.
+
+    Read hook points rather than `.source`, whose call numbers can be wrong without a word (nnsight 0.8.1), and rather
+    than layers that an adapter may have replaced after this: those nnsight does not see. Both are pinned by tests.
+
+    Parameters
+    ----------
+    model
+        An open window, or a pipeline: then the window that is open on it, or one that is opened and stays open.
 
     Returns
     -------
-    An `nnsight.NNsight` around the pipeline's networks. It is of no use after `window` is detached.
+    An `nnsight.NNsight` around the pipeline's networks. It is of no use after its window is detached.
 
     >>> from attnscope.families._tiny import tiny_wan
     >>> from attnscope.hooks import attach
@@ -51,6 +57,7 @@ def as_nnsight(window: Attachment) -> Any:
     """
     from nnsight import NNsight
 
+    window = model if isinstance(model, Attachment) else attached_to(model) or attach(model)
     networks = {
         name: part
         for name, part in getattr(window.model, "components", {}).items()

@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from attnscope.errors import InputError, UnsupportedModelError
+from attnscope.errors import InputError, RunError, UnsupportedModelError
 from attnscope.hooks.points import HookPoint
+from attnscope.hooks.reweighting import ROW_TOLERANCE, bias_for_mass, check_written
 from attnscope_kernels import (
     FrameMass,
     TokenMass,
     check_relation,
     dense_scores,
     frame_mass,
+    group_of_token,
     mean_over_rows,
     select_mass,
     sum_over_groups,
@@ -125,7 +127,7 @@ class Measures:
         self._rule: Tensor | None = None
         self._scores: Tensor | None = None
         self._pattern: Tensor | None = None
-        self._is_edited = False
+        self.is_edited = False
 
     @cached_property
     def offsets(self) -> Offsets:
@@ -167,20 +169,43 @@ class Measures:
         rule = check_relation(relation, batch, self._query.shape[2], rows, groups)
         self._rule = rule if bool(rule.any()) else None
 
-    def edit(self, member: str, point: HookPoint) -> bool:
-        """Show `scores` or `pattern` (B, H, N, M) to whoever listens; say whether they were changed."""
+    def edit(self, member: str, point: HookPoint) -> None:
+        """Show `scores` or `pattern` (B, H, N, M) to whoever listens, and keep what they leave."""
         self._refuse_large(self._key.shape[1], point.name)
         shown = self._all_scores() if member == "scores" else self._whole_pattern()
         before = shown.detach().clone()
         left: Tensor = point(shown)
         if left is shown and torch.equal(shown, before):
-            return False
-        self._is_edited = True
+            return
+        self.is_edited = True
         if member == "scores":
             self._scores, self._pattern = left, None
         else:
             self._pattern = left
-        return True
+
+    def ask_for_mass(self, point: HookPoint) -> None:
+        """Show the frame mass (B, H, F, G) to whoever listens; where they write another, attention follows it."""
+        shown = self._frame_mass.mass
+        before = shown.detach().clone()
+        left = point(shown)
+        if left is shown and torch.equal(shown.detach(), before):
+            return
+        self._refuse_large(len(self.offsets[1]) - 1, point.name)
+        written = check_written(left, before, point.name)
+        rule = self._rule
+        self._forget_masses()
+        bias = bias_for_mass(self._token_mass.mass, written, self.offsets[0])
+        if self.is_edited or bias.requires_grad:
+            self._tilt(bias, point.name)
+        else:
+            self.impose(bias.cpu() if rule is None else bias.cpu() + rule)
+        self._forget_masses()
+        missed = float((self._frame_mass.mass.detach() - written.detach()).abs().max())
+        if missed > ROW_TOLERANCE:
+            raise RunError(
+                f"expected attention that reaches every frame a little, got some that rounds to nothing and misses the "
+                f"mass written by {missed:.1g}, at {point.name}; write one nearer to its own"
+            )
 
     @property
     def is_weighed(self) -> bool:
@@ -210,7 +235,7 @@ class Measures:
     @cached_property
     def _frame_mass(self) -> FrameMass:
         rows, groups = self.offsets
-        if self._is_edited or "_token_mass" in self.__dict__:
+        if self.is_edited or "_token_mass" in self.__dict__:
             token = self._token_mass
             of_place = mean_over_rows(token.mass, rows)
             measured = FrameMass(
@@ -236,7 +261,7 @@ class Measures:
     @cached_property
     def _token_mass(self) -> TokenMass:
         rows, groups = self.offsets
-        if self._is_edited:
+        if self.is_edited:
             mass = sum_over_groups(self._whole_pattern(), groups)
             return TokenMass(None, self._all_scores().logsumexp(-1), mass)
         return token_mass(
@@ -247,6 +272,20 @@ class Measures:
             scale=self._scale,
             relation=self.bias,
         )
+
+    def _tilt(self, bias_BHFG: Tensor, name: str) -> None:
+        """Put a bias on the whole map: where it was edited, and where gradients shall pass through the bias."""
+        self._refuse_large(self._key.shape[1], name)
+        rows, groups = (group_of_token(offsets, bias_BHFG.device) for offsets in self.offsets)
+        factor = bias_BHFG.exp()[:, :, rows][..., groups]
+        weighed = self._whole_pattern() * factor
+        scores = self._all_scores() + bias_BHFG.to(weighed)[:, :, rows][..., groups]
+        self._scores, self._pattern = scores, (weighed / weighed.sum(-1, keepdim=True)).to(scores)
+        self.is_edited = True
+
+    def _forget_masses(self) -> None:
+        for name in ("_frame_mass", "_token_mass"):
+            self.__dict__.pop(name, None)
 
     def _all_scores(self) -> Tensor:
         if self._scores is None:

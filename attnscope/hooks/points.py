@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from attnscope.errors import HookNameError, quote
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 # In the order they fire within one attention call.
 MEMBERS = ("q", "k", "v", "mask", "scores", "pattern", "frame_mass", "token_frame", "lse", "z", "out")
+
+# Where nnsight keeps its state on a module that it has wrapped.
+TRACE = "__nnsight__"
 
 Hook = Callable[[Tensor, "HookPoint"], "Tensor | None"]
 NameFilter = str | Sequence[str] | Callable[[str], bool]
@@ -32,6 +37,10 @@ class KnowsCall(Protocol):
     @property
     def parts(self) -> tuple[Part, ...]:
         """The runs of one guidance branch in the batch of the attention call that is running."""
+
+    @property
+    def raised_hands(self) -> set[object]:
+        """Something for everybody who listens anywhere; empty means that nobody does."""
 
     def hearing(self, part: Part) -> AbstractContextManager[None]:
         """Let `call` speak of one part of the batch for a while."""
@@ -61,14 +70,42 @@ class HookPoint(nn.Module):
 
     def add(self, hook: Hook) -> Callable[[], None]:
         """Let `hook` listen, after those that listen already; return the way to stop."""
+        hands, hand = self._owner.raised_hands, object()
         self._listeners.append(hook)
-        return lambda: self._listeners.remove(hook)
+        hands.add(hand)
+
+        def remove() -> None:
+            self._listeners.remove(hook)
+            hands.discard(hand)
+
+        return remove
+
+    def register_forward_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
+        """As of any module. Its hand stays raised, for nobody says when such a hook is removed; so of all four."""
+        self._owner.raised_hands.add(self)
+        return super().register_forward_hook(*args, **kwargs)
+
+    def register_forward_pre_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
+        """As of any module."""
+        self._owner.raised_hands.add(self)
+        return super().register_forward_pre_hook(*args, **kwargs)
+
+    def register_full_backward_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
+        """As of any module: how gradients of what passes here are seen."""
+        self._owner.raised_hands.add(self)
+        return super().register_full_backward_hook(*args, **kwargs)
+
+    def register_full_backward_pre_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
+        """As of any module."""
+        self._owner.raised_hands.add(self)
+        return super().register_full_backward_pre_hook(*args, **kwargs)
 
     @property
     def is_heard(self) -> bool:
         """Whether anybody listens: a hook added here, a PyTorch hook, or an nnsight trace that wants the value."""
         return (
             bool(self._listeners or self._forward_hooks or self._forward_pre_hooks)
+            or bool(self._backward_hooks or self._backward_pre_hooks)
             or self._is_wanted_by_trace()
         )
 
@@ -106,7 +143,7 @@ class HookPoint(nn.Module):
     # nnsight keeps its state on the module and offers no public question for "does anybody wait for this value";
     # these two methods are the only place that reads it, and the nnsight contract tests watch them.
     def _trace(self) -> tuple[Any, Sequence[str]] | None:
-        state = self.__dict__.get("__nnsight__")
+        state = self.__dict__.get(TRACE)
         if state is None:
             return None
         interleaver, _, locations = state.active()
@@ -148,20 +185,30 @@ class RelationPoint(HookPoint):
 
 
 def chosen(names: Collection[str], wanted: NameFilter, where: str) -> tuple[str, ...]:
-    """Return the hook names that are wanted: a name, several names, or a question asked of each name.
+    """Return the hook names that are wanted: names, patterns ("blocks.*.hook_q"), or a question asked of each name.
+
+    In a pattern `*` stands for any letters and `?` for one, as in a shell. A name or pattern that takes nothing is an
+    error, also among others that take something.
 
     Raises
     ------
     HookNameError
         If a name does not exist (near matches are shown), or nothing at all is wanted.
+
+    >>> chosen(["blocks.0.attn.hook_q", "blocks.1.attn.hook_q", "blocks.1.attn.hook_k"], "blocks.1.*", "here")
+    ('blocks.1.attn.hook_q', 'blocks.1.attn.hook_k')
     """
     if callable(wanted):
         found = tuple(name for name in names if wanted(name))
     else:
-        found = (wanted,) if isinstance(wanted, str) else tuple(wanted)
-        for name in found:
-            if name not in names:
-                raise HookNameError(_unknown(names, name, where))
+        taken: dict[str, None] = {}
+        for asked in (wanted,) if isinstance(wanted, str) else tuple(wanted):
+            is_pattern = "*" in asked or "?" in asked
+            matching = fnmatch.filter(names, asked) if is_pattern else [asked] * (asked in names)
+            if not matching:
+                raise HookNameError(_unknown(names, asked, where))
+            taken.update(dict.fromkeys(matching))
+        found = tuple(taken)
     if not found:
         raise HookNameError(
             f"expected at least one of {len(names)} hook names, got a filter that takes none, in {where}; "

@@ -1,6 +1,7 @@
 """Giving attention another frame mass: the bias between frames under which its mass is the one that was written.
 
-Legend: B batch, H heads, N query tokens, F query frames, G key groups, n the query tokens of one frame.
+Legend: B batch, H heads, N query tokens, F query frames, G key groups, V videos, P places
+of a video, n the query tokens of one frame.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ ROW_TOLERANCE = 1e-3
 _PRECISION = 1e-9
 _MAX_STEPS = 100
 _RIDGE = 1e-12
-# What float32 still tells from nothing; a token that gave less to a group counts as having given this.
-_LEAST = float(torch.finfo(torch.float32).tiny)
+# A token that gave nothing to a group, as far as its precision tells, counts as having given this.
+_LEAST = 1e-300
 
 
 def check_written(written: object, shown: Tensor, where: str) -> Tensor:
@@ -61,11 +62,10 @@ def bias_for_mass(token_mass_BHNG: Tensor, mass: Tensor, query_offsets: Sequence
     """Find the bias (B, H, F, G) under which attention has this frame mass.
 
     Of all attention that has the mass, softmax(scores + bias) is the one nearest to what the model does (least
-    Kullback-Leibler divergence, averaged over the tokens of a frame): what a token thinks of the tokens within a
-    frame is left alone. Where the tokens of a frame agree, the bias is log(new mass / old mass); where they do not,
-    Newton's method solves, for every g, that the mean over tokens i of
-    `token_mass[i, g] e^bias[g] / sum_h token_mass[i, h] e^bias[h]` is `mass[g]`: a concave problem with one solution
-    up to a constant.
+    Kullback-Leibler divergence, averaged over the tokens of a frame): what a token thinks of the tokens within a frame
+    is left alone. Where the tokens of a frame agree, the bias is log(new mass / old mass); where they do not, Newton's
+    method solves `mean over tokens i of token_mass[i, g] e^bias[g] / sum_h token_mass[i, h] e^bias[h] = mass[g]`, a
+    concave problem with one solution up to a constant.
 
     Parameters
     ----------
@@ -88,8 +88,8 @@ def bias_for_mass(token_mass_BHNG: Tensor, mass: Tensor, query_offsets: Sequence
     [[[[80.0, 20.0], [25.0, 75.0]]]]
     """
     num_places = token_mass_BHNG.shape[0] // mass.shape[0]
-    by_video: Tensor = token_mass_BHNG.double().unflatten(0, (-1, num_places))  # type: ignore[no-untyped-call]
-    token = by_video.transpose(1, 2)  # videos, H, places, N, G
+    token_VPHNG = token_mass_BHNG.double().reshape(-1, num_places, *token_mass_BHNG.shape[1:])
+    token = token_VPHNG.transpose(1, 2)
     wanted = mass.double().to(token.device)
     rows = [
         _row_bias(token[..., start:stop, :].flatten(2, 3), wanted[:, :, row])

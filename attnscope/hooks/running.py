@@ -20,6 +20,28 @@ class Record(NamedTuple):
     value: Tensor
 
 
+def hook_points(model: Any) -> tuple[str, ...]:
+    """List the names of all places in a model's attention where one can look or write.
+
+    Parameters
+    ----------
+    model
+        A loaded pipeline, its denoiser, or an `Attachment`.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If no family knows the model.
+
+    >>> from attnscope.families._tiny import tiny_wan
+    >>> names = hook_points(tiny_wan(num_layers=2))
+    >>> len(names), names[0], names[-1]
+    (44, 'blocks.0.attn.hook_q', 'blocks.1.xattn.hook_out')
+    """
+    with joined(model) as window:
+        return tuple(window.points)
+
+
 def run_with_hooks(
     model: Any, *args: Any, fwd_hooks: Sequence[tuple[NameFilter, Hook]], **kwargs: Any
 ) -> Any:
@@ -30,8 +52,8 @@ def run_with_hooks(
     model
         A loaded pipeline, or an `Attachment` that is open already (then it stays open).
     fwd_hooks
-        Pairs of hook name (or names, or a filter over names) and `hook(value, point)`, which returns None or a
-        replacement. Added in order.
+        Pairs of hook name (or names, patterns such as "blocks.*.attn.hook_q", or a filter over names) and
+        `hook(value, point)`, which returns None or a replacement. Added in order.
     *args, **kwargs
         Passed to the pipeline; its result is returned.
 
@@ -63,8 +85,9 @@ def run_with_cache(
     """Run a video pipeline once and remember what passed by the hook points you name.
 
     Every value is copied (to `device`, if given) and detached, one `Record` per denoiser call, in the order of
-    calls. Nothing is remembered by default, because everything would not fit. Values seen again while gradient
-    checkpointing recomputes a layer are not remembered twice.
+    calls. `names_filter` is a name, a pattern such as "blocks.*.attn.hook_frame_mass", several of them, or a function
+    that is asked of each name. Nothing is remembered by default, because everything would not fit. Values seen again
+    while gradient checkpointing recomputes a layer are not remembered twice.
 
     Returns
     -------

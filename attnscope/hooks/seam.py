@@ -29,7 +29,8 @@ _FUSED = "scaled_dot_product_attention"
 class AttentionCall:
     """One call of the model's own attention: tensors (batch, tokens, heads, head size), and how to make it.
 
-    `run` calls the original function with everything but query, key and value as the processor passed it. `mask` is
+    `run` calls the original function with everything but query, key and value as the processor passed it, `alone` the
+    same without the other processes that share this attention (context parallelism). `mask` is
     the model's own, (batch, heads or 1, tokens or 1, tokens), bool or added to the scores. `constrained` says in
     words what else shapes this attention (dropout, for instance), and is empty if nothing does.
     """
@@ -41,6 +42,7 @@ class AttentionCall:
     mask: Tensor | None
     constrained: str
     run: Callable[[Tensor, Tensor, Tensor], Tensor]
+    alone: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Listener(Protocol):
@@ -155,16 +157,20 @@ def _wrap(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
         enable_gqa: bool = False,
         **rest: Any,
     ) -> Tensor:
-        def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return original(q, k, v, attn_mask, dropout_p, is_causal, scale, enable_gqa, **rest)
-
         listener = _here.listener
         if listener is None:
-            return run(query, key, value)
+            return original(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, **rest)
+
+        def run(q: Tensor, k: Tensor, v: Tensor, **others: Any) -> Tensor:
+            return original(q, k, v, attn_mask, dropout_p, is_causal, scale, enable_gqa, **{**rest, **others})
+
+        alone = functools.partial(run, parallel_config=None)
         constrained = _constraints(dropout_p, is_causal, enable_gqa)
         # A hook may run another model; nothing of that is the business of this listener.
         with listening(None):
-            return listener.attend(AttentionCall(query, key, value, scale, attn_mask, constrained, run))
+            return listener.attend(
+                AttentionCall(query, key, value, scale, attn_mask, constrained, run, alone)
+            )
 
     return dispatch
 
@@ -214,7 +220,7 @@ def _answer(
 
     constrained = _constraints(dropout_p, is_causal, enable_gqa)
     with listening(None):
-        call = AttentionCall(*given, scale=scale, mask=attn_mask, constrained=constrained, run=run)
+        call = AttentionCall(*given, scale=scale, mask=attn_mask, constrained=constrained, run=run, alone=run)
         return listener.attend(call).transpose(1, 2)
 
 

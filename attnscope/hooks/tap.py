@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from attnscope.errors import InputError, LayoutError, MaskError, UnsupportedModelError
 from attnscope.hooks.measures import Measures, Offsets
-from attnscope.hooks.points import HookPoint
+from attnscope.hooks.parallel import Heads, heads_here, over_heads
+from attnscope.hooks.points import TRACE, HookPoint
 from attnscope.hooks.seam import AttentionCall, listening
 from attnscope_kernels import RelationError, shot_attention
 
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
     from attnscope.families import Site
     from attnscope.layout import FrameLayout
 
-_MEASURED = ("frame_mass", "token_frame", "lse")
 # Points whose value is not the same if something else shapes the attention, too.
-_NEED_PLAIN_ATTENTION = ("mask", "scores", "pattern", *_MEASURED)
+_NEED_PLAIN_ATTENTION = ("mask", "scores", "pattern", "frame_mass", "token_frame", "lse")
 
 
 class Surroundings(Protocol):
@@ -35,6 +35,10 @@ class Surroundings(Protocol):
     @property
     def num_samples(self) -> int:
         """How many videos are in the batch of the attention call that is running."""
+
+    @property
+    def raised_hands(self) -> set[object]:
+        """Something for everybody who listens to any tap; empty means that nobody does."""
 
     def enter_layer(self, layer: int) -> None:
         """Note that the attention of this layer runs now; 0 when it is over."""
@@ -60,6 +64,7 @@ class Tap(nn.Module):
         self._owner = owner
         self._num_answered = 0
         self._points = dict(points)
+        self._raised_hands = owner.raised_hands
         for member, point in points.items():
             self.add_module(f"hook_{member}", point)
 
@@ -104,19 +109,33 @@ class Tap(nn.Module):
         index, self._num_answered = self._num_answered, self._num_answered + 1
         if index < self.site.num_unheard:
             return call.run(call.query, call.key, call.value)
-        index -= self.site.num_unheard
+        heads = heads_here(self.inner)
+        if heads is None:
+            return self._divide(call, index - self.site.num_unheard)
+        layout = self._owner.layout
+        if len(layout.frame_segments) < len(layout.segments):
+            raise UnsupportedModelError(
+                f"expected a sequence of frames alone, got one that mixes in text or padding, at {self.site.module} "
+                f"under context parallelism; its processes hold stretches of both, use one process"
+            )
+        return over_heads(
+            call, heads, lambda whole: self._divide(whole, index - self.site.num_unheard, heads),
+            is_self=self.site.kind == "self",
+        )  # fmt: skip
+
+    def _divide(self, call: AttentionCall, index: int, heads: Heads | None = None) -> Tensor:
         batch, num_samples = call.query.shape[0], self._owner.num_samples
         if batch % num_samples == 0:
-            return self._answer(call, batch // num_samples)
+            return self._answer(call, batch // num_samples, heads)
         if batch == 1 and index < num_samples:
             with self._owner.one_sample(index):
-                return self._answer(call, 1)
+                return self._answer(call, 1, heads)
         raise LayoutError(
             f"expected a batch of {num_samples} videos or one of them, got {batch}, at {self.site.module}; "
             f"call the whole denoiser, not one of its layers"
         )
 
-    def _answer(self, call: AttentionCall, num_places: int) -> Tensor:
+    def _answer(self, call: AttentionCall, num_places: int, heads: Heads | None) -> Tensor:
         """Show what goes in, weigh, measure, show what comes out."""
         if call.constrained and any(self._points[member].is_heard for member in _NEED_PLAIN_ATTENTION):
             raise UnsupportedModelError(
@@ -134,17 +153,18 @@ class Tap(nn.Module):
             mask=call.mask,
             num_places=num_places,
         )
-        self._ask_for_mask(measures)
+        self._ask_for_mask(measures, heads)
+        for member in ("scores", "pattern", "frame_mass"):
+            self._edit(member, measures)
         output = self._weigh(call, query, key, value, measures)
-        for member in _MEASURED:
+        for member in ("token_frame", "lse"):
             self._show(member, measures)
         return self._pass("z", output)
 
     def _weigh(
         self, call: AttentionCall, query: Tensor, key: Tensor, value: Tensor, measures: Measures
     ) -> Tensor:
-        edited = [self._edit(member, measures) for member in ("scores", "pattern")]
-        if any(edited):
+        if measures.is_edited:
             return measures.weigh(value)
         bias = measures.bias if measures.is_ruled else None
         if bias is None:
@@ -156,21 +176,25 @@ class Tap(nn.Module):
             query, key, value, bias, query_offsets=rows, key_offsets=groups, scale=call.scale
         )
 
-    def _ask_for_mask(self, measures: Measures) -> None:
+    def _ask_for_mask(self, measures: Measures, heads: Heads | None) -> None:
         point = self._points["mask"]
         if not point.is_heard:
             return self._stay_in_step(point)
         try:
-            measures.impose(point(measures.no_bias()))
+            relation = point(measures.no_bias())
+            if heads is not None and relation.ndim > 2 and relation.shape[-3] > 1:
+                relation = relation[..., heads.of(relation.shape[-3]), :, :]
+            measures.impose(relation)
         except RelationError as error:
             raise MaskError(f"{error} ({point.name})") from error
 
-    def _edit(self, member: str, measures: Measures) -> bool:
+    def _edit(self, member: str, measures: Measures) -> None:
         point = self._points[member]
-        if point.is_heard:
-            return measures.edit(member, point)
-        self._stay_in_step(point)
-        return False
+        if not point.is_heard:
+            return self._stay_in_step(point)
+        if member == "frame_mass":
+            return measures.ask_for_mass(point)
+        measures.edit(member, point)
 
     def _show(self, member: str, measures: Measures) -> None:
         point = self._points[member]
@@ -180,7 +204,7 @@ class Tap(nn.Module):
         if point(measured) is not measured:
             raise InputError(
                 f"expected a hook that only looks, got one that replaces a measurement, at {point.name}; "
-                f"return None, and write to hook_mask to change the attention"
+                f"return None, and write to hook_frame_mass or hook_mask to change the attention"
             )
 
     def _pass(self, member: str, value: Tensor) -> Tensor:
@@ -212,6 +236,11 @@ def tap_class(processor: type) -> type[Tap]:
     """
 
     def __call__(self: Tap, *args: Any, **kwargs: Any) -> Any:
+        # While nobody listens to any tap, an attention call costs these few questions and nothing else.
+        if not (
+            self._raised_hands or TRACE in self.__dict__ or self._forward_hooks or self._forward_pre_hooks
+        ):
+            return self.inner(*args, **kwargs)
         return nn.Module.__call__(self, *args, **kwargs)
 
     __call__.__signature__ = inspect.signature(processor.__call__)  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ._chunked import TokenMass
 from ._dense import dense_scores
-from ._groups import mean_over_rows, sum_over_groups
+from ._groups import group_of_token, mean_over_rows, sum_over_groups
 from ._relation import RelationError, check_relation
 from ._select import Choice, select_attention, select_mass
 from .attend import shot_attention
@@ -24,6 +24,7 @@ __all__ = [
     "check_relation",
     "dense_scores",
     "frame_mass",
+    "group_of_token",
     "mean_over_rows",
     "sampled_frame_mass",
     "select_attention",

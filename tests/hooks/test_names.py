@@ -84,3 +84,23 @@ def test_a_list_that_fails_half_way_leaves_no_listener(pipe):
         assert window.points["blocks.0.attn.hook_q"].is_heard
         stop()
         assert not window.points["blocks.0.attn.hook_q"].is_heard
+
+
+def test_patterns_take_what_a_shell_would_and_each_name_once(pipe):
+    with attach(pipe) as window:
+        heard = []
+        stop = window.listen(
+            ["blocks.*.attn.hook_q", "blocks.1.attn.hook_?"], lambda value, point: heard.append(point.name)
+        )
+        pipe("a cat", guidance_scale=1.0, **SMALL)
+        stop()
+        pipe("a cat", guidance_scale=1.0, **SMALL)
+    expected = ["blocks.0.attn.hook_q", *(f"blocks.1.attn.hook_{member}" for member in "qkvz")]
+    assert heard == expected
+
+
+def test_a_pattern_that_takes_nothing_is_refused_among_others_too(pipe):
+    with pytest.raises(
+        HookNameError, match=r"got 'blocks.\*.attn.hook_query', in run_with_cache; did you mean"
+    ):
+        run_with_cache(pipe, "a cat", names_filter=["blocks.*.hook_z", "blocks.*.attn.hook_query"], **SMALL)

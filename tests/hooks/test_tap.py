@@ -351,7 +351,7 @@ def test_a_mask_that_cannot_be_is_refused(pipe, relation, text):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("member", ["frame_mass", "token_frame", "lse"])
+@pytest.mark.parametrize("member", ["token_frame", "lse"])
 def test_a_measurement_cannot_be_replaced(pipe, member):
     with pytest.raises(
         InputError, match=f"replaces a measurement, at blocks.0.attn.hook_{member}; return None"
