@@ -85,14 +85,14 @@ class Studio:
         attentions: list[Any] = [denoiser.get_submodule(site.module) for site in sites]
         self.labels = tuple(dict.fromkeys(site.layer for site in sites))
         self.num_heads = min(int(attention.heads) for attention in attentions)
-        self.num_steps = require_runnable(settled(pipe, order.arguments), ("cond",))
+        self.num_steps = require_runnable(settled(pipe, family, order.arguments), ("cond",))
         self.plans = tuple(plan.to_latent(family.temporal_stride(pipe)) for plan in order.plans)
 
     def header(self) -> dict[str, Any]:
         """What the folder of a sweep must agree with."""
         asked = {
             name: value
-            for name, value in settled(self.pipe, self.order.arguments).items()
+            for name, value in settled(self.pipe, find(self.pipe), self.order.arguments).items()
             if name != "num_frames"
         }
         return {
