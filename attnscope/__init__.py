@@ -37,10 +37,11 @@ __all__ = [
     "score",
     "structure",
     "synthetic",
+    "testing",
 ]
 
 if TYPE_CHECKING:
-    from attnscope import errors, masks, metrics, plots, schema, structure, synthetic
+    from attnscope import errors, masks, metrics, plots, schema, structure, synthetic, testing
     from attnscope.hooks import attach, hook_points, nnsight, run_with_cache, run_with_hooks
     from attnscope.intervening import encode_captions, generate, intervene
     from attnscope.layout import FrameLayout

@@ -161,7 +161,8 @@ class Recorder:
             heard = sorted({branch for branch, _ in self._unit})
             raise RunError(
                 f"expected branches {', '.join(self._header.branches)} at every step, got {heard or 'none'} at step "
-                f"{missing[0]} of prompt {self._prompt}; the uncond branch needs a guidance scale above 1"
+                f"{missing[0]} of prompt {self._prompt}; the uncond branch needs a guidance scale above 1, "
+                "or true guidance where the model is distilled"
             )
 
     def close(self) -> None:

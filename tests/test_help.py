@@ -63,6 +63,7 @@ OPTIONS = {
         "--logs",
         "--json",
     },
+    "families": {"--check", "--markdown", "--json"},
     "validate": {"--json"},
     "score": {
         "--manifest",

@@ -37,6 +37,7 @@ PUBLIC = [
     "score",
     "structure",
     "synthetic",
+    "testing",
 ]
 
 

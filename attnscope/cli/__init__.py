@@ -28,6 +28,7 @@ _COMMANDS = {
     "score": "Measure videos: their cuts, whether as asked, how alike the shots are.",
     "reference": "Build a reference out of edited films, to measure a gap against.",
     "submit": "Spread the prompts of a probe over jobs of a cluster.",
+    "families": "List the model families that are supported, or prove what holds for them.",
     "models": "List the models that come with the package.",
     "doctor": "Say what is installed and which implementation will run here.",
 }

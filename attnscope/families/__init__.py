@@ -16,6 +16,7 @@ from attnscope.families.hunyuan_video import HunyuanVideo
 from attnscope.families.hunyuan_video15 import HunyuanVideo15
 from attnscope.families.latte import Latte
 from attnscope.families.ltx import LTX
+from attnscope.families.ltx2 import LTX2
 from attnscope.families.mochi import Mochi
 from attnscope.families.skyreels import SkyReels
 from attnscope.families.wan import Wan
@@ -27,10 +28,21 @@ FAMILIES: tuple[Family, ...] = (
     HunyuanVideo(),
     HunyuanVideo15(),
     LTX(),
+    LTX2(),
     Mochi(),
     Allegro(),
     EasyAnimate(),
     Latte(),
+)
+
+
+# Video models whose attention is linear: they have no softmax, so nothing is a share of anything.
+LINEAR = (
+    "SanaVideoPipeline",
+    "SanaImageToVideoPipeline",
+    "SanaVideoTransformer3DModel",
+    "SanaWMPipeline",
+    "SanaWMTransformer3DModel",
 )
 
 
@@ -40,7 +52,7 @@ def find(model: Any) -> Family:
     Raises
     ------
     UnsupportedModelError
-        If no family knows the class; the message names the classes that are known.
+        If no family knows the class (the message names the families that are known), or its attention is linear.
 
     >>> find("a string")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -49,6 +61,11 @@ def find(model: Any) -> Family:
 families.find; load one of them
     """
     classes = {kind.__name__ for kind in type(model).__mro__}
+    if classes.intersection(LINEAR):
+        raise UnsupportedModelError(
+            f"expected a model with softmax attention, got {type(model).__name__}, whose attention is linear, in "
+            f"families.find; no frame has a share of it, take another model"
+        )
     for family in FAMILIES:
         if classes.intersection(family.models):
             return family
@@ -61,6 +78,7 @@ families.find; load one of them
 __all__ = [
     "FAMILIES",
     "LTX",
+    "LTX2",
     "Allegro",
     "CogVideoX",
     "DenoiserCall",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -125,7 +126,8 @@ class Family(ABC):
     Class attributes: `name` as people write it; `pipelines` and `networks`, the names of its classes; `parts`, under
     which names a pipeline holds what denoises; `video_argument`, as what a denoiser is given the video; `stride` and
     `scale` of the VAE, for a bare denoiser that does not know its own; `names_branches`, whether the pipelines say
-    with `cache_context` which guidance branch runs; `frames_argument`, what a pipeline calls the number of frames.
+    with `cache_context` which guidance branch runs; `frames_argument`, what a pipeline calls the number of frames;
+    `says_of_text` and `says_of_guidance`, where text is read and how guidance runs, in the words of the table.
     """
 
     name: ClassVar[str]
@@ -138,6 +140,8 @@ class Family(ABC):
     names_branches: ClassVar[bool] = True
     frames_argument: ClassVar[str] = "num_frames"
     first_frame_pipelines: ClassVar[tuple[str, ...]] = ()
+    says_of_text: ClassVar[str] = "cross-attention"
+    says_of_guidance: ClassVar[str] = "one call, uncond then cond"
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -177,8 +181,7 @@ class Family(ABC):
         if not context and (self.names_branches or isinstance(model, nn.Module)):
             return (UNKNOWN,) * call.num_samples
         half, odd = divmod(call.num_samples, 2)
-        scale = getattr(model, "_guidance_scale", None)
-        if not odd and not (isinstance(scale, int | float) and scale <= 1) and self.is_doubled(call):
+        if not odd and _may_be_guided(model) and self.is_doubled(call):
             return (UNCOND,) * half + (COND,) * half
         return (COND,) * call.num_samples
 
@@ -198,6 +201,16 @@ class Family(ABC):
     def default_size(self, model: Any) -> dict[str, int]:
         """Return the size of a video where the pipeline's own defaults leave it open: frames, height, width."""
         return {}
+
+    def small_size(self, model: Any) -> dict[str, int]:
+        """Return the size of a video of three latent frames to try a model with; pipelines ask for multiples of 32."""
+        _, height, width = self.patch(self.first_denoiser(model))
+        scale = self.spatial_scale(model)
+        return {
+            "num_frames": 2 * self.temporal_stride(model) + 1,
+            "height": math.lcm(2 * height * scale, 32),
+            "width": math.lcm(2 * width * scale, 32),
+        }
 
     def num_latent_frames(self, model: Any, num_frames: int) -> int:
         """Return how many latent frames a video of this many frames has."""
@@ -328,6 +341,15 @@ class GridFamily(Family):
             text_after=text if self.text == "after" else 0,
             padding_after=padding,
         )
+
+
+def _may_be_guided(model: Any) -> bool:
+    """What the pipeline says of itself; one that says nothing may be."""
+    try:
+        return bool(model.do_classifier_free_guidance)
+    except AttributeError:
+        scale = getattr(model, "_guidance_scale", None)
+        return not isinstance(scale, int | float) or scale > 1
 
 
 def _to(last: int | None) -> str:

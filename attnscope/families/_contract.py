@@ -334,7 +334,7 @@ def _query_with_lora(specimen: Specimen, first: str) -> Tensor:
 
 
 def _gradients(specimen: Specimen, *, checkpointing: bool, dense: bool | None) -> list[Tensor]:
-    """Return the gradients of the LoRA weights through a forward pass masked densely, sliced, or (None) not."""
+    """Return gradients of the LoRA weights of self-attention, through a pass masked densely, sliced, or (None) not."""
     pipe = specimen.build()
     denoiser, arguments = specimen.denoiser_call(pipe)
     _add_lora(specimen, denoiser)
@@ -346,7 +346,9 @@ def _gradients(specimen: Specimen, *, checkpointing: bool, dense: bool | None) -
             window.listen(self_attention(member), hook)
         output = denoiser(**{**arguments, "return_dict": False})[0]
         torch.autograd.backward(output.square().mean())
-    return [weight.grad for weight in denoiser.parameters() if weight.grad is not None]
+    masked = tuple(f"{site.module}." for site in specimen.family.sites(denoiser) if site.kind == "self")
+    weights = [weight for name, weight in denoiser.named_parameters() if name.startswith(masked)]
+    return [weight.grad for weight in weights if weight.grad is not None]
 
 
 def _refusal(attempt: Callable[[], object]) -> str:

@@ -23,6 +23,7 @@ class CogVideoX(GridFamily):
     name = "CogVideoX"
     pipelines = ("CogVideoXPipeline", "CogVideoXImageToVideoPipeline", "CogVideoXVideoToVideoPipeline")
     networks = ("CogVideoXTransformer3DModel",)
+    says_of_text = "joint, first"
     text = "before"
     frame_axis = 1
     first_frame_pipelines = ("CogVideoXImageToVideoPipeline",)

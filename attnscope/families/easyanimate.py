@@ -21,6 +21,7 @@ class EasyAnimate(GridFamily):
     name = "EasyAnimate"
     pipelines = ("EasyAnimatePipeline",)
     networks = ("EasyAnimateTransformer3DModel",)
+    says_of_text = "joint, first"
     names_branches = False
     text = "before"
 

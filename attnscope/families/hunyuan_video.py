@@ -23,6 +23,8 @@ class HunyuanVideo(GridFamily):
     name = "HunyuanVideo"
     pipelines = ("HunyuanVideoPipeline",)
     networks = ("HunyuanVideoTransformer3DModel",)
+    says_of_text = "joint, last, padding hidden"
+    says_of_guidance = "distilled: cond alone"
     text = "after"
 
     def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:

@@ -22,6 +22,8 @@ class HunyuanVideo15(GridFamily):
     name = "HunyuanVideo-1.5"
     pipelines = ("HunyuanVideo15Pipeline",)
     networks = ("HunyuanVideo15Transformer3DModel",)
+    says_of_text = "joint, last, padding hidden"
+    says_of_guidance = "two calls, cond then uncond"
     scale = 16
     text = "after"
 

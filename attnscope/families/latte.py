@@ -25,6 +25,7 @@ class Latte(GridFamily):
     name = "Latte"
     pipelines = ("LattePipeline",)
     networks = ("LatteTransformer3DModel",)
+    says_of_text = "spatial blocks only"
     stride = 1
     names_branches = False
     frames_argument = "video_length"
@@ -48,6 +49,11 @@ class Latte(GridFamily):
         """Return the size of the pictures that the model was trained on."""
         side = int(cast(Any, self.first_denoiser(model)).config.sample_size) * self.spatial_scale(model)
         return {"height": side, "width": side}
+
+    def small_size(self, model: Any) -> dict[str, int]:
+        """Return a small picture, and the only number of frames there is."""
+        known = int(cast(Any, self.first_denoiser(model)).config.video_length)
+        return {**super().small_size(model), "num_frames": known}
 
     def layout(self, denoiser: nn.Module, call: DenoiserCall, sample: int) -> FrameLayout:
         """Return one token a frame."""

@@ -22,6 +22,7 @@ class Mochi(GridFamily):
     name = "Mochi"
     pipelines = ("MochiPipeline",)
     networks = ("MochiTransformer3DModel",)
+    says_of_text = "joint, last, one video at a time"
     stride = 6
     text = "after"
 

@@ -30,6 +30,7 @@ class SkyReels(GridFamily):
         "SkyReelsV2DiffusionForcingVideoToVideoPipeline",
     )
     networks = ("SkyReelsV2Transformer3DModel",)
+    says_of_guidance = "two calls, cond then uncond"
     first_frame_pipelines = (
         "SkyReelsV2ImageToVideoPipeline",
         "SkyReelsV2DiffusionForcingImageToVideoPipeline",

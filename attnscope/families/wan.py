@@ -28,6 +28,7 @@ class Wan(GridFamily):
     name = "Wan"
     pipelines = ("WanPipeline", "WanImageToVideoPipeline", "WanVideoToVideoPipeline")
     networks = ("WanTransformer3DModel",)
+    says_of_guidance = "two calls, cond then uncond"
     parts = ("transformer", "transformer_2")
     first_frame_pipelines = ("WanImageToVideoPipeline",)
 

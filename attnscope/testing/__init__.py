@@ -26,6 +26,7 @@ TINY_MODELS = {
     "ltx": "ltx",
     "ltx-i2v": "ltx",
     "ltx-condition": "ltx",
+    "ltx-2": "ltx2",
     "mochi": "mochi",
     "skyreels": "skyreels",
     "skyreels-df": "skyreels",

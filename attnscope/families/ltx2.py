@@ -1,0 +1,46 @@
+"""LTX-2: the video half of a model that makes video and sound together."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import nn
+
+from attnscope.errors import LayoutError
+from attnscope.families._base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.layout import FrameLayout
+
+
+class LTX2(GridFamily):
+    """LTX-2: every block holds a self-attention over all frames and a cross-attention to the text, and four for sound.
+
+    Those of the sound, and between sound and pictures, are no layers. Guidance is one call, [uncond, cond]; the further
+    passes that the pipeline can make are branches of their own, `uncond_stg` and `uncond_modality`.
+
+    >>> LTX2().num_latent_frames(None, 121)
+    16
+    """
+
+    name = "LTX-2"
+    pipelines = ("LTX2Pipeline", "LTX2ImageToVideoPipeline")
+    networks = ("LTX2VideoTransformer3DModel",)
+    stride = 8
+    scale = 32
+    first_frame_pipelines = ("LTX2ImageToVideoPipeline",)
+
+    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+        """Return self- and cross-attention of the video in every block."""
+        return tuple(
+            paired_sites("transformer_blocks", len(cast(Any, denoiser).transformer_blocks), cross="attn2")
+        )
+
+    def layout(self, denoiser: nn.Module, call: DenoiserCall, sample: int) -> FrameLayout:
+        """Return the layout of packed tokens (batch, tokens, channels)."""
+        frames, height, width = (int(call.arguments[name]) for name in ("num_frames", "height", "width"))
+        num_tokens = int(call.video.shape[1])
+        if num_tokens != frames * height * width:
+            raise LayoutError(
+                f"expected {frames} frames of {height} x {width} tokens, got {num_tokens} tokens, in an LTX-2 model; "
+                f"leave out the images that are no frames"
+            )
+        return FrameLayout.uniform(frames, height * width)
