@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from attnscope._share import Share
+from attnscope import probing
 from attnscope.errors import InputError
+
+Share = probing.Share
 
 
 def test_shares_cover_every_prompt_once():
