@@ -13,7 +13,6 @@ from attnscope.families._contract import Verdict, clauses
 from attnscope.families._specimen import Specimen
 from attnscope.testing import TINY_MODELS, specimen
 
-
 # How a model of somebody else's can break under a clause; what is not here is a defect of ours.
 _BROKEN = (
     AttnscopeError,
