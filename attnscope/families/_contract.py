@@ -227,11 +227,10 @@ def what_cannot_be_is_refused(specimen: Specimen) -> Verdict:
     """9. A cache that skips layers and a model nobody knows are refused with one line."""
     messages = []
     pipe = specimen.build()
-    window = attach(pipe)
-    for denoiser in specimen.family.denoisers(pipe).values():
-        skip_layers(denoiser)
-    messages.append(_refusal(lambda: specimen.run(pipe)))
-    window.detach()
+    with attach(pipe):
+        for denoiser in specimen.family.denoisers(pipe).values():
+            skip_layers(denoiser)
+        messages.append(_refusal(lambda: specimen.run(pipe)))
     messages.append(_refusal(lambda: attach(pipe)))
     messages.append(_refusal(lambda: attach(nn.Linear(1, 1))))
     holds = all(message and "\n" not in message for message in messages)

@@ -26,7 +26,7 @@ class StableVideoDiffusion(UNetFamily):
     1
     """
 
-    name = "Stable Video Diffusion"
+    name = "SVD"
     pipelines = ("StableVideoDiffusionPipeline",)
     networks = ("UNetSpatioTemporalConditionModel",)
     frame_axis = 1

@@ -149,7 +149,7 @@ class LaViePipeline(DiffusionPipeline, StableDiffusionMixin, StableDiffusionLora
         prompt: str | list[str] | None,
         device: torch.device,
         num_videos_per_prompt: int,
-        do_classifier_free_guidance: bool,
+        is_guided: bool,
         negative_prompt: str | list[str] | None = None,
         prompt_embeds: Tensor | None = None,
         negative_prompt_embeds: Tensor | None = None,
@@ -160,10 +160,10 @@ class LaViePipeline(DiffusionPipeline, StableDiffusionMixin, StableDiffusionLora
         """
         if prompt_embeds is None:
             prompt_embeds = self._read(prompt, device)
-        if do_classifier_free_guidance and negative_prompt_embeds is None:
+        if is_guided and negative_prompt_embeds is None:
             said = [""] if negative_prompt is None else negative_prompt
             negative_prompt_embeds = self._read(said, device)
-        if not do_classifier_free_guidance:
+        if not is_guided:
             return self._repeated(prompt_embeds, len(prompt_embeds), num_videos_per_prompt), None
         return (
             self._repeated(prompt_embeds, len(prompt_embeds), num_videos_per_prompt),
