@@ -57,6 +57,7 @@ OPTIONS = {
         "--manifest",
         "--shots",
         "--detector",
+        "--encoders",
         "--threshold",
         "--tolerance",
         "--stride",
