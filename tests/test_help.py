@@ -90,6 +90,7 @@ OPTIONS = {
         "--manifest",
         "--shots",
         "--detector",
+        "--encoders",
         "--threshold",
         "--tolerance",
         "--stride",
