@@ -47,7 +47,7 @@ def as_nnsight(window: Attachment) -> Any:
     >>> from attnscope.hooks import attach
     >>> with attach(tiny_wan(num_layers=2)) as window:
     ...     as_nnsight(window).blocks[1].attn.hook_q.path
-    'model.transformer.blocks.1.attn1.processor.hook_q'
+    'model.blocks.1.attn.hook_q'
     """
     from nnsight import NNsight
 
