@@ -30,8 +30,10 @@ class _Convolution(NamedTuple):
     def __call__(self, x_NCHW: torch.Tensor) -> torch.Tensor:
         total = max(self.weight.shape[-1] - self.stride, 0)
         before, after = total // 2, total - total // 2
-        padded = functional.pad(x_NCHW, (before, after, before, after)) if total else x_NCHW
-        return functional.conv2d(padded, self.weight, self.bias, stride=self.stride, groups=self.groups)
+        if before != after:
+            x_NCHW = functional.pad(x_NCHW, (before, after, before, after))
+        inner = before if before == after else 0
+        return functional.conv2d(x_NCHW, self.weight, self.bias, self.stride, inner, groups=self.groups)
 
 
 class Lite0:
@@ -53,15 +55,19 @@ class Lite0:
         """Features (N, 1280) and class logits (N, 1000)."""
         with torch.inference_mode():
             x = torch.from_numpy(np.ascontiguousarray(pictures)).float().div_(127.5).sub_(1)
-            x = functional.relu6(self._stem(x.permute(0, 3, 1, 2)))
+            x = _relu6(self._stem(x.permute(0, 3, 1, 2)))
             for parts, is_repeat in self._blocks:
                 inner = x
                 for part in parts[:-1]:
-                    inner = functional.relu6(part(inner))
+                    inner = _relu6(part(inner))
                 inner = parts[-1](inner)
-                x = inner + x if is_repeat else inner
-            features = functional.relu6(self._head(x)).mean((2, 3))
+                x = inner.add_(x) if is_repeat else inner
+            features = _relu6(self._head(x)).mean((2, 3))
             return features, functional.linear(features, *self._classes)
+
+
+def _relu6(x: torch.Tensor) -> torch.Tensor:
+    return functional.hardtanh_(x, 0, 6)  # in place
 
 
 def _parts(weights: dict[str, torch.Tensor], name: str, stride: int) -> list[_Convolution]:

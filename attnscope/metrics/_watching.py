@@ -32,6 +32,7 @@ PIECE_FRAMES = 64
 
 _CLASSICAL_PIXELS = 256  # longer side of what the classical detectors look at, as PySceneDetect itself scales
 CONTENT_THRESHOLD = 27.0
+_THUMBNAIL = (9, 16, 3)
 
 
 class Watcher(Protocol):
@@ -55,12 +56,12 @@ class NetworkWatcher:
         self._scaler = Scaler()
         self._frames: list[npt.NDArray[np.uint8]] = []
         self._found: list[tuple[Floats, Floats]] = []
-        self._thumbnails: list[npt.NDArray[np.uint8]] = []
+        self._thumbnails = bytearray()  # one block: many small ones would hold the memory between them
 
     def see(self, picture: av.VideoFrame) -> None:
         """Take the next picture; runs the network when a piece is full."""
         small = self._scaler.colour(picture, *self._size)
-        self._thumbnails.append(_thumbnail(small))
+        self._thumbnails += _thumbnail(small).data
         if not self._frames and not self._found:
             self._frames = [small] * CONTEXT_FRAMES
         self._frames.append(small)
@@ -72,7 +73,7 @@ class NetworkWatcher:
         """Give the probabilities (T,) that a shot ends with a frame, that it is in a transition, and thumbnails."""
         if not self._frames:
             nothing: Floats = np.zeros(0, np.float32)
-            return nothing, nothing, np.zeros((0, 9, 16, 3), np.uint8)
+            return nothing, nothing, np.zeros((0, *_THUMBNAIL), np.uint8)
         self._frames += [self._frames[-1]] * CONTEXT_FRAMES
         self._advance(self._frames[:PIECE_FRAMES], last=len(self._frames) <= PIECE_FRAMES)
         if len(self._frames) > PIECE_FRAMES:
@@ -80,7 +81,7 @@ class NetworkWatcher:
         ends, inside = (
             np.concatenate(each)[CONTEXT_FRAMES:-CONTEXT_FRAMES] for each in zip(*self._found, strict=True)
         )
-        return ends, inside, np.stack(self._thumbnails)
+        return ends, inside, np.frombuffer(self._thumbnails, np.uint8).reshape(-1, *_THUMBNAIL)
 
     def _advance(self, frames: list[npt.NDArray[np.uint8]], *, last: bool = False) -> None:
         self._found.append(self._run(np.stack(frames), last=last))

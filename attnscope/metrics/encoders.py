@@ -213,8 +213,9 @@ class _LastSeen:
         # by content: the same array may hold other pictures by now
         digest = hashlib.sha256(frames.tobytes()).digest()
         if self._answer is None or digest != self._seen:
-            # one picture at a time is fastest on a processor: it stays in its cache
-            features, logits = zip(*(self._net(frame[None]) for frame in frames), strict=True)
+            # two pictures at a time are fastest on a processor: they stay in its cache
+            pairs = (frames[start : start + 2] for start in range(0, len(frames), 2))
+            features, logits = zip(*map(self._net, pairs), strict=True)
             self._answer = (
                 np.concatenate([each.numpy() for each in features]),
                 np.concatenate([each.numpy() for each in logits]),

@@ -6,6 +6,7 @@ Legend: T frames; pictures are `av.VideoFrame`.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -41,8 +42,7 @@ class QualityWatcher:
     def __init__(self) -> None:
         self._scaler = Scaler()
         self._last: list[npt.NDArray[np.int16]] = []
-        self._flicker: list[float] = []
-        self._sharpness: list[float] = []
+        self._flicker, self._sharpness = array("d"), array("d")
 
     def see(self, picture: av.VideoFrame) -> None:
         """Take the next picture."""
@@ -51,11 +51,13 @@ class QualityWatcher:
         self._last = [*self._last[-2:], small[::2, ::2].copy()]
         if len(self._last) == 3:
             before, here, after = self._last
-            self._flicker.append(float(np.abs(before - 2 * here + after).mean() / 2))
+            jumps = before + after
+            jumps -= 2 * here
+            self._flicker.append(int(np.abs(jumps, out=jumps).sum(dtype=np.int32)) / jumps.size / 2)
 
     def finish(self) -> Traces:
         """Give the curves of the whole video."""
-        gap = [math.nan] if self._sharpness else []
+        gap = array("d", [math.nan] if self._sharpness else [])
         flicker = (gap + self._flicker + gap)[: len(self._sharpness)]
         return Traces(np.array(flicker, float), np.array(self._sharpness, float))
 
@@ -117,9 +119,9 @@ def _laplacian_variance(x: npt.NDArray[np.int16]) -> float:
     laplacian = x[:-2, 1:-1] + x[2:, 1:-1]
     laplacian += x[1:-1, :-2]
     laplacian += x[1:-1, 2:]
-    laplacian -= 4 * x[1:-1, 1:-1]
+    laplacian -= x[1:-1, 1:-1] << 2
     values = laplacian.ravel().astype(np.float32)
-    return float(values @ values / len(values) - values.mean(dtype=np.float64) ** 2)
+    return float(values @ values / len(values)) - (float(values.sum()) / len(values)) ** 2
 
 
 def _mean(values: Floats) -> float:

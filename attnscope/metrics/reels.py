@@ -1,4 +1,4 @@
-"""Run a video past the measures frame by frame, never holding more than one: a file or an array, as often as asked.
+"""Run a video past the measures frame by frame, a file or an array, as often as asked, in memory that is bounded.
 
 Legend: T frames, H height, W width; frames are (T, H, W, 3) RGB uint8, one picture is an `av.VideoFrame`.
 """
@@ -28,6 +28,7 @@ NO_CROP: Crop = (0.0, 0.0, 0.0, 0.0)
 _EDITED_FRAMES = 8  # an edit list may hide a few coded frames at the ends
 _JUMP_FRAMES, _DRIFT_FRAMES = 0.6, 1.5
 _WHOLE_PICTURE = 2  # of one frame nothing about cuts can be said
+_KEPT_FRAMES, _KEPT_BYTES = 256, 128 * 2**20  # of a clip this short the pictures are kept and decoded once
 
 
 class Reel(ABC):
@@ -48,11 +49,12 @@ class Reel(ABC):
         """Give frames by rising index, scaled to fill height x width and cut to it in the middle, a few at a time."""
         wanted = list(indices)
         ready: list[Frames] = []
+        scaler = Scaler()
         for index, picture in enumerate(self):
             if not wanted:
                 break
             if index == wanted[0]:
-                ready.append(_filled(picture, height, width))
+                ready.append(_filled(scaler, picture, height, width))
                 wanted.pop(0)
             if len(ready) == size:
                 yield np.stack(ready)
@@ -91,7 +93,10 @@ class ArrayReel(Reel):
 
 
 class FileReel(Reel):
-    """A video file, decoded anew each time it runs; ``crop`` takes shares off the picture: top, right, bottom, left.
+    """A video file; ``crop`` takes shares off the picture: top, right, bottom, left.
+
+    The pictures of a short clip (up to 256 frames and 128 MiB as decoded) are kept once it ran to its end; a longer one
+    is decoded anew each time.
 
     Raises
     ------
@@ -129,9 +134,26 @@ class FileReel(Reel):
         self.fps = Fraction(rate)
         self.size = (self._box[1] - self._box[0], self._box[3] - self._box[2])
         self.num_frames = 0
+        self._kept: list[av.VideoFrame] = []
 
     def __iter__(self) -> Iterator[av.VideoFrame]:
         """Run it once; the spacing of the frames is checked on the way."""
+        if self._kept:
+            yield from self._kept
+            return
+        kept: list[av.VideoFrame] = []
+        num_bytes, is_short = 0, True
+        for picture in self._decoded():
+            if is_short:
+                kept.append(picture)
+                num_bytes += sum(plane.buffer_size for plane in picture.planes)
+                is_short = len(kept) <= _KEPT_FRAMES and num_bytes <= _KEPT_BYTES
+            else:
+                kept.clear()
+            yield picture
+        self._kept = kept if is_short else []
+
+    def _decoded(self) -> Iterator[av.VideoFrame]:
         import av
 
         clock, index = _Clock(self.fps, self._path), -1
@@ -239,11 +261,11 @@ def scaled(picture: av.VideoFrame, height: int, width: int) -> Frames:
     return Scaler().colour(picture, height, width)
 
 
-def _filled(picture: av.VideoFrame, height: int, width: int) -> Frames:
+def _filled(scaler: Scaler, picture: av.VideoFrame, height: int, width: int) -> Frames:
     scale = max(height / picture.height, width / picture.width)
     rows, columns = max(height, round(picture.height * scale)), max(width, round(picture.width * scale))
     top, left = (rows - height) // 2, (columns - width) // 2
-    return scaled(picture, rows, columns)[top : top + height, left : left + width]
+    return scaler.colour(picture, rows, columns)[top : top + height, left : left + width]
 
 
 def _inner(height: int, width: int, crop: Crop) -> tuple[int, int, int, int]:

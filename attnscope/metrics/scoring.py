@@ -244,17 +244,19 @@ def _encode(
 ) -> dict[Task, list[Vectors]]:
     """Give each shot's frames their vectors, one batch of pictures in memory at a time."""
     order = [index for shot in shots for index in shot]
-    made: dict[Task, list[Vectors]] = {task: [] for task in encoders}
-    if not encoders:
-        return made
-    sides = {each.side for each in encoders.values()}
-    for side in sides:
+    made: dict[Task, Vectors] = {}
+    for side in {each.side for each in encoders.values()}:
         here = {task: each for task, each in encoders.items() if each.side == side}
+        start = 0
         for pictures in reel.batches(order, height=side, width=side, size=_BATCH):
             for task, each in here.items():
-                made[task].append(each.encode(pictures))
+                vectors = each.encode(pictures)
+                if task not in made:  # one block: joined at the end they would take their place twice
+                    made[task] = np.empty((len(order), vectors.shape[1]), np.float32)
+                made[task][start : start + len(pictures)] = vectors
+            start += len(pictures)
     ends = np.cumsum([len(shot) for shot in shots])[:-1]
-    return {task: np.split(np.concatenate(each), ends) for task, each in made.items()}
+    return {task: np.split(whole, ends) for task, whole in made.items()}
 
 
 def _entry(found: Encoder | Missing, value: float | None, reason: str | None) -> Row:

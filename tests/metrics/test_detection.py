@@ -14,7 +14,7 @@ import torch
 from attnscope.archives import read_archive
 from attnscope.dataset import render, sample_scene
 from attnscope.errors import InputError, VideoError
-from attnscope.metrics import detect_cuts, transitions
+from attnscope.metrics import detect_cuts, reels, transitions
 from attnscope.metrics._blending import fit_blend
 from attnscope.metrics._transnet import Run, TransNet
 from attnscope.metrics._watching import CONTEXT_FRAMES, PIECE_FRAMES, NetworkWatcher
@@ -248,6 +248,29 @@ def test_a_file_and_its_frames_give_the_same(broken: Path, film: np.ndarray) -> 
     assert (reel.fps, reel.size) == (Fraction(16), (64, 64))
     assert Watch().run(reel).cuts_frame == detect_cuts(film, 16).cuts_frame
     assert reel.num_frames == 33
+
+
+@pytest.mark.parametrize(("name", "value"), [("_KEPT_FRAMES", 32), ("_KEPT_BYTES", 100_000)])
+def test_a_short_clip_is_decoded_once_and_a_long_one_anew(
+    broken: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: int
+) -> None:
+    short = FileReel(broken / "good.mp4")
+    first, second = list(short), list(short)
+    assert len(first) == 33
+    assert all(one is other for one, other in zip(first, second, strict=True))
+    monkeypatch.setattr(reels, name, value)
+    long = FileReel(broken / "good.mp4")
+    once, again = list(long), list(long)
+    for picture, one, other in zip(first, once, again, strict=True):
+        assert one is not other
+        assert (picture.to_ndarray() == one.to_ndarray()).all()
+        assert (one.to_ndarray() == other.to_ndarray()).all()
+
+
+def test_a_clip_left_half_way_is_not_taken_for_the_whole(broken: Path) -> None:
+    reel = FileReel(broken / "good.mp4")
+    next(iter(reel))
+    assert len(list(reel)) == reel.num_frames == 33
 
 
 @pytest.mark.parametrize(
