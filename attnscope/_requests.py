@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from attnscope._share import Share
-from attnscope.errors import InputError, ShotPlanError
+from attnscope.errors import InputError, ShotPlanError, quote
 from attnscope.families import Family
 from attnscope.shots import ShotPlan
 
@@ -21,6 +21,7 @@ Plans = ShotPlan | None | Sequence[ShotPlan | None]
 BRANCHES = ("cond", "uncond")
 
 _SIZE = ("num_frames", "height", "width")
+_OURS = ("prompt", "generator", "output_type")
 _TIMED_SHOT = re.compile(r"\bshot\s*\d+\s*:\s*\[", re.IGNORECASE)
 
 
@@ -44,7 +45,14 @@ def require_share(share: tuple[int, int], out: object) -> Share:
 def settled(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in the pipeline's own defaults, so that the record says what ran; frames are `num_frames` in all models."""
     given = dict(arguments)
-    parameters = dict(inspect.signature(type(pipe).__call__).parameters)
+    for name in _OURS:
+        if name in given:
+            raise InputError(
+                f"expected arguments without {name}, which attnscope sets itself, got {name}={quote(given[name])} for "
+                f"a run of {type(pipe).__name__}; leave it out"
+            )
+    family.require_text_encoder(pipe, given)
+    parameters = _parameters(pipe)
     if family.frames_argument in parameters:
         parameters["num_frames"] = parameters[family.frames_argument]
         if family.frames_argument in given:
@@ -52,7 +60,7 @@ def settled(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str
     elif "video" in parameters:
         given.setdefault("num_frames", len(given.get("video") or ()))
         parameters["num_frames"] = parameters["video"]
-    unknown = sorted(set(given) - set(parameters)) if "arguments" not in parameters else []
+    unknown = sorted(set(given) - set(parameters))
     if unknown:
         raise InputError(
             f"expected arguments of {type(pipe).__name__}, got {', '.join(unknown)} in probe; leave them out"
@@ -69,9 +77,25 @@ def settled(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str
     return whole
 
 
+def _parameters(pipe: Any) -> dict[str, inspect.Parameter]:
+    """What a pipeline can be called with, what it hands on to the pipeline that it is made from among it."""
+    found: dict[str, inspect.Parameter] = {}
+    for kind in type(pipe).__mro__:
+        if "__call__" not in vars(kind):
+            continue
+        own = dict(inspect.signature(kind.__call__).parameters)
+        handed_on = [name for name, each in own.items() if each.kind is inspect.Parameter.VAR_KEYWORD]
+        found = {**own, **found}
+        if not handed_on:
+            break
+        for name in handed_on:
+            del found[name]
+    return found
+
+
 def as_called(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments under the names that the pipeline has for them; one that reads no text gets no prompt."""
-    parameters = inspect.signature(type(pipe).__call__).parameters
+    parameters = _parameters(pipe)
     called = {name: value for name, value in arguments.items() if name not in ("num_frames", "prompt")}
     if family.frames_argument in parameters:
         called[family.frames_argument] = arguments["num_frames"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,7 +15,7 @@ from attnscope._captions import Padding, ShotText, encode_captions
 from attnscope._cut_check import CutCheck, check_cuts
 from attnscope._masking import Masker, place
 from attnscope._requests import as_called, require_runnable, require_size, settled
-from attnscope.errors import MaskError, quote
+from attnscope.errors import InputError, MaskError, quote
 from attnscope.families import Family, find
 from attnscope.hooks import Attachment, joined
 from attnscope.masks import Intervention, MaskRule, Sides, extent, general_text, own_text
@@ -206,6 +206,7 @@ def generate(
     import torch
 
     family = find(pipe)
+    _require_film(shots, seed, rule, layers, arguments)
     plan = shots.to_latent(family.temporal_stride(pipe))
     asked = settled(pipe, family, {**arguments, "num_frames": shots.num_frames})
     num_steps = require_runnable(asked, ("cond",))
@@ -233,6 +234,26 @@ def generate(
     video = _decoded_by_shot(family, pipe, video, plan) if decode_shots else video[0]
     frames = np.round(255 * np.clip(video, 0, 1)).astype(np.uint8)
     return Film(frames, plan, masked, fraction, check_cuts(plan.realised_frame, frames))
+
+
+def _require_film(shots: Any, seed: Any, rule: Any, layers: Any, arguments: Mapping[str, Any]) -> None:
+    if not isinstance(shots, ShotPlan):
+        raise InputError(
+            f"expected a ShotPlan, got {quote(shots)} as shots of generate; write for instance "
+            "ShotPlan.from_seconds([1.2], duration=3, fps=16)"
+        )
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"expected a whole number from 0, got {quote(seed)} as seed of generate; write 0")
+    if arguments.get("num_frames", shots.num_frames) != shots.num_frames:
+        raise InputError(
+            f"expected as many frames as the plan has, {shots.num_frames}, got {quote(arguments['num_frames'])} as "
+            "num_frames of generate; leave it out, or plan the video that is made"
+        )
+    if rule is None and layers is not None:
+        raise InputError(
+            f"expected a rule that acts in layers {quote(layers)}, got none in generate; give rule=..., or leave "
+            "layers out"
+        )
 
 
 def _decoded_by_shot(family: Family, pipe: Any, latents: Any, plan: LatentPlan) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from attnscope.errors import InputError, MaskError
+from attnscope.errors import InputError, MaskError, quote
 from attnscope.hooks import Attachment, HookPoint, joined
 from attnscope.hooks.reweighting import bias_for_mass
 from attnscope.ranges import format_range, parse_range
@@ -93,6 +93,10 @@ class _Record:
     """The masses of one video, by step, branch and layer."""
 
     def __init__(self, attention: xr.Dataset, layers: Range, heads: Range, steps: Range, prompt: int) -> None:
+        if not isinstance(attention, xr.Dataset):
+            raise InputError(
+                f"expected an attention dataset, got {quote(attention)} in patch_mass; give what probe returned"
+            )
         missing = [name for name in (STEP, BRANCH, LAYER, HEAD, QUERY_FRAME) if name not in attention.dims]
         if missing or MASS not in attention:
             raise InputError(

@@ -456,3 +456,32 @@ def test_captions_that_are_none_are_refused(
 ) -> None:
     with pytest.raises(MaskError, match=words):
         scope.encode_captions(pipe, captions, **options)
+
+
+REFUSED_FILMS: dict[str, tuple[dict[str, Any], str]] = {
+    "no plan": ({"shots": [9]}, "expected a ShotPlan"),
+    "a seed in words": ({"seed": "x"}, "whole number from 0"),
+    "other frames than planned": ({"num_frames": 49}, "as many frames as the plan has, 17, got 49"),
+    "layers of no rule": ({"layers": "7-9"}, "a rule that acts in layers '7-9'"),
+    "what no pipeline knows": ({"colour": "red"}, "got colour"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_FILMS)
+def test_films_that_make_no_sense_are_refused(case: str) -> None:
+    options, words = REFUSED_FILMS[case]
+    with pytest.raises(InputError, match=words) as caught:
+        scope.generate(scope.load("wan-mini"), "a red ball", **{"shots": PLAN, **options})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["wan", "cogvideox", "hunyuan-video", "animatediff", "lavie"])
+def test_a_pipeline_without_a_text_encoder_is_refused_in_one_line(name: str) -> None:
+    pipe = scope.testing.tiny(name)
+    pipe.text_encoder = None
+    given = scope.testing.specimen(name).settings
+    settings = {each: given[each] for each in given if each not in ("output_type", "prompt", "generator")}
+    with pytest.raises(InputError, match="that can read prompts, got one without text_encoder; load"):
+        scope.probe(pipe, "a red ball", **settings)
+    with pytest.raises(InputError, match="that can read prompts, got one without text_encoder; load"):
+        run_with_cache(pipe, "a red ball", names_filter="blocks.0.attn.hook_q", **settings)

@@ -118,6 +118,8 @@ def test_refusals(pipe: Any, cut: Any) -> None:
         pass
     with pytest.raises(InputError, match="got 1 as prompt"), scope.patch_mass(pipe, cut, prompt=1):
         pass
+    with pytest.raises(InputError, match="expected an attention dataset, got 3"), scope.patch_mass(pipe, 3):
+        pass
     with pytest.raises(InputError, match="got one without"), scope.patch_mass(pipe, cut.drop_vars("mass")):
         pass
     with pytest.raises(InputError, match="got none at some"), scope.patch_mass(pipe, cut.where(cut.step > 0)):

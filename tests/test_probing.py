@@ -230,6 +230,7 @@ BAD: list[tuple[dict[str, Any], type[AttnscopeError], str]] = [
     ({"shots": ShotPlan.from_frames([9], num_frames=33, fps=16)}, ShotPlanError, "as many frames"),
     ({"prompt": "shot 1:[0s, 1s] a; shot 2:[2s, 3s] b"}, ShotPlanError, "gap after shot 1"),
     ({"colour": "red"}, InputError, "expected arguments of WanPipeline, got colour"),
+    ({"output_type": "np"}, InputError, "output_type, which attnscope sets itself"),
 ]
 
 

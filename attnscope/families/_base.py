@@ -260,6 +260,29 @@ class Family(ABC):
                     f"{(near if most is None else min(near, most)) * grid}"
                 )
 
+    def require_text_encoder(self, model: Any, arguments: Mapping[str, Any]) -> None:
+        """Refuse a pipeline that shall read a prompt but was loaded without what reads it.
+
+        Raises
+        ------
+        InputError
+            A tokenizer or text encoder is missing, and no embeddings were given.
+        """
+        if isinstance(model, nn.Module) or "prompt_embeds" in arguments:
+            return
+        optional = set(getattr(model, "_optional_components", ())) - {"tokenizer", "text_encoder"}
+        parts = [
+            name
+            for name in inspect.signature(type(model).__init__).parameters
+            if name.startswith(("tokenizer", "text_encoder")) and name not in optional
+        ]
+        missing = [name for name in parts if getattr(model, name, None) is None]
+        if missing:
+            raise InputError(
+                f"expected a {type(model).__name__} that can read prompts, got one without {', '.join(missing)}; load "
+                "it with them, or give prompt_embeds"
+            )
+
     def temporal_frequencies(self, denoiser: nn.Module) -> Tensor:
         """Return the rotary frequencies of time, radians a latent frame; they turn the first pairs of each head."""
         raise self._cannot(denoiser, "can move shots in rotary time")

@@ -123,6 +123,7 @@ def _run(
     kwargs: dict[str, Any],
     hooks: Sequence[tuple[NameFilter, Hook]],
 ) -> Any:
+    window.family.require_text_encoder(window.model, kwargs)
     wanted = [(chosen(window.points, names, "run_with_hooks"), hook) for names, hook in hooks]
     removers = [window.listen(names, hook) for names, hook in wanted]
     try:

@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from attnscope.errors import InputError
+from attnscope.errors import InputError, quote
 from attnscope.plots import _theme
 from attnscope.plots._panels import axes_in
 
@@ -36,7 +36,13 @@ def plot_rule(
     >>> len(plot_rule(compile_rule(band(1), Sides.of_frames(5))).axes)
     1
     """
-    values = np.asarray(relation, dtype=np.float64)
+    try:
+        values = np.asarray(relation, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"expected a compiled rule, got {quote(relation)} in plot_rule; write compile_rule(rule, "
+            "Sides.of_frames(13))"
+        ) from error
     if values.ndim != 2 or values.shape[0] != values.shape[1] or not values.size or np.isnan(values).any():
         raise InputError(
             f"expected a relation of frames by frames without nan, got shape {values.shape} in plot_rule; give what "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def template(monkeypatch):
-    spec = importlib.util.spec_from_file_location("template_family", ROOT / "docs" / "template_family.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    module = importlib.import_module("template_tiny")
     monkeypatch.setattr(families, "FAMILIES", (module.MyFamily(), *families.FAMILIES))
     return module
 

@@ -41,3 +41,8 @@ def test_weights_get_a_scale() -> None:
 def test_what_is_no_relation_is_refused(wrong: np.ndarray) -> None:
     with pytest.raises(InputError, match="expected a relation of frames by frames"):
         plot_rule(wrong)
+
+
+def test_a_rule_that_is_not_compiled_is_refused():
+    with pytest.raises(InputError, match="expected a compiled rule"):
+        plot_rule(same_shot(ShotPlan.from_frames([9], num_frames=17, fps=16)))

@@ -1,0 +1,28 @@
+"""A tiny model to begin with: copy it to attnscope/testing/, and build your pipeline from configurations instead.
+
+`from attnscope.families.my_video import MyFamily` where the family has moved to its place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+from template_family import MyFamily
+
+from attnscope.families._specimen import Specimen
+from attnscope.testing import specimen, tiny
+
+
+class MyVideoPipeline(diffusers.WanPipeline):
+    """The pipeline as diffusers, or you, would define it."""
+
+
+def tiny_my_video() -> Any:
+    """Build the pipeline with random weights and as little of everything as it takes."""
+    pipe = MyVideoPipeline(**tiny("wan").components)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+SPECIMENS = {"my-video": Specimen(MyFamily(), tiny_my_video, specimen("wan").settings)}
