@@ -75,7 +75,7 @@ def latent_plan(plan: Plan, sides: Sides) -> LatentPlan:
     if latent.num_frames != sides.num_frames:
         raise MaskError(
             f"expected a plan of {sides.num_frames} latent frames, as the video has, got one of {latent.num_frames} "
-            f"in a mask rule; plan the video that is made"
+            f"in a mask rule; plan the video that is made, with the model's temporal stride, {sides.stride}"
         )
     return latent
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _WEIGHTS = Path(__file__).parent / "weights"
 _SHARED_WITH = "shares_components_with"
 _INDEX = "model_index.json"
+_READERS = ("tokenizer", "text_encoder")
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 
@@ -115,10 +116,16 @@ def _require_readable(folder: Path) -> None:
             f"expected a diffusers folder, got a damaged file {folder / _INDEX}; restore it"
         ) from error
     kind = index.get("_class_name") if isinstance(index, dict) else None
-    known = [name for family in FAMILIES for name in family.models]
-    if kind not in known:
+    if not any(kind in family.pipelines for family in FAMILIES):
         raise UnsupportedModelError(
-            f"expected a pipeline out of {', '.join(known)}, got {quote(kind)} in {folder / _INDEX}; give another model"
+            f"expected a pipeline of the families {', '.join(family.name for family in FAMILIES)}, got {quote(kind)} "
+            f"in {folder / _INDEX}; give another model"
+        )
+    unread = [name for name in _READERS if index.get(name) == [None, None]]
+    if unread:
+        raise UnknownModelError(
+            f"expected a {kind} that can read prompts, got one without {', '.join(unread)} in {folder / _INDEX}; save "
+            "it with them"
         )
     if not any(folder.glob("*/*.safetensors")):
         raise UnknownModelError(

@@ -114,3 +114,8 @@ def test_folders_that_cannot_be_looked_into(tmp_path: Path) -> None:
         load(fill(tmp_path / "other", other, "diffusion_pytorch_model.safetensors"))
     with pytest.raises(UnsupportedModelError, match="got None"):
         load(fill(tmp_path / "list", "[]", "diffusion_pytorch_model.safetensors"))
+    mute = json.dumps(
+        {"_class_name": "WanPipeline", "text_encoder": [None, None], "tokenizer": ["transformers", "T5"]}
+    )
+    with pytest.raises(UnknownModelError, match="can read prompts, got one without text_encoder in"):
+        load(fill(tmp_path / "mute", mute, "diffusion_pytorch_model.safetensors"))
