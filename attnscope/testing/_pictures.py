@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from attnscope.testing._text import VOCABULARY, WIDTH, tokenizer
+from attnscope.testing._text import WIDTH, clip_text, tokenizer
 
 LENGTH = 9
 """Tokens that prompts are padded to."""
@@ -26,20 +26,8 @@ def eightfold_vae(kind: str = "AutoencoderKL") -> Any:
 
 def clip_texts() -> dict[str, Any]:
     """Return a CLIP text encoder of one layer, and its tokenizer."""
-    transformers: Any = import_module("transformers")
-    config = transformers.CLIPTextConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=WIDTH,
-        intermediate_size=37,
-        num_hidden_layers=1,
-        num_attention_heads=4,
-        max_position_embeddings=LENGTH,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=1,
-    )
     return {
-        "text_encoder": transformers.CLIPTextModel(config),
+        "text_encoder": clip_text(max_position_embeddings=LENGTH, bos_token_id=1),
         "tokenizer": tokenizer(model_max_length=LENGTH),
     }
 

@@ -74,18 +74,17 @@ def llama() -> Any:
     return transformers.LlamaModel(config).eval()
 
 
-def clip_text() -> Any:
-    """Return a CLIP text model of one layer."""
+def clip_text(**changes: Any) -> Any:
+    """Return a CLIP text model of one layer; `changes` go to its configuration."""
     transformers: Any = import_module("transformers")
-    config = transformers.CLIPTextConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=WIDTH,
-        intermediate_size=37,
-        num_hidden_layers=1,
-        num_attention_heads=4,
-        projection_dim=WIDTH,
-        pad_token_id=0,
-        bos_token_id=None,
-        eos_token_id=1,
-    )
-    return transformers.CLIPTextModel(config).eval()
+    settings: dict[str, Any] = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": WIDTH,
+        "intermediate_size": 37,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "pad_token_id": 0,
+        "bos_token_id": None,
+        "eos_token_id": 1,
+    }
+    return transformers.CLIPTextModel(transformers.CLIPTextConfig(**settings | changes)).eval()
