@@ -1,8 +1,9 @@
 """Measure what hook points cost while nobody listens, and what a trace costs; all ways alternate in one process.
 
-    python experiments/hook_overhead/run.py [--runs 40] [--model wan-mini]
+    python experiments/hook_overhead/run.py [--runs 40] [--model wan-mini] [--device cuda]
 
-Processor seconds of the whole generation, medians, and the ratio to the pipeline without taps; prints JSON.
+Processor seconds of the whole generation (on a GPU the clock, waiting for it), medians, and the ratio to the pipeline
+without taps; prints JSON.
 """
 
 from __future__ import annotations
@@ -23,11 +24,17 @@ PROMPT = "One shot: a red ball"
 SIZE = {"height": 64, "width": 64, "num_frames": 17, "output_type": "latent"}
 
 
-def seconds(run: Callable[[], Any]) -> float:
-    """Processor seconds of one run."""
-    start = time.process_time()
+def seconds(run: Callable[[], Any], device: str) -> float:
+    """Seconds of one run: of the processor, or by the clock until a GPU is done."""
+    if device == "cpu":
+        start = time.process_time()
+        run()
+        return time.process_time() - start
+    torch.cuda.synchronize()
+    start = time.perf_counter()
     run()
-    return time.process_time() - start
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -38,9 +45,10 @@ def main() -> None:
     parser.add_argument("--model", default="wan-mini")
     parser.add_argument("--runs", type=int, default=40)
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    pipe = scope.load(arguments.model)
+    pipe = scope.load(arguments.model).to(arguments.device)
     pipe.set_progress_bar_config(disable=True)
 
     def plain(run: Any = pipe) -> Any:
@@ -54,9 +62,9 @@ def main() -> None:
         "traced, one point read": [],
     }
     for index in range(arguments.runs + 1):
-        rows = [seconds(plain)]
+        rows = [seconds(plain, arguments.device)]
         with scope.attach(pipe) as window:
-            rows.append(seconds(plain))
+            rows.append(seconds(plain, arguments.device))
             model = scope.nnsight(window)
 
             def traced(model: Any = model) -> None:
@@ -67,17 +75,18 @@ def main() -> None:
                 with model.trace(PROMPT, **settings, **SIZE):
                     model.blocks[0].attn.hook_q.output.save()
 
-            rows.append(seconds(traced))
+            rows.append(seconds(traced, arguments.device))
         if index:  # the first round warms up
             for name, value in zip(times, rows, strict=True):
                 times[name].append(value)
     base = times["plain"]
+    machine = torch.cuda.get_device_name() if arguments.device == "cuda" else platform.machine()
     print(
         json.dumps(
             {
                 "model": arguments.model, "runs": arguments.runs, "steps": arguments.steps,
-                "machine": platform.machine(), "torch": torch.__version__,
-                "processor_s": {name: round(statistics.median(row), 4) for name, row in times.items()},
+                "machine": machine, "torch": torch.__version__,
+                "median_s": {name: round(statistics.median(row), 4) for name, row in times.items()},
                 "ratio": {
                     name: round(statistics.median(a / b for a, b in zip(row, base, strict=True)), 4)
                     for name, row in times.items()
