@@ -201,10 +201,11 @@ def speed(videos: Path, out: Path) -> dict[str, Any]:
         **{f"{name}_s": spent[..., k].sum(1).tolist() for k, name in enumerate(works)},
         **{
             f"{name}_times_faster": {
-                "by_clip": np.median(faster[name], axis=0).tolist(),
+                "all": float(spent[..., 0].sum() / spent[..., k].sum()),
                 "median": float(np.median(faster[name])),
+                "by_clip": np.median(faster[name], axis=0).round(2).tolist(),
             }
-            for name in ("score", "detect")
+            for k, name in enumerate(works) if k
         },
     }  # fmt: skip
 
