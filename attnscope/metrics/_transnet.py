@@ -121,8 +121,8 @@ class TransNet:
     """Two probabilities for each frame: that a shot ends with it, and that it lies inside a transition.
 
     ``arrays`` are the published weights by name. Frames are given with context on both sides: the answers near the
-    ends of a stretch are worse than inside. With ``arithmetic="bfloat16"`` the convolutions multiply in bfloat16 (and
-    sum in float32); everything after them stays in float32.
+    ends of a stretch are worse than inside. With ``arithmetic="bfloat16"`` the convolutions and the layer behind them
+    multiply in bfloat16 (and sum in float32); the rest stays in float32.
     """
 
     def __init__(self, arrays: dict[str, npt.NDArray[Any]], *, arithmetic: Arithmetic = "float32") -> None:
@@ -138,10 +138,13 @@ class TransNet:
         self.dense = {
             name: (weights[f"{name}.weight"], weights[f"{name}.bias"])
             for name in (
-                "frame_sim_layer.projection", "frame_sim_layer.fc", "color_hist_layer.fc", "fc1", "cls_layer1",
-                "cls_layer2",
+                "frame_sim_layer.projection", "frame_sim_layer.fc", "color_hist_layer.fc", "cls_layer1", "cls_layer2",
             )
         }  # fmt: skip
+        # the first columns of the layer belong to what was compared, which is known later
+        num = sum(len(self.dense[name][1]) for name in ("color_hist_layer.fc", "frame_sim_layer.fc"))
+        compared, pictured = weights["fc1.weight"].tensor_split([num], dim=1)
+        self.hidden = (compared, pictured.to(dtype), weights["fc1.bias"])
 
     def __call__(self, frames: Frames) -> Curves:
         """Probabilities (T,) that a shot ends with this frame, and (T,) that this frame is part of a transition."""
@@ -173,7 +176,7 @@ class Run:
             for k, stage in enumerate(self._stages):
                 x = stage(x, last=last)
                 self._means[k] = _joined(self._means[k], x.float().mean((2, 3)))
-            flat = x.float().permute(0, 2, 3, 1).flatten(1)
+            flat = x.permute(0, 2, 3, 1).flatten(1)
             looked = [
                 self._looks[0](_colours(frames), last=last), self._looks[1](self._summaries(len(flat)), last=last)
             ]  # fmt: skip
@@ -186,14 +189,12 @@ class Run:
         return functional.normalize(functional.linear(means, *self._net.dense["frame_sim_layer.projection"]))
 
     def _judge(self, flat: torch.Tensor, looked: list[torch.Tensor]) -> Curves:
-        weight, bias = self._net.dense["fc1"]
-        num = 2 * looked[0].shape[1]
-        # the first columns of the layer belong to what was compared, which is known later
-        self._hidden = _joined(self._hidden, functional.linear(flat, weight[:, num:], bias))
+        compared, pictured, bias = self._net.hidden
+        self._hidden = _joined(self._hidden, functional.linear(flat, pictured).float() + bias)
         self._ready = [_joined(*pair) for pair in zip(self._ready, looked, strict=True)]
         count = min(len(each) for each in (self._hidden, *self._ready))
         seen = torch.cat([each[:count] for each in self._ready], dim=1)
-        hidden = functional.relu(self._hidden[:count] + functional.linear(seen, weight[:, :num]))
+        hidden = functional.relu(self._hidden[:count] + functional.linear(seen, compared))
         self._hidden, self._ready = self._hidden[count:], [each[count:] for each in self._ready]
         ends, inside = (
             torch.sigmoid(functional.linear(hidden, *self._net.dense[name]))[:, 0].numpy()
