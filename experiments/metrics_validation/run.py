@@ -85,7 +85,13 @@ def clips(videos: Path, out: Path) -> dict[str, Any]:
             "spearman": float(spearmanr([*control.values()], [*PAPER.values()]).statistic), "num_methods": len(PAPER),
             "num_videos": {name: table[name]["num_videos"] for name in PAPER}, "transition_control": control,
         },
-        "ablation": {name: table[name]["transition_control"]["mean"] for name in ABLATION},
+        "ablation": {
+            name: {
+                "transition_control": table[name]["transition_control"]["mean"],
+                "strongest_probability": [max(row["probabilities"]) for row in rows if row["method"] == name],
+            }
+            for name in ABLATION
+        },
         "inter_shot": {
             row["file"]: [row["consistency"][name]["value"] for name in ("inter_semantic", "inter_visual")]
             for row in rows
