@@ -15,7 +15,11 @@ ROOT = Path(__file__).parents[1]
 FRONT_DOOR = "attnscope"
 KERNELS = "attnscope_kernels"
 OUTSIDE = ("experiments", "notebooks", "tests")
-NAME_ON_INSTALL = {"PIL": "pillow", "scenedetect": "scenedetect-headless"}
+NAME_ON_INSTALL = {
+    "PIL": "pillow",
+    "huggingface_hub": "huggingface-hub",
+    "scenedetect": "scenedetect-headless",
+}
 # the tiny random models and the contract are there for tests, of whatever unit
 FOR_TESTS = ("attnscope.families._tiny.", "attnscope.families._contract.")
 # what the height alone would allow, and the design does not

@@ -22,14 +22,14 @@ _CLASSES = {
 
 def has(repository: str, cache_dir: Path | None) -> bool:
     """Say whether the cache holds the weights of a repository as safetensors."""
-    transformers: Any = import_module("transformers")
-    try:
-        transformers.utils.cached_file(
-            repository, "model.safetensors", cache_dir=cache_dir, local_files_only=True
-        )
-    except OSError:
-        return False
-    return True
+    return _weights(repository, cache_dir) is not None
+
+
+def _weights(repository: str, cache_dir: Path | None) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache  # transformers takes a second to say the same
+
+    found = try_to_load_from_cache(repository, "model.safetensors", cache_dir=cache_dir)
+    return Path(found) if isinstance(found, str) else None
 
 
 def load(repository: str, kind: str, cache_dir: Path | None, name: str) -> tuple[Any, list[Path]]:
@@ -37,22 +37,24 @@ def load(repository: str, kind: str, cache_dir: Path | None, name: str) -> tuple
 
     Raises: SetupError where the cache does not hold it as safetensors.
     """
+    found = _weights(repository, cache_dir)
+    if found is None:
+        raise SetupError(f"{name} is not in the local model cache as safetensors")
     transformers: Any = import_module("transformers")  # untyped calls
     options: dict[str, Any] = {"cache_dir": cache_dir, "local_files_only": True}
     logging = transformers.utils.logging
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        found = transformers.utils.cached_file(repository, "model.safetensors", **options)
         model = getattr(transformers, _CLASSES[kind]).from_pretrained(
             repository, use_safetensors=True, trust_remote_code=False, **options
         )
     except OSError as error:
-        raise SetupError(f"{name} is not in the local model cache as safetensors") from error
+        raise SetupError(f"{name} lies incomplete in the local model cache") from error
     finally:
         if shown:
             logging.enable_progress_bar()
-    return model.eval(), [Path(found)]
+    return model.eval(), [found]
 
 
 def aesthetic_judge(

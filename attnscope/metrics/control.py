@@ -8,7 +8,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 
 from attnscope.errors import InputError
 
@@ -75,7 +74,7 @@ def match_cuts(
         return []
     gap = np.abs(found[:, None] - asked[None, :])
     never = 1.0 + gap.sum()  # dearer than every other pairing together
-    rows, columns = linear_sum_assignment(np.where(gap <= tolerance_frame, gap, never))
+    rows, columns = _cheapest_pairs(np.where(gap <= tolerance_frame, gap, never))
     return sorted(
         (detected[int(i)], requested[int(j)])
         for i, j in zip(rows, columns, strict=True)
@@ -163,7 +162,7 @@ def shot_cut_accuracy(
     if not cost.size:
         return 1.0
     cost = np.where(np.isinf(cost), 1 + gap.sum() + penalty * (len(found) + len(asked)), cost)
-    rows, columns = linear_sum_assignment(cost)
+    rows, columns = _cheapest_pairs(cost)
     return float(math.exp(-cost[rows, columns].sum() / num_frames))
 
 
@@ -184,6 +183,13 @@ def probabilities_at(
         float(ends[max(0, cut - 1 - tolerance_frame) : max(0, cut + tolerance_frame)].max(initial=0.0))
         for cut in requested
     ]
+
+
+def _cheapest_pairs(cost: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    from scipy.optimize import linear_sum_assignment  # half a second, which not every score needs
+
+    rows, columns = linear_sum_assignment(cost)
+    return rows, columns
 
 
 def _share(part: int, whole: int) -> float:

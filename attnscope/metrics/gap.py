@@ -14,8 +14,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.distance import jensenshannon
-from scipy.stats import wasserstein_distance
 
 from attnscope.errors import InputError
 
@@ -97,6 +95,8 @@ def consistency_gap(
     >>> alike.distance < alike.null_high, other.distance > other.null_high
     (True, True)
     """
+    from scipy.stats import wasserstein_distance
+
     sample, other = _cosines(values), _cosines(reference)
     for name, each in (("the videos", sample), ("the reference", other)):
         if len(each) < FEWEST_VIDEOS:
@@ -134,6 +134,8 @@ def _cosines(values: Sequence[float] | Floats) -> Floats:
 
 
 def _distance_to(reference: Floats, method: Method) -> Callable[[Floats], float]:
+    from scipy.spatial.distance import jensenshannon
+
     if method == "histogram":
         edges = np.linspace(0, 1, NUM_BINS + 1)
         counts = np.histogram(np.clip(reference, 0, 1), edges)[0]
