@@ -232,6 +232,10 @@ class Family(ABC):
         """Return how many positions the model knows along a side; None where it knows them all."""
         return None
 
+    def fixed_text_length(self, model: Any) -> int | None:
+        """Return how many tokens of text the model must be given, no fewer and no more; None where it takes any."""
+        return None
+
     def require_size(self, model: Any, *, num_frames: int, height: int, width: int) -> None:
         """Refuse what the patches do not tile, or what lies beyond the positions that the model knows.
 

@@ -132,6 +132,8 @@ def _prove_folder(path: str) -> Proof:
         **{name: size[name] for name in ("height", "width")},
         family.frames_argument: size["num_frames"],
     }
+    if (length := family.fixed_text_length(pipe)) is not None:
+        settings["max_sequence_length"] = length
     return Proof(kind, (kind,), prove(replace(model, build=build, settings=settings)))
 
 

@@ -57,6 +57,18 @@ def test_a_folder_is_checked_with_the_settings_of_its_class(tmp_path, capsys):
     assert [line.split()[0] for line in lines] == ["holds"] * len(clauses)
 
 
+def test_a_folder_is_checked_with_as_much_text_as_its_model_reads(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(proving, "prove", lambda model: kept.append(model) or {})
+    pipe = testing.tiny("cogvideox")
+    config = {**pipe.transformer.config, "max_text_seq_length": 24}
+    pipe.transformer = type(pipe.transformer).from_config(config)
+    pipe.save_pretrained(tmp_path)
+    proving.prove_named(str(tmp_path))
+    assert kept[0].settings["max_sequence_length"] == 24
+    assert kept[0].run(kept[0].build()).isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("name", "got", "hint"),
     [
