@@ -43,21 +43,25 @@ class _Block:
         return wide.permute(0, 2, 3, 1).flatten(1, 2)
 
     def join(self, before_TPC: torch.Tensor, wide_TPC: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """Run the temporal convolutions where all frames they need are there: 8 fewer than given on each side."""
-        num = len(before_TPC) + len(wide_TPC) - 2 * _REACH
-        if num <= 0:
-            return self.spatial.new_zeros(0, sum(map(len, self.shift)), *size)
-        branches = []
-        for old, new, weight, shift, dilation in zip(
-            before_TPC.chunk(4, 2), wide_TPC.chunk(4, 2), self.temporal, self.shift, _DILATIONS, strict=True
-        ):
+        """Run the temporal convolutions and the ReLU where all frames they need are there: 8 fewer on each side."""
+        num = max(0, len(before_TPC) + len(wide_TPC) - 2 * _REACH)
+        joined = wide_TPC.new_empty(num, wide_TPC.shape[1], sum(map(len, self.shift)))
+        answer = joined.view(num, *size, joined.shape[2]).permute(0, 3, 1, 2)
+        if num == 0:
+            return answer
+        parts = zip(
+            before_TPC.chunk(4, 2), wide_TPC.chunk(4, 2), self.temporal, self.shift, joined.chunk(4, 2), _DILATIONS,
+            strict=True,
+        )  # fmt: skip
+        for old, new, weight, shift, place, dilation in parts:
             spare = _REACH - dilation
             rows = torch.cat([old, new])[spare : num + 2 * _REACH - spare]
             # channels-last memory (T, P, C) is also that of one picture of T rows and P columns
             columns = rows.unsqueeze(0).permute(0, 3, 1, 2)
-            branches.append(functional.conv2d(columns, weight, shift, dilation=(dilation, 1)))
-        joined = torch.cat(branches, dim=1).permute(0, 2, 3, 1)
-        return joined.reshape(num, *size, -1).permute(0, 3, 1, 2)
+            branch = functional.conv2d(columns, weight, shift, dilation=(dilation, 1))
+            # written in its place: nothing is copied to join the branches
+            torch.clamp_min(branch.permute(0, 2, 3, 1)[0], 0, out=place)
+        return answer
 
 
 class _RunningBlock:
@@ -80,7 +84,8 @@ class _RunningBlock:
     def _advance(self, wide_TPC: torch.Tensor) -> torch.Tensor:
         before = wide_TPC.new_zeros(_REACH, *wide_TPC.shape[1:]) if self._before is None else self._before
         answer = self._block.join(before, wide_TPC, self._size)
-        self._before = torch.cat([before, wide_TPC[-2 * _REACH :]])[-2 * _REACH :]
+        kept = 2 * _REACH - len(wide_TPC)
+        self._before = torch.cat([before[-kept:], wide_TPC]) if kept > 0 else wide_TPC[-2 * _REACH :].clone()
         return answer
 
 
@@ -89,16 +94,17 @@ class _RunningStage:
 
     def __init__(self, blocks: tuple[_Block, _Block]) -> None:
         self._first, self._second = map(_RunningBlock, blocks)
-        self._short: list[torch.Tensor] = []
+        self._short: torch.Tensor | None = None  # what the second block has not answered for yet
 
     def __call__(self, x_TCHW: torch.Tensor, *, last: bool) -> torch.Tensor:
-        pieces = [self._first(x_TCHW)] + ([self._first.finish()] if last else [])
-        short = functional.relu_(torch.cat(pieces))
-        deep = [self._second(short)] + ([self._second.finish()] if last else [])
-        answer = functional.relu_(torch.cat(deep))
-        waiting = torch.cat([*self._short, short])
-        answer += waiting[: len(answer)]
-        self._short = [waiting[len(answer) :].clone()]
+        short = _joined(self._first(x_TCHW), self._first.finish()) if last else self._first(x_TCHW)
+        answer = _joined(self._second(short), self._second.finish()) if last else self._second(short)
+        old = short[:0] if self._short is None else self._short
+        early = min(len(old), len(answer))
+        late = len(answer) - early
+        answer[:early] += old[:early]
+        answer[early:] += short[:late]
+        self._short = torch.cat([old[early:], short[late:]])
         return functional.avg_pool2d(answer, 2)
 
 

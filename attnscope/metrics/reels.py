@@ -28,7 +28,7 @@ NO_CROP: Crop = (0.0, 0.0, 0.0, 0.0)
 _EDITED_FRAMES = 8  # an edit list may hide a few coded frames at the ends
 _JUMP_FRAMES, _DRIFT_FRAMES = 0.6, 1.5
 _WHOLE_PICTURE = 2  # of one frame nothing about cuts can be said
-_KEPT_FRAMES, _KEPT_BYTES = 256, 128 * 2**20  # of a clip this short the pictures are kept and decoded once
+_KEPT_FRAMES, _KEPT_BYTES = 320, 512 * 2**20  # of a clip this short the pictures are kept and decoded once
 
 
 class Reel(ABC):
@@ -95,7 +95,7 @@ class ArrayReel(Reel):
 class FileReel(Reel):
     """A video file; ``crop`` takes shares off the picture: top, right, bottom, left.
 
-    The pictures of a short clip (up to 256 frames and 128 MiB as decoded) are kept once it ran to its end; a longer one
+    The pictures of a short clip (up to 320 frames and 512 MiB as decoded) are kept once it ran to its end; a longer one
     is decoded anew each time.
 
     Raises
@@ -246,8 +246,15 @@ class Scaler:
 
     def grey(self, picture: av.VideoFrame, most: int) -> Frames:
         """Give the brightness of one picture, (H, W), its longer side at most ``most``."""
+        from av.video.reformatter import Colorspace
+
         height, width = shrunk(picture, most)
-        return np.asarray(self._reformatter.reformat(picture, width, height, "gray").to_ndarray(), np.uint8)
+        # of one standard on both sides, what is coded as brightness stays as it is; else swscale mixes colour into it
+        same = int(Colorspace.ITU601)
+        grey = self._reformatter.reformat(
+            picture, width, height, "gray", src_colorspace=same, dst_colorspace=same
+        )
+        return np.asarray(grey.to_ndarray(), np.uint8)
 
 
 def shrunk(picture: av.VideoFrame, most: int) -> tuple[int, int]:

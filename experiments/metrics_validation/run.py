@@ -105,17 +105,17 @@ def _blur(rows: list[dict[str, Any]], method: str) -> list[list[float]]:
 
 
 def null(videos: Path, out: Path) -> dict[str, Any]:
-    """The distance that samples of one and the same distribution have."""
+    """The distance that samples of one and the same distribution have: its mean and its scatter from draw to draw."""
     setting = CONFIG["null"]
     rng = np.random.default_rng(setting["seed"])
     reference = rng.beta(*setting["shape"], setting["num_reference"])
     levels = {}
     for num in setting["num_videos"]:
         draws = rng.beta(*setting["shape"], (setting["num_repeats"], num))
-        levels[str(num)] = {
-            method: float(np.mean([js_distance(draw, reference, method=method) for draw in draws]))
-            for method in ("histogram", "kde")
-        }
+        levels[str(num)] = {}
+        for method in ("histogram", "kde"):
+            distances = [js_distance(draw, reference, method=method) for draw in draws]
+            levels[str(num)][method] = {"mean": float(np.mean(distances)), "std": float(np.std(distances))}
     return levels
 
 

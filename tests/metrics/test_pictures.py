@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,7 @@ from attnscope.metrics.consistency import frames_to_compare
 from attnscope.metrics.detection import Transition
 from attnscope.metrics.encoders import Encoder, Missing, choose_encoders, list_cached
 from attnscope.metrics.quality import QualityWatcher, Traces, flicker_around_cuts, sharpness_around_cuts
-from attnscope.metrics.reels import ArrayReel, FileReel
+from attnscope.metrics.reels import ArrayReel, FileReel, Scaler
 
 CLIPS = Path(__file__).parents[2].parent / "shared" / "videos"
 
@@ -256,3 +257,16 @@ def test_the_class_names_mean_what_the_sentence_network_says() -> None:
     dog, puppy, car = encode(["a dog", "a puppy", "a car"])
     assert dog @ puppy > dog @ car + 0.3
     assert MINILM.is_installed()
+
+
+@pytest.mark.parametrize("colorspace", [1, 2, 5])  # of BT.709, not said, of BT.601
+def test_brightness_is_what_was_coded_whatever_the_colour(colorspace: int) -> None:
+    rng = np.random.default_rng(0)
+    coded = rng.integers(16, 235, (90, 64), dtype=np.uint8)  # 60 rows of luma, 30 of chroma
+    grey = []
+    for chroma in (coded[60:], np.full((30, 64), 128, np.uint8)):
+        picture = av.VideoFrame.from_ndarray(np.concatenate([coded[:60], chroma]), format="yuv420p")
+        picture.colorspace = colorspace
+        grey.append(Scaler().grey(picture, 32))
+    assert grey[0].shape == (30, 32)
+    np.testing.assert_array_equal(*grey)
