@@ -70,8 +70,9 @@ def _require_architecture(intervention: Intervention, window: Attachment) -> Non
     here = window.family.architecture
     if intervention.architecture not in ("any", here):
         raise MaskError(
-            f"expected a {intervention.architecture} for layers {intervention.layers} of the mask, which were published "
-            f"for one, got {type(window.model).__name__}, a {here}; use preset {CINETRANS[here]}, or name layers"
+            f"expected a {intervention.architecture} for layers {intervention.layers} of the mask, which were "
+            f"published for one, got {type(window.model).__name__}, a {here}; use preset {CINETRANS[here]}, or name "
+            "layers"
         )
 
 

@@ -196,8 +196,8 @@ def _require_fitting(
         )
     if first_frame is not None and (rule is not None or preset not in (None, WITH_FIRST_FRAME)):
         raise InputError(
-            f"expected --first-frame with preset {WITH_FIRST_FRAME} only, got it with {quote(rule or preset)}; leave it "
-            "out, or write | first_frame in a rule"
+            f"expected --first-frame with preset {WITH_FIRST_FRAME} only, got it with {quote(rule or preset)}; leave "
+            "it out, or write | first_frame in a rule"
         )
     if preset == NO_PRESET and layers is not None:
         raise InputError(

@@ -61,7 +61,10 @@ def test_a_unet_has_the_preset_that_was_published_for_one(
     assert (outcome.code, outcome.err) == (0, "")
     found = json.loads(outcome.out)
     num_layers = len(find(testing.tiny("animatediff")).sites(testing.tiny("animatediff").unet))
-    assert (found["preset"], found["layers"]) == ("cinetrans-unet", list(range(num_layers - 5, num_layers + 1)))
+    assert (found["preset"], found["layers"]) == (
+        "cinetrans-unet",
+        list(range(num_layers - 5, num_layers + 1)),
+    )
     refused = run(*small, *on_unet, "--preset", "cinetrans-dit")
     assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
     assert "use preset cinetrans-unet, or name layers" in refused.err

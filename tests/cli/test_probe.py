@@ -86,7 +86,18 @@ def test_a_model_in_a_folder_is_given_as_much_text_as_it_reads(run: Any, tmp_pat
     """CogVideoX 1.0 adds positions behind a text of one length, which need not be the default of its pipeline."""
     testing.tiny("cogvideox").save_pretrained(tmp_path / "cog")
     capsys.readouterr()
-    words = ("--model", "cog", "--prompt", "a red ball", "--height", 32, "--width", 32, "--num-inference-steps", 2)
+    words = (
+        "--model",
+        "cog",
+        "--prompt",
+        "a red ball",
+        "--height",
+        32,
+        "--width",
+        32,
+        "--num-inference-steps",
+        2,
+    )
     found = json_of(run("probe", "--json", "--out", "p", "--num-frames", 9, *words))
     assert (found["layers"], found["num_frames_latent"]) == ([1, 2], 3)
     film = run("generate", "--out", "c.mp4", "--shots", "0-5f,5-9f", "--rule", "same_shot", "--json", *words)

@@ -82,7 +82,9 @@ def test_the_length_of_text_is_the_one_that_positions_stand_behind():
         config = {**pipe.transformer.config, "max_text_seq_length": length}
         pipe.transformer = type(pipe.transformer).from_config(config)
         assert scope.probe(pipe, "a cat", **small).attrs["arguments"]["max_sequence_length"] == length
-        with pytest.raises(InputError, match=f"expected {length}, the only length of text .* got 8 as max_seq"):
+        with pytest.raises(
+            InputError, match=f"expected {length}, the only length of text .* got 8 as max_seq"
+        ):
             scope.probe(pipe, "a cat", max_sequence_length=8, **small)
     rotary = {**small, "num_frames": 17}
     scope.probe(tiny("cogvideox-1.5"), "a cat", max_sequence_length=8, **rotary)

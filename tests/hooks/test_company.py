@@ -209,7 +209,7 @@ def hooked(denoiser):
 
 
 def test_taylorseer_as_it_comes_is_refused_where_it_finds_attention_and_elsewhere_does_nothing():
-    """Its own patterns end in `attn`: they find HunyuanVideo's attention, and not one module of Wan, where it is `attn1`."""
+    """Its own patterns end in `attn`: they find HunyuanVideo's attention, and nothing in Wan, whose is `attn1`."""
     import diffusers
 
     config = diffusers.TaylorSeerCacheConfig(cache_interval=2, disable_cache_before_step=0)
