@@ -22,7 +22,7 @@ KEYS = {
 
 @pytest.fixture(autouse=True)
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """No film is made: it is cut where that is asked for if layer 2 and head 1 are masked. Nothing waits for the disk."""
+    """No film is made: it is cut as asked where layer 2 and head 1 are masked. Nothing waits for the disk."""
     asked: list[str] = []
 
     def make(self: Any, unit: Any) -> tuple[int, ...]:
