@@ -31,37 +31,44 @@ _EPSILON = 1e-3
 
 @dataclass(frozen=True)
 class _Block:
-    """One block: a spatial convolution for all dilations, then a temporal one for each, and a shift."""
+    """One block: for each dilation a spatial convolution, then a temporal one, and a shift."""
 
-    spatial: torch.Tensor
+    spatial: tuple[torch.Tensor, ...]
     temporal: tuple[torch.Tensor, ...]
     shift: tuple[torch.Tensor, ...]
 
-    def widen(self, x_TCHW: torch.Tensor) -> torch.Tensor:
-        """Run the spatial convolution: (T, H * W, C), the pictures as rows one below another."""
-        wide = functional.conv2d(x_TCHW.to(self.spatial.dtype), self.spatial, padding=1)
-        return wide.permute(0, 2, 3, 1).flatten(1, 2)
+    def widen(self, x_TCHW: torch.Tensor) -> list[torch.Tensor]:
+        """Run the spatial convolutions: (T, H * W, C) for each dilation, the pictures as rows one below another."""
+        x_TCHW = x_TCHW.to(self.spatial[0].dtype)
+        wide = (functional.conv2d(x_TCHW, weight, padding=1) for weight in self.spatial)
+        return [each.permute(0, 2, 3, 1).flatten(1, 2) for each in wide]
 
-    def join(self, before_TPC: torch.Tensor, wide_TPC: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    def join(
+        self, before: list[torch.Tensor], wide: list[torch.Tensor], size: tuple[int, int]
+    ) -> torch.Tensor:
         """Run the temporal convolutions and the ReLU where all frames they need are there: 8 fewer on each side."""
-        num = max(0, len(before_TPC) + len(wide_TPC) - 2 * _REACH)
-        joined = wide_TPC.new_empty(num, wide_TPC.shape[1], sum(map(len, self.shift)))
-        answer = joined.view(num, *size, joined.shape[2]).permute(0, 3, 1, 2)
-        if num == 0:
-            return answer
-        parts = zip(
-            before_TPC.chunk(4, 2), wide_TPC.chunk(4, 2), self.temporal, self.shift, joined.chunk(4, 2), _DILATIONS,
-            strict=True,
-        )  # fmt: skip
+        num = max(0, len(before[0]) + len(wide[0]) - 2 * _REACH)
+        joined = wide[0].new_empty(num, wide[0].shape[1], sum(map(len, self.shift)))
+        parts = zip(before, wide, self.temporal, self.shift, joined.chunk(4, 2), _DILATIONS, strict=True)
         for old, new, weight, shift, place, dilation in parts:
-            spare = _REACH - dilation
-            rows = torch.cat([old, new])[spare : num + 2 * _REACH - spare]
-            # channels-last memory (T, P, C) is also that of one picture of T rows and P columns
-            columns = rows.unsqueeze(0).permute(0, 3, 1, 2)
-            branch = functional.conv2d(columns, weight, shift, dilation=(dilation, 1))
-            # written in its place: nothing is copied to join the branches
-            torch.clamp_min(branch.permute(0, 2, 3, 1)[0], 0, out=place)
-        return answer
+            waiting, around = old[_REACH - dilation :], 2 * dilation
+            # only the seam is copied: its answers need waiting frames too, the later ones new frames alone
+            seam = min(num, len(waiting))
+            rows = torch.cat([waiting, new[:around]])[: seam + around]
+            _along_time(rows, weight, shift, dilation, place[:seam])
+            _along_time(new[: num - seam + around], weight, shift, dilation, place[seam:])
+        return joined.view(num, *size, joined.shape[2]).permute(0, 3, 1, 2)
+
+
+def _along_time(
+    rows_TPC: torch.Tensor, weight: torch.Tensor, shift: torch.Tensor, dilation: int, place: torch.Tensor
+) -> None:
+    """Write the temporal convolution and its ReLU into its place among the channels: nothing is copied to join them."""
+    if len(place):
+        # channels-last memory (T, P, C) is also that of one picture of T rows and P columns
+        columns = rows_TPC.unsqueeze(0).permute(0, 3, 1, 2)
+        branch = functional.conv2d(columns, weight, shift, dilation=(dilation, 1))
+        torch.clamp_min(branch.permute(0, 2, 3, 1)[0], 0, out=place)
 
 
 class _RunningBlock:
@@ -69,7 +76,7 @@ class _RunningBlock:
 
     def __init__(self, block: _Block) -> None:
         self._block = block
-        self._before: torch.Tensor | None = None
+        self._before: list[torch.Tensor] = []
         self._size = (0, 0)
 
     def __call__(self, x_TCHW: torch.Tensor) -> torch.Tensor:
@@ -78,14 +85,16 @@ class _RunningBlock:
 
     def finish(self) -> torch.Tensor:
         """Answer for the last 8 frames: nothing comes after them."""
-        assert self._before is not None
-        return self._advance(torch.zeros_like(self._before[:_REACH]))
+        return self._advance([torch.zeros_like(each[:_REACH]) for each in self._before])
 
-    def _advance(self, wide_TPC: torch.Tensor) -> torch.Tensor:
-        before = wide_TPC.new_zeros(_REACH, *wide_TPC.shape[1:]) if self._before is None else self._before
-        answer = self._block.join(before, wide_TPC, self._size)
-        kept = 2 * _REACH - len(wide_TPC)
-        self._before = torch.cat([before[-kept:], wide_TPC]) if kept > 0 else wide_TPC[-2 * _REACH :].clone()
+    def _advance(self, wide: list[torch.Tensor]) -> torch.Tensor:
+        before = self._before or [each.new_zeros(_REACH, *each.shape[1:]) for each in wide]
+        answer = self._block.join(before, wide, self._size)
+        kept = 2 * _REACH - len(wide[0])
+        self._before = [
+            torch.cat([old[-kept:], new]) if kept > 0 else new[-2 * _REACH :].clone()
+            for old, new in zip(before, wide, strict=True)
+        ]
         return answer
 
 
@@ -112,8 +121,8 @@ class TransNet:
     """Two probabilities for each frame: that a shot ends with it, and that it lies inside a transition.
 
     ``arrays`` are the published weights by name. Frames are given with context on both sides: the answers near the
-    ends of a stretch are worse than inside. With ``arithmetic="bfloat16"`` the convolutions multiply in bfloat16 (and
-    sum in float32); everything after them stays in float32.
+    ends of a stretch are worse than inside. With ``arithmetic="bfloat16"`` the convolutions and the layer behind them
+    multiply in bfloat16 (and sum in float32); the rest stays in float32.
     """
 
     def __init__(self, arrays: dict[str, npt.NDArray[Any]], *, arithmetic: Arithmetic = "float32") -> None:
@@ -129,10 +138,13 @@ class TransNet:
         self.dense = {
             name: (weights[f"{name}.weight"], weights[f"{name}.bias"])
             for name in (
-                "frame_sim_layer.projection", "frame_sim_layer.fc", "color_hist_layer.fc", "fc1", "cls_layer1",
-                "cls_layer2",
+                "frame_sim_layer.projection", "frame_sim_layer.fc", "color_hist_layer.fc", "cls_layer1", "cls_layer2",
             )
         }  # fmt: skip
+        # the first columns of the layer belong to what was compared, which is known later
+        num = sum(len(self.dense[name][1]) for name in ("color_hist_layer.fc", "frame_sim_layer.fc"))
+        compared, pictured = weights["fc1.weight"].tensor_split([num], dim=1)
+        self.hidden = (compared, pictured.to(dtype), weights["fc1.bias"])
 
     def __call__(self, frames: Frames) -> Curves:
         """Probabilities (T,) that a shot ends with this frame, and (T,) that this frame is part of a transition."""
@@ -164,7 +176,7 @@ class Run:
             for k, stage in enumerate(self._stages):
                 x = stage(x, last=last)
                 self._means[k] = _joined(self._means[k], x.float().mean((2, 3)))
-            flat = x.float().permute(0, 2, 3, 1).flatten(1)
+            flat = x.permute(0, 2, 3, 1).flatten(1)
             looked = [
                 self._looks[0](_colours(frames), last=last), self._looks[1](self._summaries(len(flat)), last=last)
             ]  # fmt: skip
@@ -177,14 +189,12 @@ class Run:
         return functional.normalize(functional.linear(means, *self._net.dense["frame_sim_layer.projection"]))
 
     def _judge(self, flat: torch.Tensor, looked: list[torch.Tensor]) -> Curves:
-        weight, bias = self._net.dense["fc1"]
-        num = 2 * looked[0].shape[1]
-        # the first columns of the layer belong to what was compared, which is known later
-        self._hidden = _joined(self._hidden, functional.linear(flat, weight[:, num:], bias))
+        compared, pictured, bias = self._net.hidden
+        self._hidden = _joined(self._hidden, functional.linear(flat, pictured).float() + bias)
         self._ready = [_joined(*pair) for pair in zip(self._ready, looked, strict=True)]
         count = min(len(each) for each in (self._hidden, *self._ready))
         seen = torch.cat([each[:count] for each in self._ready], dim=1)
-        hidden = functional.relu(self._hidden[:count] + functional.linear(seen, weight[:, :num]))
+        hidden = functional.relu(self._hidden[:count] + functional.linear(seen, compared))
         self._hidden, self._ready = self._hidden[count:], [each[count:] for each in self._ready]
         ends, inside = (
             torch.sigmoid(functional.linear(hidden, *self._net.dense[name]))[:, 0].numpy()
@@ -226,7 +236,7 @@ def _joined(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
 
 def _block(weights: dict[str, torch.Tensor], name: str, dtype: torch.dtype) -> _Block:
     parts = [f"{name}.Conv3D_{dilation}.layers" for dilation in _DILATIONS]
-    spatial = torch.cat([weights[f"{part}.0.weight"][:, :, 0] for part in parts])
+    spatial = [weights[f"{part}.0.weight"][:, :, 0] for part in parts]
     scale = weights[f"{name}.bn.weight"] / torch.sqrt(weights[f"{name}.bn.running_var"] + _EPSILON)
     shift = weights[f"{name}.bn.bias"] - weights[f"{name}.bn.running_mean"] * scale
     temporal = [
@@ -235,7 +245,7 @@ def _block(weights: dict[str, torch.Tensor], name: str, dtype: torch.dtype) -> _
     ]
     last = torch.channels_last
     return _Block(
-        spatial.to(dtype).contiguous(memory_format=last),
+        tuple(each.to(dtype).contiguous(memory_format=last) for each in spatial),
         tuple(each.to(dtype).contiguous(memory_format=last) for each in temporal),
         shift.to(dtype).chunk(4),
     )

@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float32]
 CONTEXT_FRAMES = 25
 """How many frames on each side the network needs to see before its answer counts; as its authors have it."""
 
-PIECE_FRAMES = 64
+PIECE_FRAMES = 44
 """How many frames go through the network at once: few enough to stay near the processor."""
 
 _CLASSICAL_PIXELS = 256  # longer side of what the classical detectors look at, as PySceneDetect itself scales

@@ -246,13 +246,13 @@ class Scaler:
 
     def grey(self, picture: av.VideoFrame, most: int) -> Frames:
         """Give the brightness of one picture, (H, W), its longer side at most ``most``."""
-        from av.video.reformatter import Colorspace
+        from av.video.reformatter import Colorspace, Interpolation
 
         height, width = shrunk(picture, most)
         # of one standard on both sides, what is coded as brightness stays as it is; else swscale mixes colour into it
         same = int(Colorspace.ITU601)
         grey = self._reformatter.reformat(
-            picture, width, height, "gray", src_colorspace=same, dst_colorspace=same
+            picture, width, height, "gray", same, same, interpolation=int(Interpolation.AREA)
         )
         return np.asarray(grey.to_ndarray(), np.uint8)
 

@@ -108,8 +108,9 @@ def transformer_stage(work: Path, config: Config, name: str) -> None:
     slabs = Slabs(*text_stage(work, config))
     latents = load_latents(work, config, single_shot=name == "wan-mini-nocuts")
     torch.manual_seed(2)
-    model = build_transformer(recipe, recipe["stages"][0]["num_layers"])
-    for i, stage in enumerate(recipe["stages"]):
+    stages = _stages(recipe, name)
+    model = build_transformer(recipe, stages[0]["num_layers"])
+    for i, stage in enumerate(stages):
         copies = stage["num_layers"] // len(model.blocks)
         if copies > 1:
             weights = deepen(dict(model.named_parameters()), copies)
@@ -128,6 +129,11 @@ def transformer_stage(work: Path, config: Config, name: str) -> None:
     model.eval().save_pretrained(work / name)
 
 
+def _stages(recipe: Config, name: str) -> list[Config]:
+    """The stages of a model: those that name it, and those that name none."""
+    return [stage for stage in recipe["stages"] if name in stage.get("models", [name])]
+
+
 def adopt_models(work: Path, exported: Path, config: Config) -> None:
     """Lay exported models into the work folder as what all but the last stage made, so that only that one runs."""
     base = exported / "wan-mini"
@@ -139,7 +145,7 @@ def adopt_models(work: Path, exported: Path, config: Config) -> None:
         transformer = WanTransformer3DModel.from_pretrained(exported / name / "transformer", **exact)
         card = json.loads((exported / name / "card.json").read_text())
         logs = list(card["training"]["transformer_stages_last_log"].values())
-        for i in range(len(config["transformer"]["stages"]) - 1):
+        for i in range(len(_stages(config["transformer"], name)) - 1):
             transformer.save_pretrained(work / f"{name}-{i}")
             (work / f"{name}-{i}-state.jsonl").write_text(json.dumps(logs[i]) + "\n")
     for part in ("vae", "text"):

@@ -85,7 +85,13 @@ def clips(videos: Path, out: Path) -> dict[str, Any]:
             "spearman": float(spearmanr([*control.values()], [*PAPER.values()]).statistic), "num_methods": len(PAPER),
             "num_videos": {name: table[name]["num_videos"] for name in PAPER}, "transition_control": control,
         },
-        "ablation": {name: table[name]["transition_control"]["mean"] for name in ABLATION},
+        "ablation": {
+            name: {
+                "transition_control": table[name]["transition_control"]["mean"],
+                "strongest_probability": [max(row["probabilities"]) for row in rows if row["method"] == name],
+            }
+            for name in ABLATION
+        },
         "inter_shot": {
             row["file"]: [row["consistency"][name]["value"] for name in ("inter_semantic", "inter_visual")]
             for row in rows
@@ -201,10 +207,11 @@ def speed(videos: Path, out: Path) -> dict[str, Any]:
         **{f"{name}_s": spent[..., k].sum(1).tolist() for k, name in enumerate(works)},
         **{
             f"{name}_times_faster": {
-                "by_clip": np.median(faster[name], axis=0).tolist(),
+                "all": float(spent[..., 0].sum() / spent[..., k].sum()),
                 "median": float(np.median(faster[name])),
+                "by_clip": np.median(faster[name], axis=0).round(2).tolist(),
             }
-            for name in ("score", "detect")
+            for k, name in enumerate(works) if k
         },
     }  # fmt: skip
 

@@ -101,7 +101,12 @@ def test_a_film_of_any_length_has_an_answer_for_every_frame(monkeypatch: pytest.
             return ready, ready
 
     monkeypatch.setattr("attnscope.metrics._transnet.Run", Late)
-    for num in (2, PIECE_FRAMES - 2 * CONTEXT_FRAMES, PIECE_FRAMES - CONTEXT_FRAMES, 64, 103, 700):
+    full = (
+        2 * PIECE_FRAMES - 2 * CONTEXT_FRAMES,
+        PIECE_FRAMES - CONTEXT_FRAMES,
+        2 * PIECE_FRAMES - CONTEXT_FRAMES,
+    )
+    for num in (2, *full, 64, 103, 700):
         watcher = NetworkWatcher("float32")
         frames = np.zeros((num, 27, 48, 3), np.uint8)
         frames[..., 0], frames[..., 1] = (np.divmod(np.arange(num), 256)[k][:, None, None] for k in (1, 0))
