@@ -18,6 +18,7 @@ from attnscope.errors import MaskError
 from attnscope.hooks import Attachment, Call, HookPoint
 from attnscope.layout import PADDING_TOKEN
 from attnscope.masks import Group, Intervention, Sides, compile_rule
+from attnscope.masks.presets import CINETRANS
 from attnscope.masks.rules import Relation
 from attnscope.ranges import parse_range
 
@@ -49,10 +50,13 @@ def place(interventions: Sequence[Intervention], window: Attachment) -> tuple[Pl
     ------
     RangeError
         A layer or head that the model does not have.
+    MaskError
+        Layers that are meant for another architecture.
     """
     denoiser = next(iter(window.family.denoisers(window.model).values()))
     found = []
     for each in interventions:
+        _require_architecture(each, window)
         layers = parse_range(each.layers, tuple(window.taps), name="layers")
         modules = (window.taps[layer].site.module for layer in layers)
         attentions: list[Any] = [denoiser.get_submodule(module) for module in modules]
@@ -60,6 +64,16 @@ def place(interventions: Sequence[Intervention], window: Attachment) -> tuple[Pl
         heads = parse_range(each.heads, range(num_heads), name="heads")
         found.append(Placed(each, layers, heads, num_heads))
     return tuple(found)
+
+
+def _require_architecture(intervention: Intervention, window: Attachment) -> None:
+    here = window.family.architecture
+    if intervention.architecture not in ("any", here):
+        raise MaskError(
+            f"expected a {intervention.architecture} for layers {intervention.layers} of the mask, which were "
+            f"published for one, got {type(window.model).__name__}, a {here}; use preset {CINETRANS[here]}, or name "
+            "layers"
+        )
 
 
 class Masker:

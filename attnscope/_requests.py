@@ -65,6 +65,12 @@ def settled(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str
         raise InputError(
             f"expected arguments of {type(pipe).__name__}, got {', '.join(unknown)} in probe; leave them out"
         )
+    length = family.fixed_text_length(pipe)
+    if length is not None and given.setdefault("max_sequence_length", length) != length:
+        raise InputError(
+            f"expected {length}, the only length of text that this {type(pipe).__name__} reads, got "
+            f"{quote(given['max_sequence_length'])} as max_sequence_length; leave it out"
+        )
     names = ("height", "width", "num_frames", "num_inference_steps", "guidance_scale", "strength")
     defaults = {name: parameters[name].default for name in names if name in parameters}
     known = {name: value for name, value in defaults.items() if value is not None}

@@ -113,11 +113,11 @@ plt.show()
 
 # %%
 masses = []
-with scope.attach(pipe) as window:
-    model = scope.nnsight(window)
+with scope.nnsight(pipe) as model:
+    frame_mass = model.blocks[6].attn.hook_frame_mass
     with model.trace(prompt, generator=noise(), output_type="latent", **settings) as tracer:
         for _ in tracer.iter[:6]:
-            mass = model.blocks[6].attn.hook_frame_mass.output
+            mass = frame_mass.output
             masses.append(mass.clone().save())
             mass[:, 0] = torch.eye(mass.shape[-1])
         latents = model.output.frames.save()

@@ -24,6 +24,7 @@ _COMMANDS = {
     "probe": "Record which frames look at which, and measure it against the shots.",
     "generate": "Make a film with cuts where they are asked for, and say where it is cut.",
     "sweep": "Change the attention in one place after another, and see which change cuts the film.",
+    "find-layers": "Search for the fewest layers, or heads, with which a mask still cuts.",
     "structure": "Measure how strongly attention in a store follows the shots.",
     "validate": "Check a store: schema, checksums, row sums; one line for each violation.",
     "score": "Measure videos: their cuts, whether as asked, how alike the shots are.",
@@ -44,7 +45,8 @@ app = App(
     help_format="plaintext",  # no parser for markup to load: help is there at once
 )
 for _name, _sentence in _COMMANDS.items():
-    app.command(f"attnscope.cli.{_name}:{_name}_command", name=_name, help=_sentence)
+    _module = _name.replace("-", "_")
+    app.command(f"attnscope.cli.{_module}:{_module}_command", name=_name, help=_sentence)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from attnscope.cli._output import print_json
 from attnscope.dataset import sample_scene
 from attnscope.errors import InputError, PromptFileError, quote
 from attnscope.masks import Intervention, list_presets, parse_rule, preset
+from attnscope.masks.presets import CINETRANS
 from attnscope.shots import ShotPlan
 from attnscope.videos import fps_of, write_video
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from attnscope.intervening import Film
 
 NO_PRESET = "none"
-DEFAULT_PRESET = "cinetrans-dit"
+WITH_FIRST_FRAME = CINETRANS["DiT"]
 
 _TIMED_SHOT = re.compile(r"\bshot\s*\d+\s*:\s*\[", re.IGNORECASE)
 
@@ -58,8 +59,8 @@ def generate_command(
     shots
         The shots: "0-1.2s,1.2-3s", or in frames "0-24f,24-49f". A prompt that lists its shots carries them itself.
     preset
-        A published mask: cinetrans-dit (the default), cinetrans-unet, holocine, mask2dit, vstar, storydiffusion,
-        shotadapter, isolated; or none.
+        A published mask: cinetrans-dit (the default of DiTs), cinetrans-unet (that of UNets), holocine, mask2dit,
+        vstar, storydiffusion, shotadapter, isolated; or none.
     rule
         A mask in words instead of a preset, as "same_shot | first_frame" or "soft(same_shot, 4)".
     layers
@@ -90,7 +91,6 @@ def generate_command(
         Strength of the prompt; the pipeline's own default otherwise.
     """
     _require_fitting(preset, rule, layers, first_frame, shot_prompts, text_layers, padding, out)
-    name = None if rule is not None else DEFAULT_PRESET if preset is None else preset
     if shots is None and (prompt is None or not _TIMED_SHOT.search(prompt)):
         raise InputError(
             f'expected shots, got none in --shots and in --prompt ({quote(prompt)}); write --shots "0-1.5s,1.5-3s"'
@@ -98,9 +98,10 @@ def generate_command(
     _plan(shots, prompt, Fraction(16))  # refuses what cannot be read before anything heavy is imported
     captions = None if shot_prompts is None else _read_captions(shot_prompts)
 
-    from attnscope import intervening, models
+    from attnscope import families, intervening, models
 
     pipe: Any = models.load(model)
+    name = preset if preset or rule else CINETRANS[families.find(pipe).architecture]
     plan = _plan(shots, prompt, fps_of(pipe))
     changes = _changes(name, rule, plan, layers, first_frame)
     words = sample_scene(seed, num_shots=1).caption("none") if prompt is None else prompt
@@ -193,10 +194,10 @@ def _require_fitting(
         raise InputError(
             f"expected a preset out of {', '.join(list_presets())} or none, got {quote(preset)} as --preset; name one"
         )
-    if first_frame is not None and (rule is not None or preset not in (None, DEFAULT_PRESET)):
+    if first_frame is not None and (rule is not None or preset not in (None, WITH_FIRST_FRAME)):
         raise InputError(
-            f"expected --first-frame with preset {DEFAULT_PRESET} only, got it with {quote(rule or preset)}; leave it "
-            "out, or write | first_frame in a rule"
+            f"expected --first-frame with preset {WITH_FIRST_FRAME} only, got it with {quote(rule or preset)}; leave "
+            "it out, or write | first_frame in a rule"
         )
     if preset == NO_PRESET and layers is not None:
         raise InputError(

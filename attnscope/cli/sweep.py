@@ -94,9 +94,7 @@ def sweep_command(
         raise InputError(
             f"expected a .png file in a folder that is there, got {quote(str(png))} as --png; write --png effect.png"
         )
-    num_films = films or (4 if prompt is None else 1)
-    prompts = [prompt or sample_scene(seed + film, num_shots=1).caption("none") for film in range(num_films)]
-    plans = [_plan(shots, film) for film in range(num_films)]
+    prompts, plans = films_of(prompt, shots, films, seed)
     options = {
         "num_inference_steps": num_inference_steps, "height": height, "width": width,
         "guidance_scale": guidance_scale,
@@ -110,7 +108,7 @@ def sweep_command(
             **{option: value for option, value in options.items() if value is not None},
         )  # fmt: skip
     document = {
-        "folder": str(out), "over": over, "model": model, "rule": rule, "layers": layers, "num_films": num_films,
+        "folder": str(out), "over": over, "model": model, "rule": rule, "layers": layers, "num_films": len(prompts),
         "num_seeds": seeds, "cells": _cells(swept), "png": None if png is None else str(png),
     }  # fmt: skip
     if png is not None:
@@ -119,6 +117,15 @@ def sweep_command(
         print_json(document)
     else:
         _say(document)
+
+
+def films_of(
+    prompt: str | None, shots: str | None, films: int | None, seed: int
+) -> tuple[list[str], list[ShotPlan]]:
+    """The prompts and plans of the films of a sweep, drawn where they were not given."""
+    num_films = films or (4 if prompt is None else 1)
+    prompts = [prompt or sample_scene(seed + film, num_shots=1).caption("none") for film in range(num_films)]
+    return prompts, [_plan(shots, film) for film in range(num_films)]
 
 
 def _values(text: str | None) -> list[str] | None:

@@ -130,7 +130,7 @@ class Family(ABC):
     `scale` of the VAE, for a bare denoiser that does not know its own; `names_branches`, whether the pipelines say
     with `cache_context` which guidance branch runs; `frames_argument`, what a pipeline calls the number of frames;
     `says_of_text` and `says_of_guidance`, where text is read and how guidance runs, in the words of the table;
-    `reading`, which softmax the mass is a share of.
+    `reading`, which softmax the mass is a share of; `architecture`, what kind of network denoises.
     """
 
     name: ClassVar[str]
@@ -146,6 +146,7 @@ class Family(ABC):
     says_of_text: ClassVar[str] = "cross-attention"
     says_of_guidance: ClassVar[str] = "one call, uncond then cond"
     reading: ClassVar[str] = JOINT
+    architecture: ClassVar[Literal["DiT", "UNet"]] = "DiT"
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -230,6 +231,10 @@ class Family(ABC):
 
     def most_positions(self, model: Any) -> int | None:
         """Return how many positions the model knows along a side; None where it knows them all."""
+        return None
+
+    def fixed_text_length(self, model: Any) -> int | None:
+        """Return how many tokens of text the model must be given, no fewer and no more; None where it takes any."""
         return None
 
     def require_size(self, model: Any, *, num_frames: int, height: int, width: int) -> None:

@@ -7,22 +7,7 @@ from typing import Any
 
 import torch
 
-_WORDS = (
-    "one",
-    "two",
-    "shots",
-    "shot",
-    "a",
-    "red",
-    "blue",
-    "ball",
-    "cat",
-    "dog",
-    "on",
-    "the",
-    "beach",
-    "street",
-)
+from attnscope.testing._text import WIDTH, t5_encoder, tokenizer
 
 
 def tiny_wan(num_layers: int = 4, seed: int = 0, *, two_stages: bool = False) -> Any:
@@ -39,8 +24,8 @@ def tiny_wan(num_layers: int = 4, seed: int = 0, *, two_stages: bool = False) ->
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         pipe = diffusers.WanPipeline(
-            tokenizer=_tokenizer(),
-            text_encoder=_text_encoder(),
+            tokenizer=tokenizer(is_closed=False),
+            text_encoder=t5_encoder("UMT5"),
             transformer=_transformer(num_layers),
             transformer_2=_transformer(num_layers) if two_stages else None,
             vae=diffusers.AutoencoderKLWan(base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1),
@@ -59,38 +44,10 @@ def _transformer(num_layers: int) -> Any:
         attention_head_dim=12,
         in_channels=16,
         out_channels=16,
-        text_dim=32,
+        text_dim=WIDTH,
         freq_dim=32,
         ffn_dim=32,
         num_layers=num_layers,
         cross_attn_norm=True,
         rope_max_seq_len=32,
     ).eval()
-
-
-def _text_encoder() -> Any:
-    transformers: Any = import_module("transformers")
-    config = transformers.UMT5Config(
-        vocab_size=len(_WORDS) + 3,
-        d_model=32,
-        d_kv=8,
-        d_ff=37,
-        num_layers=1,
-        num_heads=4,
-        relative_attention_num_buckets=8,
-        pad_token_id=0,
-        eos_token_id=1,
-    )
-    return transformers.UMT5EncoderModel(config).eval()
-
-
-def _tokenizer() -> Any:
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    transformers: Any = import_module("transformers")
-    vocabulary = {word: index for index, word in enumerate(("<pad>", "</s>", "<unk>", *_WORDS))}
-    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )

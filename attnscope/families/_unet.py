@@ -31,6 +31,7 @@ class UNetFamily(Family):
     """
 
     parts = ("unet",)
+    architecture = "UNet"
     video_argument = "sample"
     stride = 1
     names_branches = False

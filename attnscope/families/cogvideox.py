@@ -36,6 +36,12 @@ class CogVideoX(GridFamily):
         """Return what the pipeline pads prompts to."""
         return int(cast(Any, denoiser).config.max_text_seq_length)
 
+    def fixed_text_length(self, model: Any) -> int | None:
+        """Return the length of the text in front of the positions that are added, where positions are added."""
+        config = cast(Any, self.first_denoiser(model)).config
+        added = not config.use_rotary_positional_embeddings or config.use_learned_positional_embeddings
+        return int(config.max_text_seq_length) if added else None
+
     def temporal_stride(self, model: Any) -> int:
         """Return how many frames of video one token frame holds: 4, or 8 in CogVideoX 1.5."""
         patch = 1 if model is None else self.patch(self.first_denoiser(model))[0]

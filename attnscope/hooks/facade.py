@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from torch import nn
 
 from attnscope.hooks.attachment import Attachment, attach, attached_to
+
+# What nnsight writes into every module that it wraps, and does not take back.
+_WRITTEN = ("forward", "__nnsight__")
 
 
 class _Runner(nn.Module):
@@ -29,6 +33,45 @@ class _Runner(nn.Module):
         return self._model[0](*args, **kwargs)
 
 
+def _written(module: nn.Module) -> dict[str, Any]:
+    return {name: module.__dict__[name] for name in _WRITTEN if name in module.__dict__}
+
+
+def _take_back(module: nn.Module, before: dict[str, Any]) -> None:
+    now = _written(module)
+    if type(now.get("forward")).__module__.partition(".")[0] != "nnsight":
+        # A forward that somebody else has put over nnsight's meanwhile was meant to stay.
+        before = {**before, "forward": now["forward"]} if "forward" in now else {}
+    for name in now:
+        del module.__dict__[name]
+    module.__dict__.update(before)
+
+
+@functools.cache
+def _traced() -> Any:
+    """Return the class of what is handed out; made at first use, because nnsight is slow to import."""
+    from nnsight import NNsight
+
+    class Traced(NNsight):  # type: ignore[misc]
+        """An `nnsight.NNsight` whose `with` block leaves the modules as they were."""
+
+        def __init__(self, runner: _Runner, opened: Attachment | None) -> None:
+            self._before = [(module, _written(module)) for module in runner.modules()]
+            self._opened = opened
+            super().__init__(runner)
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            for module, before in self._before:
+                _take_back(module, before)
+            if self._opened is not None:
+                self._opened.detach()
+
+    return Traced
+
+
 def as_nnsight(model: Any) -> Any:
     """Open an attached pipeline in nnsight, with the hook points under the names they have everywhere else.
 
@@ -43,25 +86,28 @@ def as_nnsight(model: Any) -> Any:
     Parameters
     ----------
     model
-        An open window, or a pipeline: then the window that is open on it, or one that is opened and stays open.
+        An open window, or a pipeline: then the window that is open on it, or one that is opened. Write `with`: at the
+        end of the block nnsight leaves the modules, and a window that was opened here is closed; others stay open.
 
     Returns
     -------
     An `nnsight.NNsight` around the pipeline's networks. It is of no use after its window is detached.
 
     >>> from attnscope.families._tiny import tiny_wan
-    >>> from attnscope.hooks import attach
-    >>> with attach(tiny_wan(num_layers=2)) as window:
-    ...     as_nnsight(window).blocks[1].attn.hook_q.path
+    >>> pipe = tiny_wan(num_layers=2)
+    >>> with as_nnsight(pipe) as model:
+    ...     model.blocks[1].attn.hook_q.path
     'model.blocks.1.attn.hook_q'
+    >>> attached_to(pipe) is None
+    True
     """
-    from nnsight import NNsight
-
-    window = model if isinstance(model, Attachment) else attached_to(model) or attach(model)
+    there = model if isinstance(model, Attachment) else attached_to(model)
+    window = there or attach(model)
     networks = {
         name: part
         for name, part in getattr(window.model, "components", {}).items()
         if isinstance(part, nn.Module)
     }
     networks |= window.family.denoisers(window.model)
-    return NNsight(_Runner(window.model, {tap.site.prefix: tap for tap in window.all_taps}, networks))
+    taps: dict[str, nn.Module] = {tap.site.prefix: tap for tap in window.all_taps}
+    return _traced()(_Runner(window.model, taps, networks), None if there else window)

@@ -12,6 +12,7 @@ from attnscope.ranges import format_range
 
 Range = str | int | Iterable[int]
 Attention = Literal["any", "self", "cross"]
+Architecture = Literal["any", "DiT", "UNet"]
 
 BRANCHES = ("cond", "uncond")
 
@@ -24,11 +25,13 @@ class Intervention:
     lowest and the highest noise level at which the rule holds, both included. ``branch`` names guidance branches; the
     default is both, because a rule in one branch alone makes guidance push towards what the rule hides.
     ``attention`` is "any": everywhere the rule has an opinion; "self" between frames, "cross" from frames to text.
+    ``architecture`` says for which denoisers the layers are meant, "DiT" or "UNet": layer 7 of one is not layer 7 of
+    the other, and other models are refused; "any" by default.
 
     Raises
     ------
     MaskError
-        A branch, an attention or a noise level that does not exist.
+        A branch, an attention, an architecture or a noise level that does not exist.
 
     Examples
     --------
@@ -44,6 +47,7 @@ class Intervention:
     sigmas: tuple[float, float] = (0.0, 1.0)
     branch: str = "cond,uncond"
     attention: Attention = "any"
+    architecture: Architecture = "any"
 
     def __post_init__(self) -> None:
         require_rule(self.rule, "an intervention")
@@ -54,6 +58,10 @@ class Intervention:
         if self.attention not in get_args(Attention):
             raise MaskError(
                 f"expected attention any, self or cross, got {quote(self.attention)} in an intervention; name one"
+            )
+        if self.architecture not in get_args(Architecture):
+            raise MaskError(
+                f"expected architecture any, DiT or UNet, got {quote(self.architecture)} in an intervention; name one"
             )
         parts = self.branches
         if not parts or len(set(parts)) < len(parts) or not set(parts) <= set(BRANCHES):

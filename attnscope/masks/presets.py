@@ -13,7 +13,7 @@ from typing import Any
 from attnscope.errors import MaskError, quote
 from attnscope.masks.frame_rules import decay, everything, sampled
 from attnscope.masks.frame_rules import first_frame as first_frame_rule
-from attnscope.masks.interventions import Intervention, Range
+from attnscope.masks.interventions import Architecture, Intervention, Range
 from attnscope.masks.shot_rules import Plan, anchors, require_plan, same_shot, shot_starts
 from attnscope.masks.text_rules import general_text, own_text, padding_text, transitions
 
@@ -24,7 +24,8 @@ def preset(name: str, plan: Plan, **options: Any) -> Preset:
     """Hold the shots of a film apart in a way that was published, by its name.
 
     Every preset takes ``layers`` to act elsewhere than it was published for; :func:`list_presets` says what each one
-    shows and which other options it takes. Returns interventions for :func:`attnscope.intervene`.
+    shows and which other options it takes. Returns interventions for :func:`attnscope.intervene`, which refuses layers
+    that were published for another architecture.
 
     Raises
     ------
@@ -61,9 +62,11 @@ def list_presets() -> dict[str, str]:
 
 
 def _cinetrans_dit(
-    plan: Plan, *, first_frame: bool = True, padding: bool = True, layers: Range = "7-28"
+    plan: Plan, *, first_frame: bool = True, padding: bool = True, layers: Range | None = None
 ) -> Preset:
     """CineTrans on a DiT (arXiv 2508.11484): own shot, first latent frame of the video, own and general caption.
+
+    In layers 7-28 of a DiT.
 
     ``first_frame=False`` leaves the first frame to its own shot. The published code lets the padding of a visible
     caption be seen; ``padding=False`` hides it.
@@ -71,12 +74,20 @@ def _cinetrans_dit(
     rule = same_shot(plan)
     if first_frame:
         rule = rule | first_frame_rule()
-    return (Intervention(rule | _own_and_general(plan, padding), layers=layers),)
+    where = _published("DiT", "7-28", layers)
+    return (Intervention(rule | _own_and_general(plan, padding), **where),)
 
 
-def _cinetrans_unet(plan: Plan, *, layers: Range = "-6:") -> Preset:
+def _cinetrans_unet(plan: Plan, *, layers: Range | None = None) -> Preset:
     """CineTrans on a UNet: own shot, in the last six temporal attentions in the order they run."""
-    return (Intervention(same_shot(plan), layers=layers, attention="self"),)
+    return (Intervention(same_shot(plan), attention="self", **_published("UNet", "-6:", layers)),)
+
+
+def _published(architecture: Architecture, published: Range, layers: Range | None) -> dict[str, Any]:
+    """The layers of a publication, and in which models they are; layers that somebody chose are good for any."""
+    if layers is None:
+        return {"layers": published, "architecture": architecture}
+    return {"layers": layers}
 
 
 def _holocine(plan: Plan, *, layers: Range = "all") -> Preset:
@@ -135,6 +146,9 @@ def _own_and_general(plan: Plan, padding: bool) -> Any:
     text = own_text(plan) | general_text(plan)
     return text if padding else text & ~padding_text()
 
+
+CINETRANS = {"DiT": "cinetrans-dit", "UNet": "cinetrans-unet"}
+"""The preset of the paper for each architecture."""
 
 PRESETS: dict[str, Callable[..., Preset]] = {
     "cinetrans-dit": _cinetrans_dit,

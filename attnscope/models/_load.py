@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _SHARED_WITH = "shares_components_with"
-_INDEX = "model_index.json"
 _READERS = ("tokenizer", "text_encoder")
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+
+INDEX = "model_index.json"
+"""What makes a folder a pipeline of diffusers: the list of its parts."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def load(
     pipe: Any
     if text in embedded:
         pipe = _load_embedded(embedded[text], dtype)
-    elif os.path.isfile(os.path.join(text, _INDEX)):
+    elif os.path.isfile(os.path.join(text, INDEX)):
         _require_readable(Path(text))
         pipe = _load_pipeline(text, dtype)
     elif _HUB_NAME.fullmatch(text) and not os.path.exists(text):
@@ -110,21 +112,21 @@ def _require_readable(folder: Path) -> None:
     from attnscope.families import FAMILIES
 
     try:
-        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UnknownModelError(
-            f"expected a diffusers folder, got a damaged file {folder / _INDEX}; restore it"
+            f"expected a diffusers folder, got a damaged file {folder / INDEX}; restore it"
         ) from error
     kind = index.get("_class_name") if isinstance(index, dict) else None
     if not any(kind in family.pipelines for family in FAMILIES):
         raise UnsupportedModelError(
             f"expected a pipeline of the families {', '.join(family.name for family in FAMILIES)}, got {quote(kind)} "
-            f"in {folder / _INDEX}; give another model"
+            f"in {folder / INDEX}; give another model"
         )
     unread = [name for name in _READERS if index.get(name) == [None, None]]
     if unread:
         raise UnknownModelError(
-            f"expected a {kind} that can read prompts, got one without {', '.join(unread)} in {folder / _INDEX}; save "
+            f"expected a {kind} that can read prompts, got one without {', '.join(unread)} in {folder / INDEX}; save "
             "it with them"
         )
     if not any(folder.glob("*/*.safetensors")):
@@ -142,7 +144,7 @@ def _unknown(text: str) -> str:
         else "give one of them, a diffusers folder, or a hub model owner/name"
     )
     if os.path.isdir(text):
-        found = f"a folder without {_INDEX}"
+        found = f"a folder without {INDEX}"
     else:
         found = "a file" if os.path.isfile(text) else "no such model and no such folder"
     return f"expected a model ({', '.join(names)}), got {quote(text)}, {found}; {hint}"
@@ -187,7 +189,7 @@ def _no_loading_bar() -> Iterator[None]:
 
 def _class_of(text: str) -> Any:
     """Return the class that loads a pipeline; diffusers finds its own, and does not know ours."""
-    index = Path(text) / _INDEX
+    index = Path(text) / INDEX
     kind = json.loads(index.read_text(encoding="utf-8"))["_class_name"] if index.is_file() else ""
     if kind == "LaViePipeline":
         return import_module("attnscope.models.lavie").LaViePipeline
@@ -199,7 +201,7 @@ def _load_pipeline(text: str, dtype: torch.dtype) -> Any:
     try:
         # what is on disk comes up without a word; a download shows how far it is
         with _no_loading_bar() if local else nullcontext():
-            return _class_of(text).from_pretrained(
+            pipe = _class_of(text).from_pretrained(
                 text, dtype=dtype, use_safetensors=True, local_files_only=local, trust_remote_code=False
             )
     except (OSError, ValueError) as error:
@@ -209,3 +211,17 @@ def _load_pipeline(text: str, dtype: torch.dtype) -> Any:
             f"expected a diffusers pipeline with safetensors weights, got {quote(reason, 160)} "
             f"from {text}; check its files"
         ) from error
+    _require_whole(pipe, text)
+    return pipe
+
+
+def _require_whole(pipe: Any, text: str) -> None:
+    """Refuse a network that asks for more weights than its files hold: what is missing was left without values."""
+    for name, part in pipe.components.items():
+        weights = part.named_parameters() if hasattr(part, "named_parameters") else ()
+        empty = [weight for weight, values in weights if values.is_meta]
+        if empty:
+            raise UnknownModelError(
+                f"expected weights for all of {name}, got none for {empty[0]} ({len(empty)} are missing) in {text}; "
+                "fetch its files anew"
+            )

@@ -79,7 +79,7 @@ def plot_effect_grid(
     """Draw a grid of changes as squares: dark where nothing is cut, bright where all cuts are there.
 
     `grid` is what :func:`attnscope.structure.effect_grid` gives, two dims of labels and values from 0 to 1; grey where
-    there is no film. The number stands in each square, as hundredths, where there are at most 400.
+    there is no film. The number stands in each square where there are at most 400.
 
     Raises: InputError for anything else.
 
@@ -118,7 +118,7 @@ def plot_effect_grid(
                     ax.text(
                         column,
                         row,
-                        f"{100 * value:.0f}",
+                        f"{value:.2f}",
                         ha="center",
                         va="center",
                         fontsize=5.5,

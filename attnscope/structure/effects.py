@@ -52,8 +52,8 @@ def effect_grid(swept: xr.Dataset, measure: str = "recall", *, rows: str, column
     """Lay the cells of a sweep out as a grid: the mean of a measure by two of its labels.
 
     `rows` and `columns` name what a cell or a film is labelled with: layers, heads, steps, strength, jitter, cell,
-    cuts_frame, prompt. The cell "none" is left out, and so is "full" unless `rows` or `columns` is "cell". NaN where
-    the grid has no film.
+    cuts_frame, prompt. The cells "none" and "full" are left out unless `rows` or `columns` is "cell". NaN where the
+    grid has no film.
 
     Raises: InputError (no sweep, no such measure or label).
 
@@ -70,7 +70,7 @@ def effect_grid(swept: xr.Dataset, measure: str = "recall", *, rows: str, column
                 f"expected two different labels out of {', '.join(map(str, values.coords))}, got {rows} and "
                 f"{columns} in effect_grid; name others"
             )
-    dropped = [UNCHANGED] if CELL in (rows, columns) else [UNCHANGED, "full"]
+    dropped = [] if CELL in (rows, columns) else [UNCHANGED, "full"]
     values = values.sel({CELL: [cell not in dropped for cell in values[CELL].values]})
     flat = values.broadcast_like(values).stack(film=values.dims)
     labels = [flat[name].values for name in (rows, columns)]

@@ -26,16 +26,20 @@ _SPECIAL = ("<pad>", "</s>", "<unk>")
 VOCABULARY = len(_WORDS) + len(_SPECIAL)
 
 
-def tokenizer(**settings: Any) -> Any:
-    """Return a tokenizer that knows fourteen words and takes everything else for `<unk>`."""
+def tokenizer(*, is_closed: bool = True, **settings: Any) -> Any:
+    """Return a tokenizer that knows fourteen words and takes everything else for `<unk>`.
+
+    `is_closed` says whether a text ends with `</s>`.
+    """
     tokenizers: Any = import_module("tokenizers")
     transformers: Any = import_module("transformers")
     vocabulary = {word: index for index, word in enumerate((*_SPECIAL, *_WORDS))}
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<unk>"))
     words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    words.post_processor = tokenizers.processors.TemplateProcessing(
-        single="$A </s>", special_tokens=[("</s>", 1)]
-    )
+    if is_closed:
+        words.post_processor = tokenizers.processors.TemplateProcessing(
+            single="$A </s>", special_tokens=[("</s>", 1)]
+        )
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", **settings
     )

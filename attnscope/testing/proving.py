@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from attnscope.errors import AttnscopeError, UnknownModelError, quote
 from attnscope.families import FAMILIES, Family, find
 from attnscope.families._contract import Verdict, clauses
 from attnscope.families._specimen import Specimen
+from attnscope.models._load import INDEX
 from attnscope.testing import TINY_MODELS, specimen
 
 # How a model of somebody else's can break under a clause; what is not here is a defect of ours.
@@ -89,11 +91,25 @@ def prove_named(name: str) -> Proof:
     for family in FAMILIES:
         if family.name.lower() == name.lower():
             return prove_family(family)
-    if os.path.isdir(name):
+    if os.path.isfile(os.path.join(name, INDEX)):
         return _prove_folder(name)
-    raise UnknownModelError(
-        f"expected a family ({', '.join(family.name for family in FAMILIES)}), a tiny model "
-        f"({', '.join(TINY_MODELS)}) or the folder of a pipeline, got {quote(name)}; give one of them"
+    raise UnknownModelError(_unknown(name))
+
+
+def _unknown(name: str) -> str:
+    """What to say of a name that is none, and of a folder that is no pipeline."""
+    if os.path.isdir(name):
+        return (
+            f"expected the folder of a pipeline, got {quote(name)}, a folder without {INDEX}, to prove; give the "
+            "folder that save_pretrained wrote"
+        )
+    families = [family.name for family in FAMILIES]
+    known = {each.lower(): each for each in (*TINY_MODELS, *families)}
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.7)
+    return (
+        f"expected a family ({', '.join(families)}), a tiny model ({', '.join(TINY_MODELS)}) or the folder of a "
+        f"pipeline, got {quote(name)}, {'a file' if os.path.isfile(name) else 'no family, no tiny model and no folder'}"
+        f", to prove; {f'did you mean {known[near[0]]}?' if near else 'give one of them'}"
     )
 
 
@@ -116,6 +132,8 @@ def _prove_folder(path: str) -> Proof:
         **{name: size[name] for name in ("height", "width")},
         family.frames_argument: size["num_frames"],
     }
+    if (length := family.fixed_text_length(pipe)) is not None:
+        settings["max_sequence_length"] = length
     return Proof(kind, (kind,), prove(replace(model, build=build, settings=settings)))
 
 

@@ -57,7 +57,37 @@ def test_a_folder_is_checked_with_the_settings_of_its_class(tmp_path, capsys):
     assert [line.split()[0] for line in lines] == ["holds"] * len(clauses)
 
 
-@pytest.mark.parametrize("name", ["no-such-family", "."])
-def test_what_is_no_family_and_no_pipeline_is_refused_in_one_line(name, capsys):
+def test_a_folder_is_checked_with_as_much_text_as_its_model_reads(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(proving, "prove", lambda model: kept.append(model) or {})
+    pipe = testing.tiny("cogvideox")
+    config = {**pipe.transformer.config, "max_text_seq_length": 24}
+    pipe.transformer = type(pipe.transformer).from_config(config)
+    pipe.save_pretrained(tmp_path)
+    proving.prove_named(str(tmp_path))
+    assert kept[0].settings["max_sequence_length"] == 24
+    assert kept[0].run(kept[0].build()).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "got", "hint"),
+    [
+        ("no-such-family", "no family, no tiny model and no folder", "give one of them"),
+        ("hunyuan", "no family, no tiny model and no folder", "did you mean HunyuanVideo?"),
+        ("models/nowhere", "no family, no tiny model and no folder", "give one of them"),
+        ("file", "a file", "give one of them"),
+        ("", "no family, no tiny model and no folder", "give one of them"),
+        ("empty", "a folder without model_index.json", "give the folder that save_pretrained wrote"),
+        (".", "a folder without model_index.json", "give the folder that save_pretrained wrote"),
+    ],
+)
+def test_what_is_no_family_and_no_pipeline_is_refused_in_one_line(
+    name, got, hint, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("a cat")
+    monkeypatch.chdir(tmp_path)
     assert main(["families", "--check", name]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert f"got '{name}', {got}, to prove; {hint}" in err

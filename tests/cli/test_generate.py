@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnscope import intervening
+from attnscope import intervening, testing
+from attnscope.families import find
 from attnscope.videos import read_frames
 
 BASE = (
@@ -47,6 +48,28 @@ def test_a_cut_beside_the_latent_grid_is_reported_where_it_falls(run: Any) -> No
     assert found["preset"] is None
     assert found["layers"] == [1, 2]
     assert found["visible_fraction"] == pytest.approx(13 / 25)
+
+
+def test_a_unet_has_the_preset_that_was_published_for_one(
+    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    testing.tiny("animatediff").save_pretrained(tmp_path / "motion")
+    capsys.readouterr()
+    on_unet = ("--model", "motion", "--shots", "0-3f,3-7f")
+    small = [word for word in BASE if word not in BASE[1:3]]
+    outcome = run(*small, *on_unet, "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    found = json.loads(outcome.out)
+    num_layers = len(find(testing.tiny("animatediff")).sites(testing.tiny("animatediff").unet))
+    assert (found["preset"], found["layers"]) == (
+        "cinetrans-unet",
+        list(range(num_layers - 5, num_layers + 1)),
+    )
+    refused = run(*small, *on_unet, "--preset", "cinetrans-dit")
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert "use preset cinetrans-unet, or name layers" in refused.err
+    chosen = run(*small, *on_unet, "--preset", "cinetrans-dit", "--layers", "3-4", "--json")
+    assert json.loads(chosen.out)["layers"] == [3, 4]
 
 
 def test_a_film_without_a_mask(run: Any) -> None:

@@ -6,6 +6,8 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -73,3 +75,13 @@ def test_numbers_that_json_lacks_are_null(capsys: Any) -> None:
     assert finite(values) == {"a": None, "b": [None, 1.5], "3": [None, "x"], "c": None, "d": True}
     print_json(values)
     assert json.loads(capsys.readouterr().out) == finite(values)
+
+
+@pytest.mark.parametrize(("words", "code"), [(["structure", "--help"], 0), (["structure", "nowhere"], 2)])
+def test_the_package_runs_as_the_command_does(run: Any, words: list[str], code: int) -> None:
+    """`python -m attnscope` where the command itself is not on the path."""
+    done = subprocess.run(
+        [sys.executable, "-m", "attnscope", *words], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == run(*words)
+    assert done.returncode == code

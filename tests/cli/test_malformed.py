@@ -239,6 +239,10 @@ CASES: dict[str, tuple[Sequence[str], str]] = {
     ),
     "generate-layers-of-nothing": (asked("--preset", "none", "--layers", "1"), "with a mask only"),
     "generate-layers-of-the-preset-beyond": (asked(), "expected layers among 1-2, got 7"),
+    "generate-preset-of-unets": (
+        asked("--preset", "cinetrans-unet"),
+        "use preset cinetrans-dit, or name layers",
+    ),
     "generate-layers-beyond": (asked("--layers", "1-3"), "expected layers among 1-2, got 3"),
     "generate-layers-words": (asked("--layers", "deep"), "expected layers like"),
     "generate-steps-beyond": (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import xarray as xr
 
-from attnscope import probing, structure
+from attnscope import probing, structure, testing
 from attnscope.cli import _report
 from attnscope.cli import probe as probe_module
 from attnscope.dataset import render, sample_scene
@@ -80,6 +80,29 @@ def test_a_prompt_with_shots_beside_it(run: Any, shots: str, asked_s: list[float
     assert found["cuts_realised_frame"] == [9]
     assert found["steps"] == [0, 1]
     assert set(found["contrast_by_layer"]) == {"1", "2"}
+
+
+def test_a_model_in_a_folder_is_given_as_much_text_as_it_reads(run: Any, tmp_path: Path, capsys: Any) -> None:
+    """CogVideoX 1.0 adds positions behind a text of one length, which need not be the default of its pipeline."""
+    testing.tiny("cogvideox").save_pretrained(tmp_path / "cog")
+    capsys.readouterr()
+    words = (
+        "--model",
+        "cog",
+        "--prompt",
+        "a red ball",
+        "--height",
+        32,
+        "--width",
+        32,
+        "--num-inference-steps",
+        2,
+    )
+    found = json_of(run("probe", "--json", "--out", "p", "--num-frames", 9, *words))
+    assert (found["layers"], found["num_frames_latent"]) == ([1, 2], 3)
+    film = run("generate", "--out", "c.mp4", "--shots", "0-5f,5-9f", "--rule", "same_shot", "--json", *words)
+    assert (film.code, film.err) == (0, "")
+    assert read_frames(tmp_path / "c.mp4").shape == (9, 32, 32, 3)
 
 
 def test_a_prompt_that_carries_its_shots_sets_the_length(run: Any) -> None:

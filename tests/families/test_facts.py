@@ -75,6 +75,21 @@ def test_a_token_frame_of_cogvideox_1_5_holds_two_latent_frames_and_the_first_is
         family.require_size(pipe, num_frames=13, height=32, width=32)
 
 
+def test_the_length_of_text_is_the_one_that_positions_stand_behind():
+    small = {"num_frames": 9, "height": 32, "width": 32, "num_inference_steps": 1}
+    for length in (16, 24):
+        pipe = tiny("cogvideox")
+        config = {**pipe.transformer.config, "max_text_seq_length": length}
+        pipe.transformer = type(pipe.transformer).from_config(config)
+        assert scope.probe(pipe, "a cat", **small).attrs["arguments"]["max_sequence_length"] == length
+        with pytest.raises(
+            InputError, match=f"expected {length}, the only length of text .* got 8 as max_seq"
+        ):
+            scope.probe(pipe, "a cat", max_sequence_length=8, **small)
+    rotary = {**small, "num_frames": 17}
+    scope.probe(tiny("cogvideox-1.5"), "a cat", max_sequence_length=8, **rotary)
+
+
 def test_images_between_frames_of_ltx_are_refused_because_their_tokens_are_no_frames():
     pipe = tiny("ltx-condition")
     transformer, family = pipe.transformer, find(pipe)

@@ -9,8 +9,9 @@ from diffusers import MotionAdapter
 
 import attnscope as scope
 from attnscope import masks
-from attnscope.errors import InputError, LayoutError, RangeError, UnsupportedModelError
+from attnscope.errors import InputError, LayoutError, MaskError, RangeError, UnsupportedModelError
 from attnscope.families import find
+from attnscope.families._tiny import tiny_wan
 from attnscope.hooks import attach, run_with_cache, run_with_hooks
 from attnscope.ranges import parse_range
 from attnscope.testing import specimen, tiny
@@ -108,6 +109,24 @@ def test_the_preset_hides_other_shots_in_those_layers_alone_and_a_cut_can_fall_o
     assert attention.query_start_frame.values.tolist() == list(range(7))
     assert attention.query_shot.values.tolist() == [0, 0, 0, 1, 1, 1, 1]
     assert "at each place" in attention.attrs["reading"]
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "instead"),
+    [
+        ("lavie", "cinetrans-dit", "expected a DiT for layers 7-28 .* a UNet; use preset cinetrans-unet"),
+        ("wan", "cinetrans-unet", "expected a UNet for layers -6: .* a DiT; use preset cinetrans-dit"),
+    ],
+)
+def test_layers_that_were_published_for_another_architecture_are_not_taken(name, asked, instead):
+    pipe = tiny_lavie(is_deep=True) if name == "lavie" else tiny_wan(num_layers=6)
+    plan = scope.ShotPlan.from_frames([9], num_frames=17, fps=8)
+    with pytest.raises(MaskError, match=instead):
+        scope.generate(pipe, "a cat", shots=plan, rule=masks.preset(asked, plan), **SMALL)
+    with pytest.raises(MaskError, match=instead), scope.intervene(pipe, masks.preset(asked, plan)):
+        pass
+    with scope.intervene(pipe, masks.preset(asked, plan, layers="2-3")) as window:
+        assert "layers 2-3" in window.changes[0]
 
 
 @pytest.mark.parametrize("name", ["animatediff", "lavie"])

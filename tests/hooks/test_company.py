@@ -13,6 +13,7 @@ from torch import nn
 from attnscope.errors import UnsupportedModelError
 from attnscope.families._tiny import tiny_wan
 from attnscope.hooks import attach, run_with_cache
+from attnscope.testing import specimen
 
 SMALL = {
     "prompt": "a cat",
@@ -200,6 +201,47 @@ def test_every_cache_of_diffusers_that_skips_work_is_refused_before_and_after_at
         pipe.transformer.enable_cache(caches()[name])
         with pytest.raises(UnsupportedModelError, match="runs every layer at every step"):
             pipe(**settings())
+
+
+def hooked(denoiser):
+    registries = ((path, getattr(part, "_diffusers_hook", None)) for path, part in denoiser.named_modules())
+    return [path for path, registry in registries if registry is not None and registry.hooks]
+
+
+def test_taylorseer_as_it_comes_is_refused_where_it_finds_attention_and_elsewhere_does_nothing():
+    """Its own patterns end in `attn`: they find HunyuanVideo's attention, and nothing in Wan, whose is `attn1`."""
+    import diffusers
+
+    config = diffusers.TaylorSeerCacheConfig(cache_interval=2, disable_cache_before_step=0)
+    found = specimen("hunyuan-video")
+    pipe = found.build()
+    sites = [site.module for site in found.family.sites(pipe.transformer)]
+    pipe.transformer.enable_cache(config)
+    assert hooked(pipe.transformer) == sites
+    with pytest.raises(UnsupportedModelError, match="cache hook 'taylorseer_cache', at .*attn; call disable"):
+        attach(pipe)
+    pipe.transformer.disable_cache()
+    with attach(pipe):
+        pipe.transformer.enable_cache(config)
+        with pytest.raises(UnsupportedModelError, match="cache hook 'taylorseer_cache'"):
+            found.run(pipe)
+
+    pipe = tiny_wan(2)
+    expected = pipe(**settings()).frames
+    pipe.transformer.enable_cache(config)
+    assert hooked(pipe.transformer) == []
+    with attach(pipe):
+        assert torch.equal(pipe(**settings()).frames, expected)
+
+
+def test_taylorseer_told_where_attention_is_is_refused():
+    import diffusers
+
+    pipe = tiny_wan(2)
+    pipe.transformer.enable_cache(diffusers.TaylorSeerCacheConfig(cache_identifiers=["blocks.1.attn1"]))
+    assert hooked(pipe.transformer) == ["blocks.1.attn1"]
+    with pytest.raises(UnsupportedModelError, match="cache hook 'taylorseer_cache', at blocks.1.attn1;"):
+        attach(pipe)
 
 
 def test_an_idle_tap_breaks_no_graph():

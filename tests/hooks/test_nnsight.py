@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from attnscope.families._tiny import tiny_wan
-from attnscope.hooks import as_nnsight, attach, measures, run_with_cache, run_with_hooks
+from attnscope.hooks import as_nnsight, attach, attached_to, measures, run_with_cache, run_with_hooks
 
 SMALL = {
     "prompt": "a red ball",
@@ -127,3 +127,63 @@ def test_two_videos_a_prompt_are_both_there(pipe):
                 found.append(model.blocks[1].attn.hook_frame_mass.output.save())
     assert found[0].shape == (2, 2, 4, 4)
     assert same(found, [record.value for record in cache[MASS]])
+
+
+def state(pipe):
+    """What a module is: its class, its own attributes by identity, its hooks, its children."""
+    found = {}
+    for name, part in pipe.components.items():
+        for path, module in part.named_modules() if isinstance(part, torch.nn.Module) else ():
+            own = {
+                key: id(value)
+                for key, value in module.__dict__.items()
+                if not (key.startswith("_") and isinstance(value, dict))
+            }
+            hooks = {
+                key: list(value.values())
+                for key, value in module.__dict__.items()
+                if key.endswith("_hooks") and value
+            }
+            found[name, path] = (type(module), own, hooks, list(module._modules))
+    return found
+
+
+def test_a_pipeline_that_is_opened_for_traces_is_closed_with_its_block(pipe, expected):
+    before, plain, found = state(pipe), pipe(**settings()).frames, []
+    with as_nnsight(pipe) as model:
+        assert attached_to(pipe) is not None
+        with model.trace(**settings()) as tracer:
+            for _ in tracer.iter[:6]:
+                found.append(model.blocks[1].attn.hook_frame_mass.output.save())
+    assert same(found, expected)
+    assert attached_to(pipe) is None
+    assert state(pipe) == before
+    assert torch.equal(pipe(**settings()).frames, plain)
+
+
+def test_it_is_closed_after_an_error_too_and_a_window_of_somebody_else_is_left_open(pipe):
+    before = state(pipe)
+    with pytest.raises(ZeroDivisionError), as_nnsight(pipe):
+        raise ZeroDivisionError
+    assert state(pipe) == before
+    with attach(pipe) as window:
+        inside = state(pipe)
+        for opened in (pipe, window):
+            with as_nnsight(opened):
+                assert state(pipe) != inside
+            assert state(pipe) == inside
+            assert attached_to(pipe) is window
+    assert state(pipe) == before
+
+
+def test_what_others_put_over_the_modules_stays(pipe):
+    module = pipe.transformer.blocks[0].ffn
+    original, mine = module.forward, lambda hidden: original(hidden)
+    with as_nnsight(pipe):
+        module.forward = mine
+    assert module.__dict__["forward"] is mine
+    del module.forward
+    module.forward = mine
+    with as_nnsight(pipe):
+        assert module.__dict__["forward"] is not mine
+    assert module.__dict__["forward"] is mine

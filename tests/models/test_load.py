@@ -119,3 +119,12 @@ def test_folders_that_cannot_be_looked_into(tmp_path: Path) -> None:
     )
     with pytest.raises(UnknownModelError, match="can read prompts, got one without text_encoder in"):
         load(fill(tmp_path / "mute", mute, "diffusion_pytorch_model.safetensors"))
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_folder_whose_weights_do_not_fill_the_model(tmp_path: Path) -> None:
+    tiny_wan(num_layers=2).save_pretrained(tmp_path)
+    config = tmp_path / "transformer" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"num_layers": 3}))
+    with pytest.raises(UnknownModelError, match="weights for all of transformer, got none for blocks.2"):
+        load(tmp_path)

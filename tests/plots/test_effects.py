@@ -33,8 +33,15 @@ def test_a_grid_has_a_number_in_each_square_that_has_films() -> None:
         [[0.0, np.nan], [0.25, 1.0]], {"layers": ["7", "8"], "heads": ["0", "1"]}, name="recall"
     )
     figure = plot_effect_grid(grid)
-    assert [text.get_text() for text in figure.axes[0].texts] == ["0", "25", "100"]
-    assert figure.axes[1].get_ylabel() == "recall"
+    squares, bar = figure.axes
+    assert bar.get_ylabel() == "recall"
+    shown = [text.get_text() for text in squares.texts]
+    assert shown == ["0.00", "0.25", "1.00"]
+    assert [float(text) for text in shown] == [0.0, 0.25, 1.0], "the numbers are on the scale of the bar"
+    assert bar.get_ylim() == (0.0, 1.0)
+    figure.draw_without_rendering()
+    square = squares.get_window_extent().width / 2
+    assert all(text.get_window_extent().width < square for text in squares.texts)
 
 
 def test_refusals() -> None:

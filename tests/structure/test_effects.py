@@ -43,7 +43,8 @@ def test_without_the_cell_none_there_is_a_mean_and_no_effect() -> None:
 def test_the_grid_is_a_mean_over_films_that_bear_both_labels() -> None:
     grid = structure.effect_grid(example(), rows="cell", columns="cuts_frame")
     assert grid.dims == ("cell", "cuts_frame")
-    assert grid.cell.values.tolist() == ["full", "layers 7"]
+    assert grid.cell.values.tolist() == ["none", "full", "layers 7"]
+    np.testing.assert_allclose(grid.sel(cell="none"), [0.0, 0.5])
     np.testing.assert_allclose(grid.sel(cell="full"), [0.5, 1.0])
     np.testing.assert_allclose(
         grid.sel(cell="layers 7"), [2 / 3, 0.0]
