@@ -118,11 +118,14 @@ def transformer_stage(work: Path, config: Config, name: str) -> None:
             model.load_state_dict(weights, strict=False)
         finished = work / f"{name}-{i}"
         if not finished.exists():
+            start = {key: weight.detach().clone() for key, weight in model.named_parameters()}
             average = train_stage(
                 model, latents, slabs, work / f"{name}-{i}-state", config["films"], recipe | stage,
                 first_step=i * 1_000_000,
             )  # fmt: skip
-            model.float().load_state_dict(average, strict=False)
+            share = stage.get("share_kept", 0.0)
+            mixed = {key: weight.lerp(start[key], share) for key, weight in average.items()}
+            model.float().load_state_dict(mixed, strict=False)
             model.save_pretrained(finished)
         # a fresh one: training leaves the model compiled and in bfloat16
         model = WanTransformer3DModel.from_pretrained(finished)

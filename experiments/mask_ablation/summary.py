@@ -29,6 +29,7 @@ HERE = Path(__file__).parent
 TOLERANCE_FRAME = 2
 SHEET = ("none", "blocks", "first-frame", "permuted", "band", "other-boundary")
 SHEET_FILMS = ((8, 0), (10, 0))
+SHEETS = {"wan-mini": "films", "wan-mini-nocuts": "films-nocuts"}
 
 
 class Counts(NamedTuple):
@@ -123,6 +124,8 @@ def main() -> None:
         table(model, rows)
         if given.figures:
             figure(model, rows, model)
+            if model in SHEETS:
+                sheet(given.out, model, SHEET, SHEETS[model])
     many = {}
     for shots in many_shots.PLANS:
         for condition in many_shots.CONDITIONS:
@@ -134,8 +137,6 @@ def main() -> None:
         table("many shots (wan-mini)", many)
         if given.figures:
             figure("many_shots", many, "2 to 8 shots")
-    if given.figures:
-        sheet(given.out, "wan-mini", SHEET, "films")
 
 
 if __name__ == "__main__":
