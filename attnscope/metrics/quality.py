@@ -121,9 +121,7 @@ def _laplacian_variance(x: npt.NDArray[np.int16]) -> float:
     laplacian += x[1:-1, 2:]
     laplacian -= x[1:-1, 1:-1] << 2
     values = laplacian.ravel().astype(np.float32)
-    mean = float(values.mean())
-    # not values @ values: BLAS would take every processor for it, and wait on them longer than it works
-    return float(np.square(values, out=values).mean()) - mean**2
+    return float(values @ values / len(values)) - (float(values.sum()) / len(values)) ** 2
 
 
 def _mean(values: Floats) -> float:

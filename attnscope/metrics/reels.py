@@ -161,7 +161,7 @@ class FileReel(Reel):
         try:
             with av.open(str(self._path)) as container:
                 stream = container.streams.video[0]
-                stream.codec_context.thread_count = 1
+                stream.codec_context.thread_count = 1  # files are decoded side by side
                 for index, picture in enumerate(container.decode(stream)):
                     clock.tick(index, picture)
                     if self._crop != NO_CROP:
