@@ -9,6 +9,7 @@ Legend: T frames; thumbnails are (T, h, w, 3) RGB uint8.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -62,8 +63,9 @@ def _error(products: npt.NDArray[np.float64], a: int, b: int, least: float) -> f
     length = products[b, b] - 2 * products[a, b] + products[a, a]
     if length < least:
         return None
-    around = np.arange(max(0, a - _OUTSIDE_FRAMES), min(len(products), b + _OUTSIDE_FRAMES + 1))
+    around = slice(max(0, a - _OUTSIDE_FRAMES), min(len(products), b + _OUTSIDE_FRAMES + 1))
     place = (products[around, b] - products[around, a] - products[a, b] + products[a, a]) / length
-    expected = np.clip((around - a) / (b - a), 0, 1)
-    inner = (around != a) & (around != b)  # these two are 0 and 1 by definition
-    return float(np.sqrt(np.mean((place - expected)[inner] ** 2)))
+    expected = np.clip(np.arange(around.start - a, around.stop - a) / (b - a), 0, 1)
+    off = place - expected
+    num_others = len(off) - 2  # frames a and b are on the line by definition
+    return math.sqrt(off @ off / num_others) if num_others else None

@@ -20,7 +20,7 @@ _EPSILON = 1e-3
 
 
 class _Convolution(NamedTuple):
-    """One convolution with its batch normalisation folded in, padded as TensorFlow does."""
+    """One convolution with its batch normalisation folded in, padded as TensorFlow does for even heights and widths."""
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -28,12 +28,8 @@ class _Convolution(NamedTuple):
     groups: int
 
     def __call__(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-        total = max(self.weight.shape[-1] - self.stride, 0)
-        before, after = total // 2, total - total // 2
-        if before != after:
-            x_NCHW = functional.pad(x_NCHW, (before, after, before, after))
-        inner = before if before == after else 0
-        return functional.conv2d(x_NCHW, self.weight, self.bias, self.stride, inner, groups=self.groups)
+        padding = (self.weight.shape[-1] - 1) // 2
+        return functional.conv2d(x_NCHW, self.weight, self.bias, self.stride, padding, groups=self.groups)
 
 
 class Lite0:
@@ -82,5 +78,10 @@ def _fold(weights: dict[str, torch.Tensor], conv: str, norm: str, stride: int = 
     scale = weights[f"{norm}.weight"] / torch.sqrt(weights[f"{norm}.running_var"] + _EPSILON)
     bias = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
     depthwise = conv.endswith("_depthwise_conv")
-    folded = (weight * scale[:, None, None, None]).contiguous(memory_format=torch.channels_last)
+    folded = weight * scale[:, None, None, None]
+    if stride == 2:
+        # TensorFlow pads one more behind than before: a row and column of zeros in the kernel, and the picture need not
+        # be copied to be padded
+        folded = functional.pad(folded, (1, 0, 1, 0))
+    folded = folded.contiguous(memory_format=torch.channels_last)
     return _Convolution(folded, bias, stride, len(weight) if depthwise else 1)

@@ -108,13 +108,14 @@ class _RunningStage:
     def __call__(self, x_TCHW: torch.Tensor, *, last: bool) -> torch.Tensor:
         short = _joined(self._first(x_TCHW), self._first.finish()) if last else self._first(x_TCHW)
         answer = _joined(self._second(short), self._second.finish()) if last else self._second(short)
-        old = short[:0] if self._short is None else self._short
-        early = min(len(old), len(answer))
-        late = len(answer) - early
-        answer[:early] += old[:early]
-        answer[early:] += short[:late]
-        self._short = torch.cat([old[early:], short[late:]])
-        return functional.avg_pool2d(answer, 2)
+        # half the size first, then the sum: of the shortcut a quarter waits, and a quarter is added
+        waiting = _halved(short) if self._short is None else torch.cat([self._short, _halved(short)])
+        self._short = waiting[len(answer) :]
+        return _halved(answer).add_(waiting[: len(answer)])
+
+
+def _halved(x_TCHW: torch.Tensor) -> torch.Tensor:
+    return functional.avg_pool2d(x_TCHW, 2)
 
 
 class TransNet:

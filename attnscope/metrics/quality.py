@@ -116,11 +116,15 @@ def sharpness_around_cuts(traces: Traces, cuts: Sequence[int]) -> dict[str, floa
 def _laplacian_variance(x: npt.NDArray[np.int16]) -> float:
     if min(x.shape) < 3:
         return 0.0
-    laplacian = x[:-2, 1:-1] + x[2:, 1:-1]
-    laplacian += x[1:-1, :-2]
-    laplacian += x[1:-1, 2:]
-    laplacian -= x[1:-1, 1:-1] << 2
-    values = laplacian.ravel().astype(np.float32)
+    # on the rows laid end to end every addition is one run through memory; the ends of rows, where these neighbours are
+    # those of another row, are left out
+    height, width = x.shape
+    row = x.ravel()
+    laplacian = row[: -2 * width] + row[2 * width :]
+    laplacian += row[width - 1 : -width - 1]
+    laplacian += row[width + 1 : len(row) - width + 1]
+    laplacian -= row[width:-width] << 2
+    values = laplacian.reshape(height - 2, width)[:, 1:-1].astype(np.float32).ravel()
     return float(values @ values / len(values)) - (float(values.sum()) / len(values)) ** 2
 
 
