@@ -127,9 +127,9 @@ class ClassicalWatcher:
 
 def _thumbnail(small: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """A third of the height and width, so little that it can be kept of every frame: 432 bytes."""
-    height, width = small.shape[0] // 3, small.shape[1] // 3
-    sums = small.reshape(height, 3, width, 3, 3).sum((1, 3), dtype=np.uint16)
-    return np.asarray(sums // 9, np.uint8)
+    # rows first, in three long additions
+    rows = small[::3] + small[1::3].astype(np.uint16) + small[2::3]
+    return np.asarray((rows[:, ::3] + rows[:, 1::3] + rows[:, 2::3]) // 9, np.uint8)
 
 
 def native_arithmetic() -> Arithmetic:

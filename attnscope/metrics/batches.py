@@ -19,7 +19,7 @@ from attnscope.errors import RunError, VideoError
 from attnscope.metrics import control
 from attnscope.metrics.manifests import Listed
 from attnscope.metrics.reels import FileReel
-from attnscope.metrics.scoring import Row, Settings, score_file
+from attnscope.metrics.scoring import Row, Settings, score_reel
 
 OnDone = Callable[[int, int], None]
 
@@ -73,11 +73,12 @@ def score_listed(each: Listed, settings: Settings) -> Row:
         "cuts_marked_frame": None if each.marked_cuts_frame is None else list(each.marked_cuts_frame),
     }
     try:
-        wanted = each.wanted(FileReel(each.path).fps)
+        reel = FileReel(each.path, crop=each.crop)
+        scores = score_reel(reel, each.wanted(reel.fps), settings)
     except VideoError as error:
         return {**head, "status": "failed", "error": str(error)}
-    row = {**head, **score_file(each.path, wanted, settings, crop=each.crop)}
-    if each.marked_cuts_frame is not None and row["status"] == "ok":
+    row = {**head, "status": "ok", "error": None, **scores}
+    if each.marked_cuts_frame is not None:
         seen = control.agreement(
             row["cuts_detected_frame"], each.marked_cuts_frame, tolerance_frame=settings.tolerance_frame
         )

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -282,11 +281,3 @@ def _blank(found: Encoder | Missing) -> Row:
 
 def _rounded(curve: Iterable[float]) -> list[float]:
     return [round(float(each), 4) for each in curve]
-
-
-def score_file(path: Path, wanted: Wanted, settings: Settings, *, crop: Crop = NO_CROP) -> Row:
-    """Score one file; where it cannot be scored, the row says why instead. Used by batches, where the rest goes on."""
-    try:
-        return {"status": "ok", "error": None, **score_reel(FileReel(path, crop=crop), wanted, settings)}
-    except VideoError as error:
-        return {"status": "failed", "error": str(error)}

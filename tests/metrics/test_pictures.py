@@ -141,6 +141,29 @@ def test_pictures_that_change_in_number_or_place_are_looked_at_anew() -> None:
     assert not np.allclose(both[0], last[0])
 
 
+def test_many_pictures_give_what_each_gives_alone() -> None:
+    visual = find_encoder("visual", "efficientnet-lite0")
+    assert isinstance(visual, Encoder)
+    frames = np.random.default_rng(0).integers(0, 256, (11, 224, 224, 3), dtype=np.uint8)
+    alone = [visual.encode(frame[None])[0] for frame in frames]
+    assert np.allclose(visual.encode(frames), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_strided_convolutions_are_padded_behind_as_tensorflow_pads(size: int) -> None:
+    from attnscope.metrics._lite0 import _fold
+
+    weight = torch.randn(6, 1, size, size)
+    norm = {"weight": torch.ones(6), "bias": torch.zeros(6), "running_mean": torch.zeros(6)}
+    weights = {"a_depthwise_conv.weight": weight, **{f"n.{name}": value for name, value in norm.items()}}
+    weights["n.running_var"] = torch.full((6,), 1 - 1e-3)
+    x = torch.randn(2, 6, 8, 12)
+    before = (size - 2) // 2
+    padded = torch.nn.functional.pad(x, (before, size - 2 - before) * 2)
+    expected = torch.nn.functional.conv2d(padded, weight, stride=2, groups=6)
+    assert torch.allclose(_fold(weights, "a_depthwise_conv", "n", stride=2)(x), expected, atol=1e-5)
+
+
 def in_cache(folder: Path, repository: str, model: Any) -> None:
     """Put a model where the hub's client would have put it."""
     place = folder / f"models--{repository.replace('/', '--')}"
