@@ -55,14 +55,15 @@ class NetworkWatcher:
         self._size = (HEIGHT, WIDTH)
         self._scaler = Scaler()
         self._frames: list[npt.NDArray[np.uint8]] = []
-        self._found: list[tuple[Floats, Floats]] = []
-        self._thumbnails = bytearray()  # one block: many small ones would hold the memory between them
+        # each one block that grows: many small ones would hold the memory between them
+        self._curves = (bytearray(), bytearray())
+        self._thumbnails = bytearray()
 
     def see(self, picture: av.VideoFrame) -> None:
         """Take the next picture; runs the network when a piece is full."""
         small = self._scaler.colour(picture, *self._size)
         self._thumbnails += _thumbnail(small).data
-        if not self._frames and not self._found:
+        if not self._frames:
             self._frames = [small] * CONTEXT_FRAMES
         self._frames.append(small)
         if len(self._frames) > PIECE_FRAMES:  # one frame stays: the last is repeated behind the end
@@ -79,12 +80,13 @@ class NetworkWatcher:
         if len(self._frames) > PIECE_FRAMES:
             self._advance(self._frames[PIECE_FRAMES:], last=True)
         ends, inside = (
-            np.concatenate(each)[CONTEXT_FRAMES:-CONTEXT_FRAMES] for each in zip(*self._found, strict=True)
+            np.frombuffer(each, np.float32)[CONTEXT_FRAMES:-CONTEXT_FRAMES] for each in self._curves
         )
         return ends, inside, np.frombuffer(self._thumbnails, np.uint8).reshape(-1, *_THUMBNAIL)
 
     def _advance(self, frames: list[npt.NDArray[np.uint8]], *, last: bool = False) -> None:
-        self._found.append(self._run(np.stack(frames), last=last))
+        for curve, more in zip(self._curves, self._run(np.stack(frames), last=last), strict=True):
+            curve.extend(more.tobytes())
 
 
 class ClassicalWatcher:

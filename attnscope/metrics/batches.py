@@ -96,7 +96,9 @@ def _work(waiting: Sequence[tuple[int, Listed]], settings: Settings, jobs: int) 
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread)
     try:
-        running = {pool.submit(score_listed, each, settings): index for index, each in waiting}
+        # the largest files first: a long film that came last would run alone
+        longest_first = sorted(waiting, key=lambda item: -_num_bytes(item[1].path))
+        running = {pool.submit(score_listed, each, settings): index for index, each in longest_first}
         for done in as_completed(running):
             yield running[done], done.result()
     except BrokenProcessPool as error:
@@ -106,6 +108,10 @@ def _work(waiting: Sequence[tuple[int, Listed]], settings: Settings, jobs: int) 
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _num_bytes(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _one_thread() -> None:
