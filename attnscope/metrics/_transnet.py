@@ -1,8 +1,8 @@
 """The shot detector TransNetV2 as plain functions of its published weights.
 
-The same arithmetic as the reference implementation, laid out for a processor: the four dilations of a block share one
-spatial convolution, the temporal ones work on the same memory without a copy, and batch normalisation is folded into
-them. Nothing is drawn at random and no global setting of torch is touched.
+The same arithmetic as the reference implementation, laid out for a processor: the temporal convolutions of a block work
+on the memory of the spatial ones without a copy, those of the first block are one with them, and batch normalisation is
+folded in. Nothing is drawn at random and no global setting of torch is touched.
 
 Legend: T frames, C channels, H = 27 and W = 48 pixels; frames are (T, H, W, 3) RGB uint8.
 Source: Souček and Lokoč, TransNet V2, arXiv 2008.04838.
@@ -10,6 +10,7 @@ Source: Souček and Lokoč, TransNet V2, arXiv 2008.04838.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -60,6 +61,36 @@ class _Block:
         return joined.view(num, *size, joined.shape[2]).permute(0, 3, 1, 2)
 
 
+@dataclass(frozen=True)
+class _ColourBlock:
+    """The first block: of three colours so little comes in that the two convolutions of a dilation are one."""
+
+    weight: tuple[torch.Tensor, ...]
+    shift: tuple[torch.Tensor, ...]
+
+    def widen(self, x_TCHW: torch.Tensor) -> list[torch.Tensor]:
+        """Only lay the pictures out as rows: (T, H * W, C)."""
+        return [x_TCHW.to(self.weight[0].dtype).permute(0, 2, 3, 1).flatten(1, 2)]
+
+    def join(
+        self, before: list[torch.Tensor], wide: list[torch.Tensor], size: tuple[int, int]
+    ) -> torch.Tensor:
+        """Run convolutions over space and time and the ReLU where all frames they need are there."""
+        rows = torch.cat([*before, *wide])
+        num = max(0, len(rows) - 2 * _REACH)
+        joined = rows.new_empty(num, *size, sum(map(len, self.shift)))
+        parts = zip(self.weight, self.shift, joined.chunk(4, 3), _DILATIONS, strict=True)
+        for weight, shift, place, dilation in parts:
+            near = torch.cat([rows[_REACH + step :][:num] for step in (-dilation, 0, dilation)], dim=2)
+            x_TCHW = near.view(num, *size, near.shape[2]).permute(0, 3, 1, 2)
+            branch = functional.conv2d(x_TCHW, weight, shift, padding=1)
+            torch.clamp_min(branch.permute(0, 2, 3, 1), 0, out=place)
+        return joined.permute(0, 3, 1, 2)
+
+
+_AnyBlock = _Block | _ColourBlock
+
+
 def _along_time(
     rows_TPC: torch.Tensor, weight: torch.Tensor, shift: torch.Tensor, dilation: int, place: torch.Tensor
 ) -> None:
@@ -74,7 +105,7 @@ def _along_time(
 class _RunningBlock:
     """A block that is given a video piece by piece, and answers for frames whose neighbours have come."""
 
-    def __init__(self, block: _Block) -> None:
+    def __init__(self, block: _AnyBlock) -> None:
         self._block = block
         self._before: list[torch.Tensor] = []
         self._size = (0, 0)
@@ -101,7 +132,7 @@ class _RunningBlock:
 class _RunningStage:
     """Two blocks around a shortcut, and a picture of half the size."""
 
-    def __init__(self, blocks: tuple[_Block, _Block]) -> None:
+    def __init__(self, blocks: Sequence[_AnyBlock]) -> None:
         self._first, self._second = map(_RunningBlock, blocks)
         self._short: torch.Tensor | None = None  # what the second block has not answered for yet
 
@@ -129,13 +160,12 @@ class TransNet:
     def __init__(self, arrays: dict[str, npt.NDArray[Any]], *, arithmetic: Arithmetic = "float32") -> None:
         weights = {name: torch.from_numpy(value) for name, value in arrays.items()}
         dtype = torch.bfloat16 if arithmetic == "bfloat16" else torch.float32
-        self.stages = [
-            (
-                _block(weights, f"SDDCNN.{stage}.DDCNN.0", dtype),
-                _block(weights, f"SDDCNN.{stage}.DDCNN.1", dtype),
-            )
-            for stage in (0, 1, 2)
+        parts = [_parts(weights, f"SDDCNN.{stage}.DDCNN.{block}") for stage in (0, 1, 2) for block in (0, 1)]
+        blocks: list[_AnyBlock] = [
+            _colour_block(parts[0], dtype),
+            *(_block(each, dtype) for each in parts[1:]),
         ]
+        self.stages = [blocks[:2], blocks[2:4], blocks[4:]]
         self.dense = {
             name: (weights[f"{name}.weight"], weights[f"{name}.bias"])
             for name in (
@@ -235,18 +265,38 @@ def _joined(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
     return torch.cat([old, new]) if len(old) else new
 
 
-def _block(weights: dict[str, torch.Tensor], name: str, dtype: torch.dtype) -> _Block:
-    parts = [f"{name}.Conv3D_{dilation}.layers" for dilation in _DILATIONS]
-    spatial = [weights[f"{part}.0.weight"][:, :, 0] for part in parts]
+_Parts = list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+
+
+def _parts(weights: dict[str, torch.Tensor], name: str) -> _Parts:
+    """Spatial kernel, temporal kernel and shift of each dilation, batch normalisation folded in."""
     scale = weights[f"{name}.bn.weight"] / torch.sqrt(weights[f"{name}.bn.running_var"] + _EPSILON)
     shift = weights[f"{name}.bn.bias"] - weights[f"{name}.bn.running_mean"] * scale
-    temporal = [
-        weights[f"{part}.1.weight"][..., 0] * factor[:, None, None, None]
-        for part, factor in zip(parts, scale.chunk(4), strict=True)
-    ]
+    parts = []
+    for dilation, factor, offset in zip(_DILATIONS, scale.chunk(4), shift.chunk(4), strict=True):
+        layers = f"{name}.Conv3D_{dilation}.layers"
+        temporal = weights[f"{layers}.1.weight"][..., 0] * factor[:, None, None, None]
+        parts.append((weights[f"{layers}.0.weight"][:, :, 0], temporal, offset))
+    return parts
+
+
+def _block(parts: _Parts, dtype: torch.dtype) -> _Block:
+    spatial, temporal, shift = zip(*parts, strict=True)
     last = torch.channels_last
     return _Block(
         tuple(each.to(dtype).contiguous(memory_format=last) for each in spatial),
         tuple(each.to(dtype).contiguous(memory_format=last) for each in temporal),
-        shift.to(dtype).chunk(4),
+        tuple(each.to(dtype) for each in shift),
     )
+
+
+def _colour_block(parts: _Parts, dtype: torch.dtype) -> _ColourBlock:
+    """One kernel over three frames for each dilation: the product of its two, as nothing stands between them."""
+    weight = tuple(
+        torch.einsum("omt,mchw->otchw", temporal[..., 0], spatial)
+        .flatten(1, 2)
+        .to(dtype)
+        .contiguous(memory_format=torch.channels_last)
+        for spatial, temporal, _ in parts
+    )
+    return _ColourBlock(weight, tuple(shift.to(dtype) for _, _, shift in parts))
