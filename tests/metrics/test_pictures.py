@@ -153,6 +153,7 @@ def test_many_pictures_give_what_each_gives_alone() -> None:
 def test_strided_convolutions_are_padded_behind_as_tensorflow_pads(size: int) -> None:
     from attnscope.metrics._lite0 import _fold
 
+    torch.manual_seed(0)
     weight = torch.randn(6, 1, size, size)
     norm = {"weight": torch.ones(6), "bias": torch.zeros(6), "running_mean": torch.zeros(6)}
     weights = {"a_depthwise_conv.weight": weight, **{f"n.{name}": value for name, value in norm.items()}}
