@@ -48,16 +48,19 @@ __all__ = [
 if TYPE_CHECKING:
     from attnscope import errors, masks, metrics, plots, schema, structure, synthetic, testing
     from attnscope.hooks import attach, hook_points, nnsight, run_with_cache, run_with_hooks
-    from attnscope.intervening import encode_captions, generate, intervene
+    from attnscope.intervening.captions import encode_captions
+    from attnscope.intervening.generate import generate
+    from attnscope.intervening.intervene import intervene
+    from attnscope.intervening.patching import patch_mass
+    from attnscope.intervening.positions import offset_shots
     from attnscope.layout import FrameLayout
     from attnscope.metrics import score
     from attnscope.models import load
-    from attnscope.patching import patch_mass
-    from attnscope.positions import offset_shots
-    from attnscope.probing import probe, probe_video
+    from attnscope.probing.probe import probe, probe_video
     from attnscope.shots import ShotPlan
     from attnscope.storage import open_store
-    from attnscope.sweeping import find_layers, open_sweep, sweep
+    from attnscope.sweeping.find_layers import find_layers
+    from attnscope.sweeping.sweep import open_sweep, sweep
 else:
     from importlib import import_module
 
@@ -65,23 +68,23 @@ else:
         "FrameLayout": "layout",
         "ShotPlan": "shots",
         "attach": "hooks",
-        "encode_captions": "intervening",
-        "find_layers": "sweeping",
-        "generate": "intervening",
+        "encode_captions": "intervening.captions",
+        "find_layers": "sweeping.find_layers",
+        "generate": "intervening.generate",
         "hook_points": "hooks",
-        "intervene": "intervening",
+        "intervene": "intervening.intervene",
         "load": "models",
         "nnsight": "hooks",
-        "offset_shots": "positions",
+        "offset_shots": "intervening.positions",
         "open_store": "storage",
-        "open_sweep": "sweeping",
-        "patch_mass": "patching",
-        "probe": "probing",
-        "probe_video": "probing",
+        "open_sweep": "sweeping.sweep",
+        "patch_mass": "intervening.patching",
+        "probe": "probing.probe",
+        "probe_video": "probing.probe",
         "run_with_cache": "hooks",
         "run_with_hooks": "hooks",
         "score": "metrics",
-        "sweep": "sweeping",
+        "sweep": "sweeping.sweep",
     }
 
     def __getattr__(name: str) -> object:

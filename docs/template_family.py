@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from attnscope.families._base import GridFamily, Site, paired_sites
+from attnscope.families.base import GridFamily, Site, paired_sites
 
 
 class MyFamily(GridFamily):

@@ -10,8 +10,8 @@ from typing import Any
 import diffusers
 from template_family import MyFamily
 
-from attnscope.families._specimen import Specimen
 from attnscope.testing import specimen, tiny
+from attnscope.testing.specimens import Specimen
 
 
 class MyVideoPipeline(diffusers.WanPipeline):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from attnscope.families._tiny import tiny_wan
+from attnscope.testing.wan import tiny_wan
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "crash_safety" / "run.py"
 TINY: dict[str, Any] = {"layers": "all", "height": 64, "width": 64}

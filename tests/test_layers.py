@@ -20,21 +20,20 @@ NAME_ON_INSTALL = {
     "huggingface_hub": "huggingface-hub",
     "scenedetect": "scenedetect-headless",
 }
-# the tiny random models and the contract are there for tests, of whatever unit
-FOR_TESTS = ("attnscope.families._tiny.", "attnscope.families._contract.")
 # what the height alone would allow, and the design does not
 NEVER = {
+    ("families", "hooks"): "a family is known without being looked into",
     ("structure", "plots"): "a figure is drawn from numbers, never the other way round",
     ("plots", "structure"): "plots draws what it is given and computes nothing",
     ("explorer", "structure"): "the explorer draws what it is given and computes nothing",
     ("plots", "scipy"): "plots draws what it is given and computes nothing",
-    ("videos", "metrics"): "a video is read before it is measured",
-    ("videos", "torch"): "reading a file needs no network",
-    ("videos", "transformers"): "reading a file needs no network",
+    ("video", "metrics"): "a video is read before it is measured",
+    ("video", "torch"): "reading a file needs no network",
+    ("video", "transformers"): "reading a file needs no network",
 }
 # what a row allows to one of its modules only
 ONLY = {
-    ("families", "peft"): "attnscope.families._contract",
+    ("testing", "peft"): "attnscope.testing.contract",
     ("cli", "torch"): "attnscope.cli.doctor",
     ("cli", "attnscope_kernels"): "attnscope.cli.doctor",
 }
@@ -85,29 +84,6 @@ def unit_of(dotted: str) -> str:
     return parts[1] if parts[0] == FRONT_DOOR and len(parts) > 1 else parts[0]
 
 
-def owners_of_private(arrows: list[Arrow]) -> dict[str, set[str]]:
-    """Which units import a private module at the top of the package, directly or through another such module."""
-    readers: dict[str, set[str]] = {}
-    for arrow in arrows:
-        if re.match(rf"{FRONT_DOOR}\._(?!_)", arrow.target):
-            readers.setdefault(unit_of(arrow.target), set()).add(unit_of(arrow.source))
-
-    def public(private: str, seen: frozenset[str]) -> set[str]:
-        deeper = [name for name in readers.get(private, ()) if name.startswith("_") and name not in seen]
-        direct = {name for name in readers.get(private, ()) if not name.startswith("_")}
-        return direct.union(*(public(name, seen | {private}) for name in deeper))
-
-    return {private: public(private, frozenset()) for private in readers}
-
-
-def with_private(rows: list[Row], owners: dict[str, set[str]]) -> list[Row]:
-    """Put each private module into the lowest row that imports it."""
-    for private, names in owners.items():
-        lowest = next((row for row in rows if row.modules & names), rows[0])
-        rows = [row._replace(modules=row.modules | {private}) if row is lowest else row for row in rows]
-    return rows
-
-
 def complaint(arrow: Arrow, rows: list[Row]) -> str | None:
     source, target = unit_of(arrow.source), unit_of(arrow.target)
     where = f"{arrow.source}, line {arrow.line}: imports {arrow.target}"
@@ -138,7 +114,8 @@ def family_complaint(arrow: Arrow, where: str) -> str | None:
     families = ["attnscope", "families"]
     if source[:2] != families or target[:2] != families or len(source) < 3 or len(target) < 3:
         return None
-    if source[2].startswith("_") or target[2].startswith("_") or source[2] == target[2]:
+    shared = {"base", "calling", "_unet"}
+    if source[2] in shared or target[2] in shared or source[2] == target[2]:
         return None
     return f"{where}: a family never imports another family"
 
@@ -172,13 +149,11 @@ def package_arrows() -> list[Arrow]:
     return found
 
 
-TABLE = layers_table((ROOT / "DESIGN.md").read_text(encoding="utf-8"))
-OWNERS = owners_of_private(package_arrows())
-ROWS = with_private(TABLE, OWNERS)
+ROWS = layers_table((ROOT / "DESIGN.md").read_text(encoding="utf-8"))
 
 
 def test_the_table_is_read_whole() -> None:
-    assert [row.height for row in TABLE] == ["0", "1", "1", "1", "2", "3", "4", "beside"]
+    assert [row.height for row in ROWS] == ["0", "1", "1", "1", "2", "2", "3", "4", "beside"]
     assert ROWS[0].packages == {"numpy", "xarray", "zarr"}
     assert {"structure", "plots"} <= ROWS[1].modules
     assert "torch" not in ROWS[0].packages | ROWS[1].packages
@@ -230,10 +205,11 @@ def test_readers_use_public_names_only() -> None:
     for path in sorted(path for folder in OUTSIDE for path in (ROOT / folder).rglob("*.py")):
         for arrow in arrows(path.stem, path.read_text(encoding="utf-8")):
             ours = arrow.target.split(".")[0] in (FRONT_DOOR, KERNELS)
-            if path.is_relative_to(ROOT / "tests") and arrow.target.startswith(FOR_TESTS):
-                continue
-            opened = {unit_of(arrow.target)} | OWNERS.get(unit_of(arrow.target), set())
-            if ours and re.search(r"\._(?!_)", arrow.target) and not opened & mirrored_units(path):
+            if (
+                ours
+                and re.search(r"\._(?!_)", arrow.target)
+                and unit_of(arrow.target) not in mirrored_units(path)
+            ):
                 private.append(f"{path.relative_to(ROOT)}, line {arrow.line}: {arrow.target}")
     assert private == []
 
@@ -248,13 +224,17 @@ def test_readers_use_public_names_only() -> None:
         ("attnscope.structure.contrast", "from attnscope.hooks import attach", "does not point down"),
         ("attnscope.structure.contrast", "import torch.nn", "may not import torch"),
         ("attnscope.families.wan", "from .ltx import LTX", "never imports another family"),
-        ("attnscope.probing", "from attnscope import ShotPlan", "through the front door"),
+        ("attnscope.probing.probe", "from attnscope import ShotPlan", "through the front door"),
         ("attnscope_kernels.mass.torch", "from attnscope.errors import InputError", "does not point down"),
         ("attnscope_kernels.mass.torch", "import numpy", "may not import numpy"),
         ("attnscope.gadget", "import os", "has no height"),
-        ("attnscope.videos", "from attnscope.metrics import score", "read before it is measured"),
-        ("attnscope.videos", "import torch", "needs no network"),
-        ("attnscope.metrics.scoring", "from attnscope.structure import contrast", "does not point down"),
+        ("attnscope.video.files", "from attnscope.metrics import score", "read before it is measured"),
+        ("attnscope.video.files", "import torch", "needs no network"),
+        (
+            "attnscope.metrics.scoring.score",
+            "from attnscope.structure import contrast",
+            "does not point down",
+        ),
         ("attnscope.cli.probe", "import torch", "only attnscope.cli.doctor may import torch"),
         ("attnscope.cli.probe", "from attnscope_kernels import select", "only attnscope.cli.doctor"),
     ],
@@ -266,10 +246,10 @@ def test_a_wrong_arrow_is_seen(module: str, source: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("attnscope.cli.probe", "from attnscope.probing import probe"),
-        ("attnscope.probing", "from attnscope import __version__"),
+        ("attnscope.cli.probe", "from attnscope.probing.probe import probe"),
+        ("attnscope.probing.probe", "from attnscope import __version__"),
         ("attnscope.hooks.tap", "import attnscope_kernels, torch, numpy"),
-        ("attnscope.families.wan", "from attnscope.families._base import Site"),
+        ("attnscope.families.wan", "from attnscope.families.base import Site"),
         ("attnscope_kernels.mass.torch", "from attnscope_kernels.mass import reference"),
     ],
 )
@@ -284,21 +264,3 @@ def test_a_circle_is_seen() -> None:
         "shots",
         "layout",
     ]
-
-
-def test_a_private_module_stands_where_its_lowest_reader_stands() -> None:
-    found = [
-        Arrow("attnscope.storage", "attnscope._disk.write", 1),
-        Arrow("attnscope._bytes", "attnscope._bits", 1),
-        Arrow("attnscope._disk", "attnscope._bytes", 1),
-        Arrow("attnscope.probing", "attnscope._recorder", 1),
-    ]
-    owners = owners_of_private(found)
-    assert owners == {
-        "_disk": {"storage"},
-        "_bytes": {"storage"},
-        "_bits": {"storage"},
-        "_recorder": {"probing"},
-    }
-    heights = {unit: row.height for row in with_private(TABLE, owners) for unit in row.modules}
-    assert (heights["_disk"], heights["_bytes"], heights["_recorder"]) == ("0", "0", "2")

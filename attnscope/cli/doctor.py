@@ -21,7 +21,7 @@ def doctor_command(*, as_json: AsJson = False) -> None:
     """Say what is installed and which implementation will run here; paste this into a bug report."""
     import torch
 
-    from attnscope.metrics.encoders import list_cached, list_weights
+    from attnscope.metrics.encoders.registry import list_cached, list_weights
 
     weights, encoders = list_weights(), list_cached()
     facts: dict[str, Any] = {

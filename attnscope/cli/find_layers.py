@@ -79,10 +79,10 @@ def find_layers_command(
         "num_inference_steps": num_inference_steps, "height": height, "width": width,
         "guidance_scale": guidance_scale,
     }  # fmt: skip
-    from attnscope import sweeping
+    from attnscope.sweeping.find_layers import find_layers as search
 
     with progress_bar(f"the fewest {over}") as tell:
-        found = sweeping.find_layers(
+        found = search(
             model, prompts, shots=plans, out=out, layers=layers, over=over, keep=keep, measure=measure, rule=rule,
             seeds=range(seed, seed + seeds), processes=processes, on_film=tell,
             **{option: value for option, value in options.items() if value is not None},

@@ -15,10 +15,10 @@ from attnscope.errors import InputError, PromptFileError, quote
 from attnscope.masks import Intervention, list_presets, parse_rule, preset
 from attnscope.masks.presets import CINETRANS
 from attnscope.shots import ShotPlan
-from attnscope.videos import fps_of, write_video
+from attnscope.video.files import fps_of, write_video
 
 if TYPE_CHECKING:
-    from attnscope.intervening import Film
+    from attnscope.intervening.generate import Film
 
 NO_PRESET = "none"
 WITH_FIRST_FRAME = CINETRANS["DiT"]
@@ -98,7 +98,8 @@ def generate_command(
     _plan(shots, prompt, Fraction(16))  # refuses what cannot be read before anything heavy is imported
     captions = None if shot_prompts is None else _read_captions(shot_prompts)
 
-    from attnscope import families, intervening, models
+    from attnscope import families, models
+    from attnscope.intervening.generate import generate as make_film
 
     pipe: Any = models.load(model)
     name = preset if preset or rule else CINETRANS[families.find(pipe).architecture]
@@ -109,7 +110,7 @@ def generate_command(
         "num_inference_steps": num_inference_steps, "height": height, "width": width, "guidance_scale": guidance_scale,
     }  # fmt: skip
     pipe.set_progress_bar_config(disable=not sys.stderr.isatty())
-    film = intervening.generate(
+    film = make_film(
         pipe, words, shots=plan, rule=changes or None, captions=captions,
         text_layers="all" if text_layers is None else text_layers, padding=padding or "visible",
         decode_shots=decode_shots, seed=seed,

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnscope._share import Share
 from attnscope.cli._options import AsJson, Frames, Pixels, Seed, Steps, Strength
 from attnscope.cli._output import finite, print_json, progress_bar
 from attnscope.cli._report import draw_figures, measure, print_summary
 from attnscope.dataset import render, sample_scene
 from attnscope.errors import InputError, PromptFileError, ShotPlanError, VideoError, quote
+from attnscope.probing.share import Share
 from attnscope.ranges import format_range, parse_range
 from attnscope.shots import ShotPlan
 from attnscope.storage import Store
-from attnscope.videos import DEFAULT_SIGMAS, Footage, fps_of, read_frames, read_video, write_video
+from attnscope.video.files import DEFAULT_SIGMAS, Footage, fps_of, read_frames, read_video, write_video
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -118,7 +118,8 @@ def probe_command(
     store = folder / "attention.zarr"
     film = None
 
-    from attnscope import models, probing
+    from attnscope import models
+    from attnscope.probing.probe import probe_video
 
     pipe = models.load(model)
     ranges: dict[str, Any] = {"layers": layers, "heads": heads}
@@ -132,7 +133,7 @@ def probe_command(
         footage = _footage(pipe, video, shots, seed, border, pipeline)
         chosen = parse_range(steps, range(len(levels)), name="steps")
         with progress_bar("probing") as on_step:
-            dataset = probing.probe_video(
+            dataset = probe_video(
                 pipe, footage.frames, prompt=footage.caption, shots=footage.plan, seed=seed, out=store,
                 on_step=on_step, sigmas=[sorted(levels, reverse=True)[step] for step in chosen], **ranges,
             )  # fmt: skip
@@ -144,7 +145,7 @@ def _watch(
     pipe: Any, texts: tuple[str, ...], shots: str | None, folder: Path, share: Share, options: dict[str, Any]
 ) -> xr.Dataset:
     """Make a video of each prompt and watch; keeps the videos."""
-    from attnscope import probing
+    from attnscope.probing.probe import probe as watch
 
     plan = None if shots is None else ShotPlan.from_spec(shots, fps=fps_of(pipe))
     videos = [_video(folder, index) for index in range(len(texts))]
@@ -152,7 +153,7 @@ def _watch(
     there = all(videos[index].is_file() for index in share.of(range(len(texts))))
     keep = None if there else _keep(videos, fps_of(pipe))
     with progress_bar("probing") as on_step:
-        return probing.probe(
+        return watch(
             pipe, texts, shots=plan, out=folder / "attention.zarr", share=(share.index, share.count),
             on_step=on_step, on_video=keep, **options,
         )  # fmt: skip

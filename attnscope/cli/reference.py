@@ -37,9 +37,10 @@ def reference_command(
         A folder with films; searched to the bottom.
     """
     from attnscope.cli.score import processors
-    from attnscope.metrics import batches, references
-    from attnscope.metrics.manifests import list_videos
-    from attnscope.metrics.scoring import Settings
+    from attnscope.metrics import references
+    from attnscope.metrics.scoring import batches
+    from attnscope.metrics.scoring.manifests import list_videos
+    from attnscope.metrics.scoring.score import Settings
 
     if not folder.is_dir():
         raise InputError(

@@ -17,9 +17,9 @@ from attnscope.cli._output import finite, print_json, print_table, progress_bar
 from attnscope.errors import InputError, quote
 
 if TYPE_CHECKING:
-    from attnscope.metrics.manifests import Listed
     from attnscope.metrics.references import Reference
-    from attnscope.metrics.scoring import Settings
+    from attnscope.metrics.scoring.manifests import Listed
+    from attnscope.metrics.scoring.score import Settings
 
 Row = dict[str, Any]
 Detectors = Literal["transnetv2", "content", "adaptive", "vote", "span"]
@@ -82,9 +82,10 @@ def score_command(
     out
         Folder for the results; by default one below runs/ that is named after the request.
     """
-    from attnscope.metrics import batches, references
-    from attnscope.metrics.encoders import choose_encoders
-    from attnscope.metrics.scoring import Settings
+    from attnscope.metrics import references
+    from attnscope.metrics.encoders.registry import choose_encoders
+    from attnscope.metrics.scoring import batches
+    from attnscope.metrics.scoring.score import Settings
 
     if stride < 1:
         raise InputError(f"expected a stride from 1, got {stride} as --stride; a Wan model has 4")
@@ -112,7 +113,7 @@ def score_command(
 
 
 def _listed(places: Sequence[Path], manifest: Path | None, shots: str | None) -> list[Listed]:
-    from attnscope.metrics import manifests
+    from attnscope.metrics.scoring import manifests
 
     if not places and manifest is None:
         raise InputError("expected videos to score, got none; name files, folders or a --manifest")
@@ -147,7 +148,7 @@ def _write(
     folder: Path, listed: Sequence[Listed], rows: list[Row], settings: Settings, reference: Reference | None
 ) -> Row:
     """Write score.json, the tables and the page; returns what is printed, which leaves the curves out."""
-    from attnscope.metrics import contact_sheets, tables
+    from attnscope.metrics.scoring import contact_sheets, tables
 
     methods = tables.methods_table(rows, reference=reference)
     groups = {
@@ -180,7 +181,7 @@ def _write(
 
 
 def _print(document: Row, folder: Path) -> None:
-    from attnscope.metrics import tables
+    from attnscope.metrics.scoring import tables
 
     columns = ("method", "n", *(name.replace("_", " ") for name in _SHOWN))
     rows = [

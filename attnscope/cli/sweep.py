@@ -99,10 +99,10 @@ def sweep_command(
         "num_inference_steps": num_inference_steps, "height": height, "width": width,
         "guidance_scale": guidance_scale,
     }  # fmt: skip
-    from attnscope import sweeping
+    from attnscope.sweeping.sweep import sweep as make_films
 
     with progress_bar(f"sweep over {over}") as tell:
-        swept = sweeping.sweep(
+        swept = make_films(
             model, over, prompts, shots=plans, out=out, values=_values(values), window=window, by_layer=by_layer,
             rule=rule, layers=layers, seeds=range(seed, seed + seeds), processes=processes, on_film=tell,
             **{option: value for option, value in options.items() if value is not None},

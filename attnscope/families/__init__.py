@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from attnscope.errors import UnsupportedModelError
-from attnscope.families._base import DenoiserCall, EncodedText, Family, Site
 from attnscope.families.allegro import Allegro
 from attnscope.families.animatediff import AnimateDiff
+from attnscope.families.base import DenoiserCall, EncodedText, Family, Site
 from attnscope.families.cogvideox import CogVideoX
 from attnscope.families.easyanimate import EasyAnimate
 from attnscope.families.hunyuan_video import HunyuanVideo

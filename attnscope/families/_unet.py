@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, cast
 from torch import nn
 
 from attnscope.errors import InputError, LayoutError
-from attnscope.families._base import PER_PLACE, DenoiserCall, Family, Site
+from attnscope.families.base import PER_PLACE, DenoiserCall, Family, Site
 from attnscope.layout import FrameLayout
 
 Place = tuple[str, Literal["self", "cross"]]

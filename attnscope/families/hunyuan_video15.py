@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from attnscope.families._base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
 
 
 class HunyuanVideo15(GridFamily):

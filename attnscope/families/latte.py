@@ -7,7 +7,7 @@ from typing import Any, cast
 from torch import nn
 
 from attnscope.errors import InputError
-from attnscope.families._base import PER_PLACE, DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.base import PER_PLACE, DenoiserCall, GridFamily, Site, paired_sites
 from attnscope.layout import FrameLayout
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from attnscope.errors import LayoutError
-from attnscope.families._base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
 from attnscope.layout import FrameLayout
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 from torch import nn
 
 from attnscope.errors import LayoutError
-from attnscope.families._base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
 from attnscope.layout import FrameLayout
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from attnscope.families._base import DenoiserCall
 from attnscope.families._unet import Place, UNetFamily, within
+from attnscope.families.base import DenoiserCall
 
 
 class StableVideoDiffusion(UNetFamily):

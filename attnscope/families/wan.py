@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from attnscope.families._base import COND, UNCOND, DenoiserCall, EncodedText, GridFamily, Site, paired_sites
+from attnscope.families.base import COND, UNCOND, DenoiserCall, EncodedText, GridFamily, Site, paired_sites
 
 # What the pipeline pads prompts to; the padding is not masked, so its amount is part of what the model was trained on.
 _TEXT_LENGTH = 512

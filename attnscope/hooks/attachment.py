@@ -263,7 +263,7 @@ def attach(model: Any) -> Attachment:
     InputError
         If the model is attached already.
 
-    >>> from attnscope.families._tiny import tiny_wan
+    >>> from attnscope.testing.wan import tiny_wan
     >>> pipe = tiny_wan(num_layers=2)
     >>> with attach(pipe) as window:
     ...     sorted(window.taps), len(window.points)
@@ -275,7 +275,7 @@ def attach(model: Any) -> Attachment:
 def attached_to(model: Any) -> Attachment | None:
     """Return the window that is open on a model, None if there is none.
 
-    >>> from attnscope.families._tiny import tiny_wan
+    >>> from attnscope.testing.wan import tiny_wan
     >>> pipe = tiny_wan(num_layers=1)
     >>> with attach(pipe) as window:
     ...     attached_to(pipe) is window

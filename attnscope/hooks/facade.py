@@ -93,7 +93,7 @@ def as_nnsight(model: Any) -> Any:
     -------
     An `nnsight.NNsight` around the pipeline's networks. It is of no use after its window is detached.
 
-    >>> from attnscope.families._tiny import tiny_wan
+    >>> from attnscope.testing.wan import tiny_wan
     >>> pipe = tiny_wan(num_layers=2)
     >>> with as_nnsight(pipe) as model:
     ...     model.blocks[1].attn.hook_q.path

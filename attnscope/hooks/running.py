@@ -33,7 +33,7 @@ def hook_points(model: Any) -> tuple[str, ...]:
     UnsupportedModelError
         If no family knows the model.
 
-    >>> from attnscope.families._tiny import tiny_wan
+    >>> from attnscope.testing.wan import tiny_wan
     >>> names = hook_points(tiny_wan(num_layers=2))
     >>> len(names), names[0], names[-1]
     (44, 'blocks.0.attn.hook_q', 'blocks.1.xattn.hook_out')
@@ -62,7 +62,7 @@ def run_with_hooks(
     HookNameError
         If a name does not exist, before anything runs.
 
-    >>> from attnscope.families._tiny import tiny_wan
+    >>> from attnscope.testing.wan import tiny_wan
     >>> pipe, seen = tiny_wan(num_layers=2), []
     >>> def look(mass, point):
     ...     seen.append((point.name, point.call.step, point.call.branch, tuple(mass.shape)))
@@ -98,7 +98,7 @@ def run_with_cache(
     HookNameError
         If a name does not exist or the filter takes none, before anything runs.
 
-    >>> from attnscope.families._tiny import tiny_wan
+    >>> from attnscope.testing.wan import tiny_wan
     >>> small = dict(height=32, width=32, num_frames=5, num_inference_steps=2, output_type="latent")
     >>> _, cache = run_with_cache(tiny_wan(2), "a cat", names_filter="blocks.0.attn.hook_frame_mass", **small)
     >>> [(record.call.step, record.call.branch) for record in cache["blocks.0.attn.hook_frame_mass"]]

@@ -13,11 +13,11 @@ from attnscope.metrics.control import (
     shot_cut_accuracy,
     transition_control,
 )
-from attnscope.metrics.detection import Detection, Transition, detect_cuts, transitions
-from attnscope.metrics.encoders import find_encoder, list_encoders
+from attnscope.metrics.detection.cuts import Detection, Transition, detect_cuts, transitions
+from attnscope.metrics.encoders.registry import find_encoder, list_encoders
 from attnscope.metrics.gap import Gap, consistency_gap, js_distance
 from attnscope.metrics.references import Reference, read_reference, reference_of
-from attnscope.metrics.scoring import Settings, score
+from attnscope.metrics.scoring.score import Settings, score
 
 __all__ = [
     "Agreement",

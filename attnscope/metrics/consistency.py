@@ -12,7 +12,7 @@ from itertools import combinations, pairwise
 import numpy as np
 import numpy.typing as npt
 
-from attnscope.metrics.detection import Transition
+from attnscope.metrics.detection.cuts import Transition
 
 Vectors = npt.NDArray[np.float32]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from attnscope.metrics.reels import Scaler
+from attnscope.video.streams import Scaler
 
 if TYPE_CHECKING:
     import av

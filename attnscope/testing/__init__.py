@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attnscope.errors import UnknownModelError, quote
 
 if TYPE_CHECKING:
-    from attnscope.families._specimen import Specimen
+    from attnscope.testing.specimens import Specimen
 
 # Each name, and the module that builds it.
 TINY_MODELS = {

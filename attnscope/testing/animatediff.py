@@ -6,10 +6,10 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import AnimateDiff
-from attnscope.families._specimen import IN_ONE_CALL, TWO_PROMPTS, Specimen
-from attnscope.testing._building import Built, seeded, small_settings
-from attnscope.testing._pictures import clip_texts, ddim, eightfold_vae
-from attnscope.testing._text import WIDTH
+from attnscope.testing.building import Built, seeded, small_settings
+from attnscope.testing.pictures import clip_texts, ddim, eightfold_vae
+from attnscope.testing.specimens import IN_ONE_CALL, TWO_PROMPTS, Specimen
+from attnscope.testing.text import WIDTH
 
 
 @seeded

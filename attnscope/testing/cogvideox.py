@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import CogVideoX
-from attnscope.families._specimen import IN_ONE_CALL, TWO_PROMPTS, Specimen
-from attnscope.testing._building import Built, picture, seeded, small_settings
-from attnscope.testing._text import WIDTH, t5_encoder, tokenizer
+from attnscope.testing.building import Built, picture, seeded, small_settings
+from attnscope.testing.specimens import IN_ONE_CALL, TWO_PROMPTS, Specimen
+from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 
 
 @seeded

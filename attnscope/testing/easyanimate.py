@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import EasyAnimate
-from attnscope.families._specimen import IN_ONE_CALL, Specimen
-from attnscope.testing._building import Built, seeded, small_settings
-from attnscope.testing._text import WIDTH, llama, tokenizer
+from attnscope.testing.building import Built, seeded, small_settings
+from attnscope.testing.specimens import IN_ONE_CALL, Specimen
+from attnscope.testing.text import WIDTH, llama, tokenizer
 
 # Reads what was said and nothing else; the real template wraps it in words of the model's own.
 _CHAT = "{% for message in messages %}{{ message['content'][0]['text'] }}{% endfor %}"

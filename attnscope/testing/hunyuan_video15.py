@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import HunyuanVideo15
-from attnscope.families._specimen import BOTH, Specimen
-from attnscope.testing._building import Built, seeded, small_settings
-from attnscope.testing._text import WIDTH, llama, t5_encoder, tokenizer
+from attnscope.testing.building import Built, seeded, small_settings
+from attnscope.testing.specimens import BOTH, Specimen
+from attnscope.testing.text import WIDTH, llama, t5_encoder, tokenizer
 
 _LAST_WORDS = "{{ messages[-1]['content'] }} </s>"
 

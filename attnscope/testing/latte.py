@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import Latte
-from attnscope.families._specimen import IN_ONE_CALL, Specimen
-from attnscope.testing._building import Built, picture_vae, seeded, small_settings
-from attnscope.testing._text import WIDTH, t5_encoder, tokenizer
+from attnscope.testing.building import Built, picture_vae, seeded, small_settings
+from attnscope.testing.specimens import IN_ONE_CALL, Specimen
+from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 
 
 @seeded

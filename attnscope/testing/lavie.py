@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from attnscope.families import LaVie
-from attnscope.families._specimen import IN_ONE_CALL, Specimen
-from attnscope.testing._building import Built, seeded, small_settings
-from attnscope.testing._pictures import clip_texts, ddim, eightfold_vae
-from attnscope.testing._text import WIDTH
+from attnscope.testing.building import Built, seeded, small_settings
+from attnscope.testing.pictures import clip_texts, ddim, eightfold_vae
+from attnscope.testing.specimens import IN_ONE_CALL, Specimen
+from attnscope.testing.text import WIDTH
 
 
 @seeded

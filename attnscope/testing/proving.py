@@ -10,10 +10,10 @@ from typing import Any
 
 from attnscope.errors import AttnscopeError, UnknownModelError, quote
 from attnscope.families import FAMILIES, Family, find
-from attnscope.families._contract import Verdict, clauses
-from attnscope.families._specimen import Specimen
 from attnscope.models._load import INDEX
 from attnscope.testing import TINY_MODELS, specimen
+from attnscope.testing.contract import Verdict, clauses
+from attnscope.testing.specimens import Specimen
 
 # How a model of somebody else's can break under a clause; what is not here is a defect of ours.
 _BROKEN = (

@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import SkyReels
-from attnscope.families._specimen import Specimen
-from attnscope.testing._building import Built, seeded, small_settings, wan_vae
-from attnscope.testing._text import WIDTH, t5_encoder, tokenizer
+from attnscope.testing.building import Built, seeded, small_settings, wan_vae
+from attnscope.testing.specimens import Specimen
+from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 
 
 @seeded

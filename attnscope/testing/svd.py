@@ -6,10 +6,10 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import StableVideoDiffusion
-from attnscope.families._specimen import BOTH, Specimen
-from attnscope.testing._building import Built, picture, seeded
-from attnscope.testing._pictures import clip_pictures, eightfold_vae
-from attnscope.testing._text import WIDTH
+from attnscope.testing.building import Built, picture, seeded
+from attnscope.testing.pictures import clip_pictures, eightfold_vae
+from attnscope.testing.specimens import BOTH, Specimen
+from attnscope.testing.text import WIDTH
 
 
 @seeded

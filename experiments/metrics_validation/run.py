@@ -25,10 +25,10 @@ from scipy.stats import spearmanr
 import attnscope as scope
 from attnscope.dataset import render, sample_scene
 from attnscope.metrics import detect_cuts, js_distance, match_cuts, transitions
-from attnscope.metrics.batches import score_videos
-from attnscope.metrics.manifests import read_manifest
-from attnscope.metrics.tables import methods_table
-from attnscope.videos import write_video
+from attnscope.metrics.scoring.batches import score_videos
+from attnscope.metrics.scoring.manifests import read_manifest
+from attnscope.metrics.scoring.tables import methods_table
+from attnscope.video.files import write_video
 
 HERE = Path(__file__).parent
 CONFIG = tomllib.loads((HERE / "config.toml").read_text())
@@ -60,8 +60,8 @@ WHOLE_SCORE = """
 import sys
 from pathlib import Path
 from attnscope.metrics import Settings
-from attnscope.metrics.batches import score_videos
-from attnscope.metrics.manifests import read_manifest
+from attnscope.metrics.scoring.batches import score_videos
+from attnscope.metrics.scoring.manifests import read_manifest
 videos = Path(sys.argv[2])
 listed = read_manifest(videos / "manifest.csv", [videos])[:: int(sys.argv[3])]
 assert all(row["status"] == "ok" for row in score_videos(listed, Settings(), jobs=int(sys.argv[1])))
@@ -276,8 +276,8 @@ def _processor_s(work: Any, path: Path) -> float:
 
 
 def _detect(path: Path) -> None:
-    from attnscope.metrics.detection import Watch
-    from attnscope.metrics.reels import FileReel
+    from attnscope.metrics.detection.cuts import Watch
+    from attnscope.video.streams import FileReel
 
     Watch().run(FileReel(path))
 

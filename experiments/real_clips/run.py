@@ -21,7 +21,7 @@ from rich.progress import track
 
 import attnscope as scope
 from attnscope.errors import AttnscopeError
-from attnscope.videos import read_video
+from attnscope.video.files import read_video
 
 BORDER = (0.13, 0.04, 0.04, 0.04)
 SIGMAS = (0.5, 0.25, 0.1)

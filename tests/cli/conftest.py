@@ -13,8 +13,8 @@ from attnscope import models
 from attnscope.cli import main
 from attnscope.cli import probe as probe_module
 from attnscope.dataset import render, sample_scene
-from attnscope.families._tiny import tiny_wan
-from attnscope.videos import write_video
+from attnscope.testing.wan import tiny_wan
+from attnscope.video.files import write_video
 
 
 class Outcome(NamedTuple):

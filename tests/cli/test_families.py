@@ -10,8 +10,8 @@ import pytest
 from attnscope import testing
 from attnscope.cli import main
 from attnscope.families import FAMILIES, Mochi
-from attnscope.families._contract import clauses
 from attnscope.testing import proving
+from attnscope.testing.contract import clauses
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from attnscope import sweeping
+from attnscope.sweeping import find_layers as searching
 
 BASE = (
     "find-layers", "--shots", "0-9f,9-17f", "--height", "64", "--width", "64", "--num-inference-steps", "2",
@@ -31,7 +31,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return tuple(self.plans[unit.film].realised_frame) if cuts else ()
 
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
-    monkeypatch.setattr("attnscope._sweep_run.Studio.make", make)
+    monkeypatch.setattr("attnscope.sweeping.films.Studio.make", make)
     return asked
 
 
@@ -78,11 +78,11 @@ def test_a_sweep_over_the_same_films_has_made_them_already(run: Any, made: list[
 def test_what_is_asked_for_reaches_the_search(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
 
-    def find(model: str, prompts: list[str], **options: Any) -> sweeping.FoundLayers:
+    def find(model: str, prompts: list[str], **options: Any) -> searching.FoundLayers:
         given.update(options, model=model, prompts=prompts)
-        return sweeping.FoundLayers("7-8", 0.5, 1.0, (("7-28", 1.0), ("7-8", 0.5)))
+        return searching.FoundLayers("7-8", 0.5, 1.0, (("7-28", 1.0), ("7-8", 0.5)))
 
-    monkeypatch.setattr(sweeping, "find_layers", find)
+    monkeypatch.setattr(searching, "find_layers", find)
     outcome = run(
         "find-layers", "--model", "m", "--over", "heads", "--layers", "7-28", "--keep", "0.5", "--measure", "recall",
         "--rule", "own_shot", "--prompt", "a cat", "--shots", "0-9f,9-17f", "--seed", 3, "--seeds", 2, "--processes", 4,

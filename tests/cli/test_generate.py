@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnscope import intervening, testing
+from attnscope import testing
 from attnscope.families import find
-from attnscope.videos import read_frames
+from attnscope.intervening import generate as generating
+from attnscope.video.files import read_frames
 
 BASE = (
     "generate", "--shots", "0-9f,9-17f", "--height", "64", "--width", "64", "--num-inference-steps", "2",
@@ -104,13 +105,13 @@ def test_the_mask_changes_the_film_and_the_seed_repeats_it(run: Any) -> None:
 def test_captions_reach_the_model(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "shots.txt").write_text("# two of them\na red ball\na blue dog\n")
     seen = []
-    original = intervening.generate
+    original = generating.generate
 
     def watched(*positional: Any, **named: Any) -> Any:
         seen.append(named)
         return original(*positional, **named)
 
-    monkeypatch.setattr(intervening, "generate", watched)
+    monkeypatch.setattr(generating, "generate", watched)
     found = document(run, "--rule", "same_shot", "--shot-prompts", "shots.txt", "--padding", "hidden")
     assert found["shot_prompts"] == ["a red ball", "a blue dog"]
     assert seen[0]["captions"] == ("a red ball", "a blue dog")

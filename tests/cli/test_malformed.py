@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from attnscope.videos import write_video
+from attnscope.video.files import write_video
 
 PROMPT = ("probe", "--prompt", "a cat", "--num-frames", "17", "--num-inference-steps", "2")
 SIZED = (*PROMPT, "--height", "64", "--width", "64")

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import xarray as xr
 
-from attnscope import probing, structure, testing
+from attnscope import structure, testing
 from attnscope.cli import _report
 from attnscope.cli import probe as probe_module
 from attnscope.dataset import render, sample_scene
-from attnscope.storage import open_store, validate_store
-from attnscope.videos import read_frames, write_video
+from attnscope.storage import Store, open_store, validate_store
+from attnscope.video.files import read_frames, write_video
 
 KEYS = {
     "store",
@@ -203,14 +203,14 @@ def test_the_same_command_again_runs_no_model(run: Any, tiny: Any) -> None:
 def test_a_killed_run_goes_on_where_it_stopped(run: Any, tiny: Any, monkeypatch: Any) -> None:
     words = ("probe", "--json", "--out", "p", "--prompt", "a cat", "--branch", "cond", *SMALL)
     whole = run("probe", "--json", "--out", "q", *words[4:])
-    appended = probing.Store.append
+    appended = Store.append
 
     def interrupt(*unit: Any) -> None:
         appended(*unit)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(probing.Store, "append", interrupt)
+        patch.setattr(Store, "append", interrupt)
         stopped = run(*words)
     assert (stopped.code, stopped.out) == (130, "")
     assert stopped.err == "attnscope: interrupted; the same command goes on where this one stopped\n"

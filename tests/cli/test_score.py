@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from attnscope.dataset import render, sample_scene
-from attnscope.videos import write_video
+from attnscope.video.files import write_video
 
 WRITTEN = {"score.json", "videos.csv", "videos.parquet", "methods.csv", "contact_sheet.html", "rows"}
 

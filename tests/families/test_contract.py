@@ -7,8 +7,8 @@ import torch
 
 from attnscope.errors import UnknownModelError, UnsupportedModelError
 from attnscope.families import FAMILIES, Wan, find
-from attnscope.families._contract import clauses
 from attnscope.testing import TINY_MODELS, specimen, tiny
+from attnscope.testing.contract import clauses
 
 
 @pytest.mark.parametrize("clause", clauses)

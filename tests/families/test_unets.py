@@ -11,12 +11,12 @@ import attnscope as scope
 from attnscope import masks
 from attnscope.errors import InputError, LayoutError, MaskError, RangeError, UnsupportedModelError
 from attnscope.families import find
-from attnscope.families._tiny import tiny_wan
 from attnscope.hooks import attach, run_with_cache, run_with_hooks
 from attnscope.ranges import parse_range
 from attnscope.testing import specimen, tiny
 from attnscope.testing.animatediff import tiny_animatediff
 from attnscope.testing.lavie import tiny_lavie
+from attnscope.testing.wan import tiny_wan
 
 NAMES = ("animatediff", "modelscope", "i2vgen-xl", "svd", "lavie")
 SMALL = {"height": 64, "width": 64, "num_inference_steps": 1}

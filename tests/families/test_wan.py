@@ -7,7 +7,7 @@ import torch
 
 from attnscope.errors import LayoutError
 from attnscope.families import DenoiserCall, Site, Wan
-from attnscope.families._tiny import tiny_wan
+from attnscope.testing.wan import tiny_wan
 
 family = Wan()
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from attnscope.errors import LayoutError
-from attnscope.families._tiny import tiny_wan
 from attnscope.hooks import attach
 from attnscope.hooks.calls import NO_CALL
+from attnscope.testing.wan import tiny_wan
 
 SMALL = {
     "height": 32,

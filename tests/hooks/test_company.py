@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from attnscope.errors import UnsupportedModelError
-from attnscope.families._tiny import tiny_wan
 from attnscope.hooks import attach, run_with_cache
 from attnscope.testing import specimen
+from attnscope.testing.wan import tiny_wan
 
 SMALL = {
     "prompt": "a cat",

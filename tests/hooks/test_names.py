@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from attnscope.errors import HookNameError
-from attnscope.families._tiny import tiny_wan
 from attnscope.hooks import attach, run_with_cache, run_with_hooks
 from attnscope.hooks.points import MEMBERS
+from attnscope.testing.wan import tiny_wan
 
 SMALL = {
     "height": 32,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attnscope.families._tiny import tiny_wan
 from attnscope.hooks import as_nnsight, attach, attached_to, measures, run_with_cache, run_with_hooks
+from attnscope.testing.wan import tiny_wan
 
 SMALL = {
     "prompt": "a red ball",

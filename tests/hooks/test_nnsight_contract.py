@@ -9,8 +9,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attnscope.families._tiny import tiny_wan
 from attnscope.hooks import as_nnsight, attach, run_with_cache
+from attnscope.testing.wan import tiny_wan
 
 nnsight = pytest.importorskip("nnsight")
 

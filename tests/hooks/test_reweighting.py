@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from attnscope.errors import InputError, RunError
-from attnscope.families._tiny import tiny_wan
 from attnscope.hooks import attach, run_with_cache, run_with_hooks
 from attnscope.hooks.measures import Measures
 from attnscope.hooks.points import HookPoint
 from attnscope.hooks.reweighting import bias_for_mass
+from attnscope.testing.wan import tiny_wan
 
 SMALL = {
     "height": 32,

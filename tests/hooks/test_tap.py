@@ -12,8 +12,8 @@ from diffusers.models.transformers import transformer_wan
 from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 
 from attnscope.errors import InputError, LayoutError, MaskError, UnsupportedModelError
-from attnscope.families._tiny import tiny_wan
 from attnscope.hooks import Tap, attach, measures, run_with_cache, run_with_hooks, tap
+from attnscope.testing.wan import tiny_wan
 
 SMALL = {
     "height": 32,

@@ -11,7 +11,7 @@ import pytest
 
 from attnscope.dataset import render, sample_scene
 from attnscope.shots import ShotPlan
-from attnscope.videos import write_video
+from attnscope.video.files import write_video
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ import pytest
 import attnscope as scope
 from attnscope.errors import InputError, VideoError
 from attnscope.metrics import Settings
-from attnscope.metrics.batches import score_videos
-from attnscope.metrics.manifests import BORDER, Listed, list_videos, read_manifest
-from attnscope.metrics.scoring import Wanted
-from attnscope.metrics.tables import (
+from attnscope.metrics.scoring.batches import score_videos
+from attnscope.metrics.scoring.manifests import BORDER, Listed, list_videos, read_manifest
+from attnscope.metrics.scoring.score import Wanted
+from attnscope.metrics.scoring.tables import (
     MEASURES,
     flat_method,
     flat_row,
@@ -88,7 +88,7 @@ def test_a_broken_video_is_a_row_and_the_rest_goes_on(broken: Path) -> None:
 def test_what_is_done_is_not_done_again(
     broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from attnscope.metrics import batches
+    from attnscope.metrics.scoring import batches
 
     listed = [each for each in list_videos([broken]) if each.name in ("good.mp4", "text.mp4")]
     scored: list[str] = []

@@ -14,13 +14,14 @@ import torch
 from attnscope.archives import read_archive
 from attnscope.dataset import render, sample_scene
 from attnscope.errors import InputError, VideoError
-from attnscope.metrics import detect_cuts, reels, transitions
-from attnscope.metrics._blending import fit_blend
-from attnscope.metrics._transnet import Run, TransNet
-from attnscope.metrics._watching import CONTEXT_FRAMES, PIECE_FRAMES, NetworkWatcher
-from attnscope.metrics._weights import TRANSNET
-from attnscope.metrics.detection import Transition, Watch, _elected, _long_enough
-from attnscope.metrics.reels import ArrayReel, FileReel, scaled
+from attnscope.metrics import detect_cuts, transitions
+from attnscope.metrics.detection.blending import fit_blend
+from attnscope.metrics.detection.cuts import Transition, Watch, _elected, _long_enough
+from attnscope.metrics.detection.transnet import Run, TransNet
+from attnscope.metrics.detection.watching import CONTEXT_FRAMES, PIECE_FRAMES, NetworkWatcher
+from attnscope.metrics.encoders.weights import TRANSNET
+from attnscope.video import streams
+from attnscope.video.streams import ArrayReel, FileReel, scaled
 
 CLIPS = Path(__file__).parents[2].parent / "shared" / "videos"
 
@@ -100,7 +101,7 @@ def test_a_film_of_any_length_has_an_answer_for_every_frame(monkeypatch: pytest.
             ready, self.waiting = self.waiting[:num], self.waiting[num:]
             return ready, ready
 
-    monkeypatch.setattr("attnscope.metrics._transnet.Run", Late)
+    monkeypatch.setattr("attnscope.metrics.detection.transnet.Run", Late)
     full = (
         2 * PIECE_FRAMES - 2 * CONTEXT_FRAMES,
         PIECE_FRAMES - CONTEXT_FRAMES,
@@ -263,7 +264,7 @@ def test_a_short_clip_is_decoded_once_and_a_long_one_anew(
     first, second = list(short), list(short)
     assert len(first) == 33
     assert all(one is other for one, other in zip(first, second, strict=True))
-    monkeypatch.setattr(reels, name, value)
+    monkeypatch.setattr(streams, name, value)
     long = FileReel(broken / "good.mp4")
     once, again = list(long), list(long)
     for picture, one, other in zip(first, once, again, strict=True):
@@ -293,7 +294,7 @@ def test_a_file_that_is_no_video_is_refused(broken: Path, name: str, words: str)
 
 
 def test_a_crop_takes_the_right_sides(tmp_path: Path) -> None:
-    from attnscope.videos import write_video
+    from attnscope.video.files import write_video
 
     frame = np.zeros((64, 128, 3), np.uint8)
     frame[:32, :64, 0] = frame[:32, 64:, 1] = frame[32:, :64, 2] = 255

@@ -14,13 +14,13 @@ import torch
 
 from attnscope.errors import InputError, SetupError
 from attnscope.metrics import between_shots, find_encoder, list_encoders, within_shots
-from attnscope.metrics._weights import CLASS_NAMES, MINILM
-from attnscope.metrics.bridge import class_meanings, sentence_encoder
 from attnscope.metrics.consistency import frames_to_compare
-from attnscope.metrics.detection import Transition
-from attnscope.metrics.encoders import Encoder, Missing, choose_encoders, list_cached
+from attnscope.metrics.detection.cuts import Transition
+from attnscope.metrics.encoders.bridge import class_meanings, sentence_encoder
+from attnscope.metrics.encoders.registry import Encoder, Missing, choose_encoders, list_cached
+from attnscope.metrics.encoders.weights import CLASS_NAMES, MINILM
 from attnscope.metrics.quality import QualityWatcher, Traces, flicker_around_cuts, sharpness_around_cuts
-from attnscope.metrics.reels import ArrayReel, FileReel, Scaler
+from attnscope.video.streams import ArrayReel, FileReel, Scaler
 
 CLIPS = Path(__file__).parents[2].parent / "shared" / "videos"
 
@@ -151,7 +151,7 @@ def test_many_pictures_give_what_each_gives_alone() -> None:
 
 @pytest.mark.parametrize("size", [3, 5])
 def test_strided_convolutions_are_padded_behind_as_tensorflow_pads(size: int) -> None:
-    from attnscope.metrics._lite0 import _fold
+    from attnscope.metrics.encoders.lite0 import _fold
 
     torch.manual_seed(0)
     weight = torch.randn(6, 1, size, size)
@@ -262,7 +262,7 @@ def test_the_picture_network_knows_a_cup_of_coffee() -> None:
     path = CLIPS / "ablation-coffee_cup_complete.mp4"
     if not path.is_file():
         pytest.skip("the clips of the CineTrans authors are not here")
-    from attnscope.metrics.encoders import _lite0
+    from attnscope.metrics.encoders.registry import _lite0
 
     reel = FileReel(path, crop=(0.13, 0.04, 0.04, 0.04))
     (frame,) = next(iter(reel.batches([180], height=224, width=224)))

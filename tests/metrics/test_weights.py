@@ -10,7 +10,7 @@ import pytest
 
 from attnscope.archives import read_archive
 from attnscope.errors import SetupError
-from attnscope.metrics._weights import LITE0, TRANSNET, PackagedFile
+from attnscope.metrics.encoders.weights import LITE0, TRANSNET, PackagedFile
 
 
 @pytest.mark.parametrize(("file", "num"), [(TRANSNET, 90), (LITE0, 296)], ids=["zip", "row"])

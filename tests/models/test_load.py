@@ -13,8 +13,8 @@ import torch
 from attnscope import load
 from attnscope.errors import UnknownModelError, UnsupportedModelError
 from attnscope.families import find
-from attnscope.families._tiny import tiny_wan
 from attnscope.models import list_models
+from attnscope.testing.wan import tiny_wan
 
 
 @pytest.fixture

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from attnscope import probing
 from attnscope.errors import InputError
-
-Share = probing.Share
+from attnscope.probing.share import Share
 
 
 def test_shares_cover_every_prompt_once():

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnscope import _store_disk, storage
 from attnscope.errors import SetupError, StoreError
-from attnscope.storage import Store, resume_or_create, validate_store
+from attnscope.storage import Store, disk, resume_or_create, validate_store
+from attnscope.storage import store as writing
 
 # Forks before zarr starts its thread, so that the imports are paid once and not once per kill.
 WRITER = """
@@ -80,7 +80,7 @@ class PowerCutError(Exception):
 
 
 def test_a_crash_before_every_single_write_leaves_a_valid_store(sweep, tmp_path, monkeypatch):
-    real = _store_disk.write_durably
+    real = disk.write_durably
     sweep.full_store(tmp_path / "undisturbed.zarr", has_text_mass=True)
     wanted = sweep.files_of(tmp_path / "undisturbed.zarr")
     for crash_at in range(5):
@@ -96,7 +96,7 @@ def test_a_crash_before_every_single_write_leaves_a_valid_store(sweep, tmp_path,
             real(file, content)
 
         with monkeypatch.context() as patch:
-            patch.setattr(storage, "write_durably", crashing)
+            patch.setattr(writing, "write_durably", crashing)
             with pytest.raises(PowerCutError):
                 sweep.append(store, 0, 1)
         assert validate_store(path) == []

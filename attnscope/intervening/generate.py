@@ -1,0 +1,193 @@
+"""Make films with cuts where they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnscope.errors import InputError, MaskError, quote
+from attnscope.families import Family, find
+from attnscope.families.calling import as_called, require_runnable, require_size, settled
+from attnscope.hooks import Attachment, joined
+from attnscope.intervening.captions import Padding, ShotText, encode_captions
+from attnscope.intervening.cut_check import CutCheck, check_cuts
+from attnscope.intervening.intervene import Change, intervene, interventions_of
+from attnscope.intervening.masking import place
+from attnscope.masks import Intervention, Sides, extent, general_text, own_text
+from attnscope.ranges import parse_range
+from attnscope.shots import LatentPlan, ShotPlan
+
+
+@dataclass(frozen=True)
+class Film:
+    """A generated film: its frames, where cuts were asked for, where they could fall, and where they are.
+
+    ``frames`` is uint8 (frames, height, width, 3). ``layers`` are the masked ones, ``visible_fraction`` the share of
+    pairs of frames that is left in them. ``plan.requested_frame`` is what was asked for, ``plan.realised_frame`` where
+    the latent grid can put it; ``cuts`` compares the latter with the cuts that were found in the finished pictures.
+    """
+
+    frames: NDArray[np.uint8]
+    plan: LatentPlan
+    layers: tuple[int, ...]
+    visible_fraction: float
+    cuts: CutCheck
+
+
+def generate(
+    pipe: Any,
+    prompt: str,
+    *,
+    shots: ShotPlan,
+    rule: Change | None = None,
+    layers: Any = None,
+    captions: Sequence[str] | None = None,
+    text_layers: Any = "all",
+    padding: Padding = "visible",
+    decode_shots: bool = False,
+    seed: int = 0,
+    **arguments: Any,
+) -> Film:
+    """Make a film whose shots are held apart by a rule, and look where it is cut.
+
+    Parameters
+    ----------
+    pipe
+        A loaded diffusers video pipeline of a supported family.
+    prompt : str
+        What the film is about; where there are captions, what holds for all shots.
+    shots : ShotPlan
+        Where to cut; also sets the number of frames.
+    rule : MaskRule, Intervention or sequence of Intervention, optional
+        What holds the shots apart, see :func:`attnscope.intervene`; None leaves the model alone.
+    layers : range, optional
+        Where a bare rule acts; interventions and presets carry their own.
+    captions : sequence of str, optional
+        What each shot shows. A shot reads its own caption and ``prompt``, in the layers ``text_layers``; in the others
+        it reads those of all shots (CineTrans masks text in the layers where it masks frames).
+    padding : {"visible", "hidden"}
+        Whether the padding of captions is read, as :func:`attnscope.encode_captions`.
+    decode_shots : bool
+        Whether each shot is decoded by itself, so that the VAE's memory of the shot before does not bleed over the cut.
+    seed : int
+        Of the noise that the film begins with.
+    **arguments
+        Go to the pipeline: ``num_inference_steps``, ``height``, ``guidance_scale``, ...
+
+    Raises
+    ------
+    InputError
+        The plan, the rule, the captions or an argument cannot be used; nothing was run.
+
+    Examples
+    --------
+    >>> import attnscope as scope
+    >>> plan = scope.ShotPlan.from_frames([9], num_frames=17, fps=16)
+    >>> preset = scope.masks.preset("cinetrans-dit", plan)
+    >>> film = generate(scope.load("wan-mini"), "One shot: a red ball", shots=plan, rule=preset, num_inference_steps=1)
+    >>> film.frames.shape, film.plan.realised_frame, len(film.layers), round(film.visible_fraction, 2)
+    ((17, 64, 64, 3), (9,), 22, 0.6)
+    """
+    import torch
+
+    family = find(pipe)
+    _require_film(shots, seed, rule, layers, arguments)
+    plan = shots.to_latent(family.temporal_stride(pipe))
+    asked = settled(pipe, family, {**arguments, "num_frames": shots.num_frames})
+    num_steps = require_runnable(asked, ("cond",))
+    require_size(pipe, family, asked)
+    changes = () if rule is None else interventions_of(rule, {} if layers is None else {"layers": layers})
+    for each in changes:
+        parse_range(each.steps, range(num_steps), name="steps")
+    text: ShotText | None = None
+    routed: tuple[Intervention, ...] = ()
+    if captions is not None:
+        _require_captions(captions, plan)
+        text = encode_captions(pipe, captions, general=prompt, padding=padding)
+        reading = own_text(plan) | general_text(plan)
+        routed = (Intervention(reading, layers=text_layers, attention="cross"),)
+        asked["prompt_embeds"] = text.embeds
+    with joined(pipe) as window:
+        if text_layers != "all":
+            parse_range(text_layers, tuple(window.taps), name="text layers")
+        masked, fraction = _reach(changes, window, plan)
+        told: dict[str, Any] = {"output_type": "latent" if decode_shots else "np"}
+        told |= {"prompt": prompt} if text is None else {}
+        told |= {"generator": torch.Generator("cpu").manual_seed(seed)}
+        with intervene(window, (*changes, *routed), text=text) if changes or routed else nullcontext():
+            video = pipe(**as_called(pipe, family, {**told, **asked})).frames
+    video = _decoded_by_shot(family, pipe, video, plan) if decode_shots else video[0]
+    frames = np.round(255 * np.clip(video, 0, 1)).astype(np.uint8)
+    return Film(frames, plan, masked, fraction, check_cuts(plan.realised_frame, frames))
+
+
+def _require_film(shots: Any, seed: Any, rule: Any, layers: Any, arguments: Mapping[str, Any]) -> None:
+    if not isinstance(shots, ShotPlan):
+        raise InputError(
+            f"expected a ShotPlan, got {quote(shots)} as shots of generate; write for instance "
+            "ShotPlan.from_seconds([1.2], duration=3, fps=16)"
+        )
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"expected a whole number from 0, got {quote(seed)} as seed of generate; write 0")
+    if arguments.get("num_frames", shots.num_frames) != shots.num_frames:
+        raise InputError(
+            f"expected as many frames as the plan has, {shots.num_frames}, got {quote(arguments['num_frames'])} as "
+            "num_frames of generate; leave it out, or plan the video that is made"
+        )
+    if rule is None and layers is not None:
+        raise InputError(
+            f"expected a rule that acts in layers {quote(layers)}, got none in generate; give rule=..., or leave "
+            "layers out"
+        )
+
+
+def _decoded_by_shot(family: Family, pipe: Any, latents: Any, plan: LatentPlan) -> Any:
+    """Decode a latent video (1, channels, frames, height, width) shot by shot; returns as many frames as in one go."""
+    import torch
+
+    pieces = []
+    for start, stop in pairwise((0, *plan.cuts, plan.num_frames)):
+        shot = latents[:, :, start:stop]
+        repeats = start > 0 and plan.stride > 1
+        if repeats:
+            # A causal VAE makes one frame of what it takes for the first latent frame, and four of the others. The
+            # first of this shot is shown to it twice: the frame it makes of the first showing is dropped.
+            shot = torch.cat([shot[:, :, :1], shot], dim=2)
+        frames = family.decode(pipe, shot)
+        pieces.append(frames[1:] if repeats else frames)
+    return np.concatenate(pieces)
+
+
+def _require_captions(captions: Sequence[str], plan: LatentPlan) -> None:
+    if isinstance(captions, str) or len(captions) != plan.num_shots:
+        raise MaskError(
+            f"expected one caption for each of {plan.num_shots} shots, got "
+            f"{'one text' if isinstance(captions, str) else len(captions)} in generate; give one a shot"
+        )
+
+
+def _reach(
+    changes: Sequence[Intervention], window: Attachment, plan: LatentPlan
+) -> tuple[tuple[int, ...], float]:
+    """The layers where frames are masked, and the share of pairs of frames that all rules together leave there."""
+    sides = Sides.of_frames(plan.num_frames, stride=plan.stride, sigma=1.0)
+    of_frames = [
+        each
+        for each in place(changes, window)
+        if each.intervention.attention != "cross" and not each.intervention.rule.needs_largest
+    ]
+    for each in of_frames:
+        extent(each.intervention.rule, sides)  # what cannot be compiled is refused before anything runs
+    labels = sorted({layer for each in of_frames for layer in each.layers})
+    if not of_frames:
+        return tuple(labels), 1.0
+    whole = of_frames[0].intervention.rule
+    for each in of_frames[1:]:
+        whole = whole + each.intervention.rule
+    return tuple(labels), extent(whole, sides).visible_fraction

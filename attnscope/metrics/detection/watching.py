@@ -1,0 +1,150 @@
+"""Watch a video for cuts while it runs past, in memory that does not grow with its length.
+
+Legend: T frames; pictures are `av.VideoFrame`.
+"""
+
+from __future__ import annotations
+
+import functools
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from attnscope.archives import read_archive
+from attnscope.errors import SetupError
+from attnscope.metrics.encoders.weights import TRANSNET
+from attnscope.video.streams import Scaler, shrunk
+
+if TYPE_CHECKING:
+    import av
+
+    from attnscope.metrics.detection.transnet import Arithmetic, TransNet
+
+Floats = npt.NDArray[np.float32]
+
+CONTEXT_FRAMES = 25
+"""How many frames on each side the network needs to see before its answer counts; as its authors have it."""
+
+PIECE_FRAMES = 44
+"""How many frames go through the network at once: few enough to stay near the processor."""
+
+_CLASSICAL_PIXELS = 256  # longer side of what the classical detectors look at, as PySceneDetect itself scales
+CONTENT_THRESHOLD = 27.0
+_THUMBNAIL = (9, 16, 3)
+
+
+class Watcher(Protocol):
+    """Sees every picture once, in order, and says at the end what it found."""
+
+    def see(self, picture: av.VideoFrame) -> None:
+        """Take the next picture."""
+
+    def finish(self) -> Any:
+        """Say what was found, once there are no more pictures."""
+
+
+class NetworkWatcher:
+    """Runs a video through TransNetV2 piece by piece; keeps two probabilities and a thumbnail a frame."""
+
+    def __init__(self, arithmetic: Arithmetic) -> None:
+        from attnscope.metrics.detection.transnet import HEIGHT, WIDTH, Run
+
+        self._run = Run(_network(arithmetic))
+        self._size = (HEIGHT, WIDTH)
+        self._scaler = Scaler()
+        self._frames: list[npt.NDArray[np.uint8]] = []
+        # each one block that grows: many small ones would hold the memory between them
+        self._curves = (bytearray(), bytearray())
+        self._thumbnails = bytearray()
+
+    def see(self, picture: av.VideoFrame) -> None:
+        """Take the next picture; runs the network when a piece is full."""
+        small = self._scaler.colour(picture, *self._size)
+        self._thumbnails += _thumbnail(small).data
+        if not self._frames:
+            self._frames = [small] * CONTEXT_FRAMES
+        self._frames.append(small)
+        if len(self._frames) > PIECE_FRAMES:  # one frame stays: the last is repeated behind the end
+            self._advance(self._frames[:PIECE_FRAMES])
+            self._frames = self._frames[PIECE_FRAMES:]
+
+    def finish(self) -> tuple[Floats, Floats, npt.NDArray[np.uint8]]:
+        """Give the probabilities (T,) that a shot ends with a frame, that it is in a transition, and thumbnails."""
+        if not self._frames:
+            nothing: Floats = np.zeros(0, np.float32)
+            return nothing, nothing, np.zeros((0, *_THUMBNAIL), np.uint8)
+        self._frames += [self._frames[-1]] * CONTEXT_FRAMES
+        self._advance(self._frames[:PIECE_FRAMES], last=len(self._frames) <= PIECE_FRAMES)
+        if len(self._frames) > PIECE_FRAMES:
+            self._advance(self._frames[PIECE_FRAMES:], last=True)
+        ends, inside = (
+            np.frombuffer(each, np.float32)[CONTEXT_FRAMES:-CONTEXT_FRAMES] for each in self._curves
+        )
+        return ends, inside, np.frombuffer(self._thumbnails, np.uint8).reshape(-1, *_THUMBNAIL)
+
+    def _advance(self, frames: list[npt.NDArray[np.uint8]], *, last: bool = False) -> None:
+        for curve, more in zip(self._curves, self._run(np.stack(frames), last=last), strict=True):
+            curve.extend(more.tobytes())
+
+
+class ClassicalWatcher:
+    """Runs one detector of PySceneDetect; it compares neighbouring frames and knows nothing of dissolves."""
+
+    def __init__(self, name: str, fps: Fraction) -> None:
+        try:
+            import scenedetect
+            import scenedetect.detectors as known
+        except ImportError as error:
+            raise SetupError(
+                f"expected scenedetect-headless for the detector {name}, got no such package in this environment; "
+                'install attnscope with pip install "attnscope[metrics]"'
+            ) from error
+        # one frame: the shortest shot is a rule of ours, in seconds and the same for every detector
+        self._detector: Any = (
+            known.ContentDetector(CONTENT_THRESHOLD, min_scene_len=1)
+            if name == "content"
+            else known.AdaptiveDetector(min_scene_len=1)
+        )
+        self._stamp = functools.partial(scenedetect.FrameTimecode, fps=float(fps))
+        self._scaler = Scaler()
+        self._found: list[Any] = []
+        self._num = 0
+
+    def see(self, picture: av.VideoFrame) -> None:
+        """Take the next picture."""
+        small = self._scaler.colour(picture, *shrunk(picture, _CLASSICAL_PIXELS))
+        # it expects blue, green, red
+        self._found += self._detector.process_frame(
+            self._stamp(self._num), np.ascontiguousarray(small[..., ::-1])
+        )
+        self._num += 1
+
+    def finish(self) -> tuple[int, ...]:
+        """First frames of new shots."""
+        self._found += self._detector.post_process(self._stamp(self._num))
+        return tuple(sorted({int(each.frame_num) for each in self._found}))
+
+
+def _thumbnail(small: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """A third of the height and width, so little that it can be kept of every frame: 432 bytes."""
+    # rows first, in three long additions
+    rows = small[::3] + small[1::3].astype(np.uint16) + small[2::3]
+    return np.asarray((rows[:, ::3] + rows[:, 1::3] + rows[:, 2::3]) // 9, np.uint8)
+
+
+def native_arithmetic() -> Arithmetic:
+    """Say in which numbers the network is fastest here without loss that matters: bfloat16 where it is built in."""
+    import torch
+
+    # without the instruction bfloat16 is emulated and slower than float32
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return "bfloat16" if native else "float32"
+
+
+@functools.lru_cache(maxsize=2)
+def _network(arithmetic: Arithmetic) -> TransNet:
+    from attnscope.metrics.detection.transnet import TransNet
+
+    return TransNet(read_archive(TRANSNET.locate()), arithmetic=arithmetic)

@@ -1,0 +1,166 @@
+"""Score many videos: several at a time, and where it stopped the last time."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from attnscope import __version__
+from attnscope.errors import RunError, VideoError
+from attnscope.metrics import control
+from attnscope.metrics.scoring.manifests import Listed
+from attnscope.metrics.scoring.score import Row, Settings, score_reel
+from attnscope.video.streams import FileReel
+
+OnDone = Callable[[int, int], None]
+
+
+def score_videos(
+    listed: Sequence[Listed],
+    settings: Settings,
+    *,
+    folder: Path | None = None,
+    jobs: int = 1,
+    on_done: OnDone | None = None,
+) -> list[Row]:
+    """Score every video of a list; one that cannot be scored becomes a row that says why, and the rest goes on.
+
+    With ``folder`` each row is kept in a file of its own as soon as it is there, and taken from there the next time if
+    video, request and settings are the same; failures are tried again. ``jobs`` processes work at a time, each with one
+    thread. The rows come in the order of the list.
+
+    Raises
+    ------
+    SetupError
+        A package that is needed is missing.
+    RunError
+        A process died, as it does when memory runs out.
+    """
+    rows: dict[int, Row] = {}
+    waiting = []
+    for index, each in enumerate(listed):
+        kept = None if folder is None else _kept(folder, each, settings)
+        if kept is None:
+            waiting.append(index)
+        else:
+            rows[index] = kept
+    if on_done and rows:
+        on_done(len(rows), len(listed))
+    for index, row in _work([(index, listed[index]) for index in waiting], settings, jobs):
+        rows[index] = row
+        if folder is not None:
+            _keep(folder, listed[index], settings, row)
+        if on_done:
+            on_done(len(rows), len(listed))
+    return [rows[index] for index in range(len(listed))]
+
+
+def score_listed(each: Listed, settings: Settings) -> Row:
+    """Score one video of a list, with what the list says of it in front."""
+    head: Row = {
+        "file": each.name,
+        "method": each.method,
+        "group": each.group,
+        "cuts_marked_frame": None if each.marked_cuts_frame is None else list(each.marked_cuts_frame),
+    }
+    try:
+        reel = FileReel(each.path, crop=each.crop)
+        scores = score_reel(reel, each.wanted(reel.fps), settings)
+    except VideoError as error:
+        return {**head, "status": "failed", "error": str(error)}
+    row = {**head, "status": "ok", "error": None, **scores}
+    if each.marked_cuts_frame is not None:
+        seen = control.agreement(
+            row["cuts_detected_frame"], each.marked_cuts_frame, tolerance_frame=settings.tolerance_frame
+        )
+        row["agreement_marked"] = {**seen._asdict(), "tolerance_frame": settings.tolerance_frame}
+    return row
+
+
+def _work(waiting: Sequence[tuple[int, Listed]], settings: Settings, jobs: int) -> Iterator[tuple[int, Row]]:
+    jobs = min(jobs, len(waiting))
+    if jobs <= 1:
+        for index, each in waiting:
+            yield index, score_listed(each, settings)
+        return
+    # spawn, not fork: torch may already run threads here
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare)
+    try:
+        # the largest files first: a long film that came last would run alone
+        longest_first = sorted(waiting, key=lambda item: -_num_bytes(item[1].path))
+        running = {pool.submit(score_listed, each, settings): index for index, each in longest_first}
+        for done in as_completed(running):
+            yield running[done], done.result()
+    except BrokenProcessPool as error:
+        raise RunError(
+            f"expected {jobs} processes to live, got one that died while scoring; run the same command with fewer "
+            "--jobs, it goes on where it stopped"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _num_bytes(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _prepare() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    gc.freeze()  # else a process takes a third of a second at its end to look through all that it imported
+
+
+def _contract(each: Listed, settings: Settings) -> str:
+    """What a kept row must agree with to be taken again. Where the file lies and how many work at it do not matter."""
+    state = os.stat(each.path)
+    asked = {**dataclasses.asdict(each), "path": None}
+    facts = [__version__, state.st_size, state.st_mtime_ns, asked, dataclasses.asdict(settings)]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=_plain).encode()).hexdigest()
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Fraction | Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} in a contract")
+
+
+def _place(folder: Path, each: Listed) -> Path:
+    # two files of one name in different folders must not share a row
+    return (
+        folder
+        / "rows"
+        / f"{Path(each.name).stem[:60]}-{hashlib.sha256(each.name.encode()).hexdigest()[:8]}.json"
+    )
+
+
+def _kept(folder: Path, each: Listed, settings: Settings) -> Row | None:
+    path = _place(folder, each)
+    if not path.is_file():
+        return None
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        same = document["contract"] == _contract(each, settings) and document["row"]["status"] == "ok"
+    except (ValueError, KeyError, TypeError):
+        return None  # a damaged row is a row that is not there
+    row: Row = document["row"]
+    return row if same else None
+
+
+def _keep(folder: Path, each: Listed, settings: Settings, row: Row) -> None:
+    path = _place(folder, each)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".partial")
+    part.write_text(json.dumps({"contract": _contract(each, settings), "row": row}), encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,132 @@
+"""What is asked of a probe, checked before anything runs: prompts, plans, videos, sizes, steps, branches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from attnscope.errors import InputError, ShotPlanError
+from attnscope.probing.share import Share
+from attnscope.shots import ShotPlan
+
+Plans = ShotPlan | None | Sequence[ShotPlan | None]
+
+BRANCHES = ("cond", "uncond")
+
+_TIMED_SHOT = re.compile(r"\bshot\s*\d+\s*:\s*\[", re.IGNORECASE)
+
+
+def require_prompts(prompt: str | Sequence[str]) -> tuple[str, ...]:
+    """Bring one prompt or several to one form; none is refused."""
+    prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
+    if not prompts:
+        raise InputError("expected at least one prompt, got none in probe; give a text or several")
+    return prompts
+
+
+def require_share(share: tuple[int, int], out: object) -> Share:
+    """Refuse to split prompts where the parts would never come together."""
+    part = Share(*share)
+    if part.count > 1 and out is None:
+        raise InputError(
+            f"expected a store that {part.count} processes fill together, got no out in probe; give them all one path"
+        )
+    return part
+
+
+def plans_of(
+    prompts: tuple[str, ...],
+    shots: Plans,
+    fps: Fraction,
+    arguments: dict[str, Any],
+    asked_frames: int | None = None,
+) -> tuple[ShotPlan | None, ...]:
+    """Give every prompt its plan, and the pipeline the number of frames that the plans need."""
+    if shots is None:
+        timed = [_TIMED_SHOT.search(text) is not None for text in prompts]
+        plans = tuple(
+            ShotPlan.from_prompt(t, fps=fps) if is_timed else None
+            for t, is_timed in zip(prompts, timed, strict=True)
+        )
+    else:
+        plans = repeat_plans(shots, len(prompts), None)
+    counts = {plan.num_frames for plan in plans if plan is not None}
+    if len(counts) > 1:
+        raise ShotPlanError(
+            f"expected plans of one length, got {sorted(counts)} frames in probe; probe them one by one"
+        )
+    if counts and asked_frames not in (None, *counts):
+        raise ShotPlanError(
+            f"expected as many frames as the shots have, {counts.pop()}, got {asked_frames} as num_frames; "
+            "leave it out or change the shots"
+        )
+    if counts:
+        arguments["num_frames"] = counts.pop()
+    return plans
+
+
+def repeat_prompt(prompt: str | Sequence[str], count: int) -> tuple[str, ...]:
+    """Give each of `count` videos its prompt."""
+    prompts = (prompt,) * count if isinstance(prompt, str) else tuple(prompt)
+    if len(prompts) != count:
+        raise InputError(
+            f"expected one prompt for each of {count} videos, got {len(prompts)} in probe_video; give one or {count}"
+        )
+    return prompts
+
+
+def repeat_plans(shots: Plans, count: int, num_frames: int | None) -> tuple[ShotPlan | None, ...]:
+    """Give each of `count` runs its plan, and refuse plans of another length than the video."""
+    plans = (shots,) * count if shots is None or isinstance(shots, ShotPlan) else tuple(shots)
+    if len(plans) != count:
+        raise ShotPlanError(
+            f"expected one plan for each of {count} runs, got {len(plans)}; give one or {count}"
+        )
+    for plan in plans:
+        if plan is not None and num_frames is not None and plan.num_frames != num_frames:
+            raise ShotPlanError(
+                f"expected a plan of {num_frames} frames, as the video has, got one of {plan.num_frames} "
+                "in probe_video; plan the video that is given"
+            )
+    return plans
+
+
+def branches_of(text: str) -> tuple[str, ...]:
+    """Read the guidance branches to record: "cond", "uncond" or both, with a comma between."""
+    branches = tuple(part.strip() for part in text.split(","))
+    for part in branches:
+        if part not in BRANCHES or branches.count(part) > 1:
+            raise InputError(
+                f"expected cond, uncond or both as cond,uncond, got {text!r} as branch; name one of them"
+            )
+    return branches
+
+
+def require_videos(video: Any) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+    """Bring one video or several to uint8 arrays of one shape (frames, height, width, 3), with 4n + 1 frames."""
+    videos = [np.asarray(clip) for clip in ([video] if getattr(video, "ndim", 0) == 4 else video)]
+    shapes = {clip.shape for clip in videos}
+    good = len(shapes) == 1 and all(clip.ndim == 4 and clip.shape[-1] == 3 for clip in videos)
+    if not good or any(clip.dtype != np.uint8 for clip in videos):
+        raise InputError(
+            "expected uint8 videos of one shape (frames, height, width, 3), got "
+            f"{sorted((str(clip.dtype), clip.shape) for clip in videos)[:3]} in probe_video; convert or cut them"
+        )
+    if (len(videos[0]) - 1) % 4 or len(videos[0]) < 5:
+        raise InputError(
+            f"expected 4n + 1 frames, at least 5, got {len(videos[0])} in probe_video; leave out frames at the end"
+        )
+    return videos
+
+
+def require_sigma(sigma: float) -> float:
+    """Refuse a noise level outside (0, 1]."""
+    if not 0 < sigma <= 1:
+        raise InputError(
+            f"expected noise levels above 0 and up to 1, got {sigma} in probe_video; choose others"
+        )
+    return float(sigma)

@@ -1,0 +1,178 @@
+"""The one metadata file at the root of a store: what it is about, all arrays described, and a fingerprint of itself.
+
+The arrays are described here once more (zarr calls it consolidated), from the first moment on: their shapes
+never change, and xarray warns about a store without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from attnscope.errors import AttnscopeError, StoreError, quote
+from attnscope.schema import DIMS, MASS, SCHEMA_VERSION, TEXT_MASS, TOLERANCE
+from attnscope.storage.arrays import document_bytes
+from attnscope.storage.disk import explained
+from attnscope.storage.header import StoreHeader
+
+ROOT_FILE = "zarr.json"
+_SCHEMA, _CREATED, _HEADER, _DIGEST = "attnscope_schema", "created_at", "attnscope_header", "metadata_sha256"
+_FINALISED = "finalised"
+_COORDINATES = "coordinates"
+_RESERVED = (_SCHEMA, _CREATED, _HEADER, _DIGEST, _FINALISED, _COORDINATES, TOLERANCE)
+_BLANK = "0" * 64
+
+
+class NoStoreError(StoreError):
+    """There is no store, or none that this version can know."""
+
+
+@dataclass(frozen=True)
+class Root:
+    """The root metadata of a store; ``documents`` is the ``zarr.json`` of every array."""
+
+    header: StoreHeader
+    created_at: str
+    documents: Mapping[str, Any]
+    finalised: bool = False
+
+    def __post_init__(self) -> None:
+        if taken := sorted(set(_RESERVED) & set(self.header.attrs)):
+            raise StoreError(
+                f"expected provenance under names of its own, got {quote(taken)} in the header of a store; "
+                "rename them"
+            )
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """What a reader of the dataset wants to know about where it comes from."""
+        own = {_SCHEMA: SCHEMA_VERSION, _CREATED: self.created_at, TOLERANCE: self.header.tolerance}
+        return {**own, **self.header.attrs}
+
+    def finalise(self) -> Root:
+        """Return the root of the finished store."""
+        return replace(self, finalised=True)
+
+    def to_bytes(self) -> bytes:
+        """Return the file content, fingerprint included."""
+        attributes = {
+            **self.attrs,
+            # Text, because a dict among the attributes cannot be exported to netCDF.
+            _HEADER: json.dumps(self.header.to_json(), sort_keys=True),
+            # Where xarray looks for the names of coordinates that are not dims.
+            _COORDINATES: " ".join(name for name in self.documents if _is_coordinate(name)),
+            _FINALISED: self.finalised,
+            _DIGEST: _BLANK,
+        }
+        blank = document_bytes(
+            {
+                "attributes": attributes,
+                "consolidated_metadata": {
+                    "kind": "inline",
+                    "must_understand": False,
+                    "metadata": dict(self.documents),
+                },
+                "node_type": "group",
+                "zarr_format": 3,
+            }
+        )
+        return _with_digest(blank, hashlib.sha256(blank).hexdigest())
+
+
+def _is_coordinate(name: str) -> bool:
+    return name not in DIMS and name not in (MASS, TEXT_MASS)
+
+
+def _with_digest(content: bytes, digest: str, *, instead_of: str = _BLANK) -> bytes:
+    return content.replace(f'"{_DIGEST}": "{instead_of}"'.encode(), f'"{_DIGEST}": "{digest}"'.encode())
+
+
+def load_root(path: Path) -> Root:
+    """Read and check the root metadata.
+
+    Raises
+    ------
+    StoreError
+        The path is no store of ours, a newer one, or its metadata was damaged or edited.
+    """
+    _require_store(path)
+    with explained(path):
+        content = (path / ROOT_FILE).read_bytes()
+    attributes, documents = _parsed(content, path)
+    version = attributes.get(_SCHEMA)
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise NoStoreError(
+            f"expected a store of schema {SCHEMA_VERSION} or older, got schema {version} at {path}; update "
+            "attnscope"
+        )
+    digest = str(attributes.get(_DIGEST))
+    if hashlib.sha256(_with_digest(content, _BLANK, instead_of=digest)).hexdigest() != digest:
+        raise _damaged(path, "it is not what was written")
+    try:
+        attrs = {key: value for key, value in attributes.items() if key not in _RESERVED}
+        header = StoreHeader.from_json(json.loads(attributes[_HEADER]), attrs)
+        return Root(header, attributes[_CREATED], documents, attributes[_FINALISED])
+    except (KeyError, TypeError, ValueError, AttnscopeError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def require_store(path: str | PathLike[str]) -> None:
+    """Refuse a path at which there is no store at all; one that is damaged passes, to be looked into.
+
+    Raises
+    ------
+    StoreError
+        There is nothing, a file, an empty folder, something else, or a store of a newer schema.
+    """
+    try:
+        load_root(Path(path))
+    except NoStoreError:
+        raise
+    except AttnscopeError:
+        return
+
+
+def _require_store(path: Path) -> None:
+    with explained(path):
+        if not path.exists():
+            got = "nothing"
+        elif not path.is_dir():
+            got = "a file"
+        elif not any(path.iterdir()):
+            got = "an empty folder"
+        elif not (path / ROOT_FILE).exists() and (path / MASS / ROOT_FILE).exists():
+            raise _damaged(path, "it is missing")
+        elif not (path / ROOT_FILE).exists():
+            got = "a folder without zarr.json"
+        else:
+            return
+    raise NoStoreError(f"expected an attention store, got {got} at {path}; give the path of a store")
+
+
+def _parsed(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, "it cannot be parsed") from error
+    attributes = document.get("attributes") if isinstance(document, dict) else None
+    if not isinstance(attributes, dict) or _SCHEMA not in attributes:
+        raise NoStoreError(
+            f"expected an attention store, got other zarr data at {path}; give a store written by attnscope"
+        )
+    consolidated = document.get("consolidated_metadata")
+    documents = consolidated.get("metadata") if isinstance(consolidated, dict) else None
+    if not isinstance(documents, dict):
+        raise _damaged(path, "the arrays are not described")
+    return attributes, documents
+
+
+def _damaged(path: Path, reason: str) -> StoreError:
+    return StoreError(
+        f"expected sound metadata, got a damaged or edited file ({reason}) at {path / ROOT_FILE}; "
+        "restore it from a copy or measure again"
+    )

@@ -1,0 +1,365 @@
+"""One store per sweep: every (prompt, step) is either there and whole, or not there, whatever was interrupted.
+
+The store is a zarr 3 group that any xarray opens::
+
+    sweep.zarr/
+    ├── zarr.json            header, provenance, all arrays described, fingerprint
+    ├── prompt/ text/ ...    coordinates
+    ├── timestep/ sigma/     one chunk per step, written when the step first runs
+    ├── mass/ text_mass/     one chunk per unit of work (prompt, step), float32, missing = NaN
+    └── done/                one chunk per unit, written last: only what is marked here counts
+
+A unit's data is on the disk before its marker is, so a crash at any moment leaves a valid store. Several
+processes may append to one store if each has its own prompts.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from attnscope.errors import SchemaError, StoreError
+from attnscope.schema import (
+    BRANCH,
+    DIMS,
+    DONE,
+    HEAD,
+    LAYER,
+    MASS,
+    PROMPT,
+    QUERY_FRAME,
+    SIGMA,
+    STEP,
+    TEXT_DIMS,
+    TEXT_MASS,
+    TIMESTEP,
+    row_violations,
+)
+from attnscope.storage.arrays import (
+    DAMAGE,
+    ChunkCodec,
+    chunk_name,
+    document_bytes,
+    initial_files,
+    unit_index,
+)
+from attnscope.storage.disk import create_tree, explained, remove_partial_files, write_durably
+from attnscope.storage.header import StoreHeader
+from attnscope.storage.root import ROOT_FILE, Root, load_root
+
+_UNIT_DIMS = (BRANCH, LAYER, HEAD, QUERY_FRAME)
+
+
+class Store:
+    """An open store: ask what is done, append what is not, read it as a dataset.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from fractions import Fraction
+    >>> header = StoreHeader(
+    ...     prompts=("a dog",), seeds=(0,), num_steps=2, branches=("cond",), layers=(1,), modules=("blocks.0.attn1",),
+    ...     stages=("",), heads=(0,), plans=(None,), num_frames=3, stride=4, fps=Fraction(16))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = Store.create(f"{folder}/sweep.zarr", header)
+    ...     store.append(0, 0, np.full((1, 1, 1, 3, 3), 1 / 3), None, timestep=999.0, sigma=1.0)
+    ...     store.progress(), Store.open(f"{folder}/sweep.zarr").is_done(0, 1)
+    ((1, 2), False)
+    """
+
+    def __init__(self, path: Path, root: Root) -> None:
+        self.path = path
+        self._root = root
+        self._codecs = {name: ChunkCodec(document_bytes(doc)) for name, doc in root.documents.items()}
+        self._done_marker = self._codecs[DONE].encode((0, 0), np.array([[True]]))
+        self._unreadable: set[tuple[int, int]] = set()
+        self._done = self._read_done()
+
+    @classmethod
+    def create(cls, path: str | PathLike[str], header: StoreHeader) -> Store:
+        """Make a new store; it appears at ``path`` complete, or not at all.
+
+        Raises
+        ------
+        StoreError
+            Something is already there, or the path cannot be written.
+        SetupError
+            The disk is full.
+        """
+        place = Path(path)
+        with explained(place):
+            taken = place.exists() or place.is_symlink()
+        if taken:
+            raise StoreError(
+                f"expected a path where nothing is yet, got an existing one at {place}; choose another "
+                "or delete it"
+            )
+        documents, chunks = initial_files(header)
+        root = Root(header, datetime.now(UTC).isoformat(timespec="seconds"), documents)
+        metadata = {f"{name}/{ROOT_FILE}": document_bytes(document) for name, document in documents.items()}
+        create_tree(place, {**chunks, **metadata, ROOT_FILE: root.to_bytes()})
+        return cls(place, root)
+
+    @classmethod
+    def open(cls, path: str | PathLike[str]) -> Store:
+        """Open a store that exists, finished or not.
+
+        Raises
+        ------
+        StoreError
+            The path is no store, a newer one, or its metadata is damaged.
+        """
+        place = Path(path)
+        return cls(place, load_root(place))
+
+    @property
+    def header(self) -> StoreHeader:
+        """What the sweep is about."""
+        return self._root.header
+
+    def is_done(self, prompt: int, step: int) -> bool:
+        """Say whether a prompt's step is stored for good; ``step`` is a label, as in the header."""
+        return bool(self._done[self._unit(prompt, step)])
+
+    def progress(self) -> tuple[int, int]:
+        """Return how many units of work are done, and how many there are.
+
+        Counts what was done when the store was opened, and since then through this object.
+        """
+        return int(self._done.sum()), self._done.size
+
+    def append(
+        self,
+        prompt: int,
+        step: int,
+        mass: ArrayLike,
+        text_mass: ArrayLike | None,
+        timestep: float,
+        sigma: float,
+    ) -> None:
+        """Store one prompt's step for good: when this returns, a power cut cannot take it back.
+
+        ``mass`` has the shape (branch, layer, head, query_frame, key_frame), ``text_mass`` the same without
+        ``key_frame``, or is None where the header says there is none.
+
+        Raises
+        ------
+        SchemaError
+            Shapes are wrong, values are not finite, or rows do not sum to 1.
+        StoreError
+            The unit is already done, or another prompt had another timestep or sigma at this step.
+        SetupError
+            The disk is full; everything done before is safe.
+        """
+        unit = self._unit(prompt, step)
+        where = f"prompt {prompt}, step {step}"
+        if self._done[unit]:
+            raise StoreError(
+                f"expected a unit that is not done, got {where}, done already, in {self.path}; ask is_done "
+                "first"
+            )
+        arrays = self._checked(mass, text_mass, where)
+        self._append_step(unit, {TIMESTEP: timestep, SIGMA: sigma}, where)
+        for name, values in arrays.items():
+            index = unit_index(name, *unit)
+            self._write(name, index, self._codecs[name].encode(index, values[np.newaxis, np.newaxis]))
+        # Last, and only now that the data is on the disk: from here on the unit counts.
+        self._write(DONE, unit, self._done_marker)
+        self._done[unit] = True
+        self._unreadable.discard(unit)
+
+    def dataset(self, lazy: bool = False) -> xr.Dataset:
+        """Read the store as an attention dataset; what is not done yet is NaN, and ``done`` says where.
+
+        With ``lazy`` the numbers are read when they are used, and units that are not done may hold numbers of
+        an interrupted run: select by ``done`` there.
+
+        Raises
+        ------
+        StoreError
+            A chunk is damaged.
+        """
+        header = self.header
+        coords = header.coordinates(self._step_values(TIMESTEP), self._step_values(SIGMA))
+        coords[DONE] = ((PROMPT, STEP), self._done.copy())
+        names = {MASS: DIMS, TEXT_MASS: TEXT_DIMS} if header.has_text_mass else {MASS: DIMS}
+        if lazy:
+            with explained(self.path):
+                opened = xr.open_zarr(self.path, chunks=None)
+            variables = {name: opened[name].variable for name in names}
+        else:
+            self._require_readable_markers()
+            variables = {name: xr.Variable(dims, self._read_variable(name)) for name, dims in names.items()}
+        return xr.Dataset(variables, coords, self._root.attrs)
+
+    def refresh(self) -> None:
+        """Look again what is done, in case other processes append to the same store."""
+        self._unreadable.clear()
+        self._done = self._read_done()
+
+    def finalise(self, *, alone: bool = True) -> None:
+        """Close a finished sweep: sweep up, and write down that nothing is missing; changes no numbers.
+
+        Not ``alone``, other processes may be doing the same: then nothing is swept up.
+
+        Raises
+        ------
+        StoreError
+            A unit is not done.
+        """
+        num_done, num_units = self.progress()
+        if num_done < num_units:
+            raise StoreError(
+                f"expected all {num_units} units done, got {num_done} in {self.path}; run the same command "
+                "again"
+            )
+        if alone:
+            remove_partial_files(self.path)
+        if not self._root.finalised:
+            self._root = self._root.finalise()
+            write_durably(self.path / ROOT_FILE, self._root.to_bytes())
+
+    def _unit(self, prompt: int, step: int) -> tuple[int, int]:
+        if not 0 <= prompt < len(self.header.prompts) or step not in self.header.steps:
+            raise StoreError(
+                f"expected a prompt from 0 to {len(self.header.prompts) - 1} and a recorded step, got "
+                f"prompt {prompt}, "
+                f"step {step} in {self.path}; use the labels of the header"
+            )
+        return prompt, self.header.steps.index(step)
+
+    def _checked(
+        self, mass: ArrayLike, text_mass: ArrayLike | None, where: str
+    ) -> dict[str, NDArray[np.float32]]:
+        if (text_mass is not None) != self.header.has_text_mass:
+            raise SchemaError(
+                f"expected {'text_mass' if text_mass is None else 'no text_mass'}, got the opposite at "
+                f"{where}; "
+                "it must agree with has_text_mass of the header"
+            )
+        given = {MASS: mass} if text_mass is None else {MASS: mass, TEXT_MASS: text_mass}
+        arrays = {name: np.asarray(values, dtype=np.float32) for name, values in given.items()}
+        labels = self.header.coordinates()
+        for name, array in arrays.items():
+            dims = (DIMS if name == MASS else TEXT_DIMS)[2:]
+            shape = tuple(len(labels[dim][1]) for dim in dims)
+            if array.shape != shape:
+                raise SchemaError(
+                    f"expected {name} of shape {shape} ({', '.join(dims)}), got {array.shape} at {where}; "
+                    "it must agree with the header of the store"
+                )
+        if found := row_violations(arrays[MASS], arrays.get(TEXT_MASS), where, self.header.tolerance):
+            raise SchemaError(found[0])
+        return arrays
+
+    def _append_step(self, unit: tuple[int, int], values: dict[str, float], where: str) -> None:
+        step = unit[1]
+        for name, value in values.items():
+            content = self._codecs[name].encode((step,), np.array([value], dtype=np.float64))
+            file = self._file(name, (step,))
+            with explained(file):
+                if file.exists() and file.read_bytes() == content:
+                    continue
+                others = file.exists() and any((self.path / DONE).glob(f"c.*.{step}"))
+            if others:
+                raise StoreError(
+                    f"expected the {name} that other prompts had at this step, got {value} at {where} in "
+                    f"{self.path}; "
+                    "use one scheduler and number of steps per store"
+                )
+            self._write(name, (step,), content)
+
+    def _file(self, name: str, index: tuple[int, ...]) -> Path:
+        return self.path / name / chunk_name(index)
+
+    def _write(self, name: str, index: tuple[int, ...], content: bytes) -> None:
+        write_durably(self._file(name, index), content)
+
+    def _read(self, name: str, index: tuple[int, ...]) -> NDArray[Any] | None:
+        file = self._file(name, index)
+        with explained(file):
+            content = file.read_bytes() if file.exists() else None
+        if content is None:
+            return None
+        try:
+            return self._codecs[name].decode(index, content)
+        except DAMAGE as error:
+            raise _damaged(file) from error
+
+    def _read_done(self) -> NDArray[np.bool_]:
+        done = np.zeros((len(self.header.prompts), len(self.header.steps)), dtype=bool)
+        for unit in np.ndindex(*done.shape):
+            file = self._file(DONE, unit)
+            with explained(file):
+                done[unit] = file.exists() and file.read_bytes() == self._done_marker
+                if file.exists() and not done[unit]:
+                    # A power cut may tear the marker itself: then the unit was never acknowledged.
+                    self._unreadable.add((unit[0], unit[1]))
+        return done
+
+    def _require_readable_markers(self) -> None:
+        if self._unreadable:
+            raise _damaged(self._file(DONE, min(self._unreadable)))
+
+    def _step_values(self, name: str) -> list[float]:
+        chunks = [self._read(name, (step,)) for step in range(len(self.header.steps))]
+        return [float("nan") if chunk is None else float(chunk[0]) for chunk in chunks]
+
+    def _read_variable(self, name: str) -> NDArray[np.float32]:
+        shape = tuple(self._root.documents[name]["shape"])
+        values = np.full(shape, np.nan, dtype=np.float32)
+        for prompt, step in np.argwhere(self._done).tolist():
+            index = unit_index(name, prompt, step)
+            unit = self._read(name, index)
+            if unit is None:
+                raise _damaged(self._file(name, index))
+            values[prompt, step] = unit[0, 0]
+        return values
+
+
+def resume_or_create(path: str | PathLike[str], header: StoreHeader) -> Store:
+    """Continue the sweep at ``path`` where it stopped, or begin it; never mixes two different sweeps.
+
+    Raises
+    ------
+    StoreError
+        The path holds something else, or a store whose header differs; the message names the first difference.
+    """
+    if not Path(path).exists():
+        try:
+            return Store.create(path, header)
+        except StoreError:
+            if not Path(path).exists():
+                raise  # and otherwise another process was first
+    store = Store.open(path)
+    if difference := store.header.difference(header):
+        raise StoreError(
+            f"expected the settings this store was begun with, {difference} in {path}; "
+            "repeat them to resume, or choose another path"
+        )
+    return store
+
+
+def open_store(path: str | PathLike[str], *, lazy: bool = False) -> xr.Dataset:
+    """Read a store as an attention dataset; see :meth:`Store.dataset`.
+
+    Raises
+    ------
+    StoreError
+        The path is no store, a newer one, or damaged.
+    """
+    return Store.open(path).dataset(lazy)
+
+
+def _damaged(file: Path) -> StoreError:
+    return StoreError(
+        f"expected a whole chunk, got a missing or damaged one at {file}; "
+        "`attnscope validate` lists all of them, delete the unit's done marker to measure it again"
+    )

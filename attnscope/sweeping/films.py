@@ -1,0 +1,202 @@
+"""Making the films of a sweep, in this process or in several."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from attnscope import models
+from attnscope.errors import InputError, RunError, ShotPlanError, quote
+from attnscope.families import find
+from attnscope.families.calling import require_runnable, settled
+from attnscope.intervening.generate import generate
+from attnscope.masks import parse_rule
+from attnscope.shots import ShotPlan
+from attnscope.sweeping.cells import Cell
+from attnscope.sweeping.store import SweepStore, Unit
+
+OnFilm = Callable[[int, int], None]
+Plans = ShotPlan | Sequence[ShotPlan]
+
+_SAMPLED = 4096  # numbers of each parameter that tell weights from other weights
+
+
+@dataclass(frozen=True)
+class Order:
+    """What all films of a sweep have in common, ready to be sent to another process."""
+
+    prompts: tuple[str, ...]
+    plans: tuple[ShotPlan, ...]
+    rule: str
+    seeds: tuple[int, ...]
+    arguments: Mapping[str, Any]
+
+    @classmethod
+    def read(
+        cls,
+        prompts: str | Sequence[str],
+        shots: Plans,
+        rule: str,
+        seeds: Sequence[int],
+        arguments: Mapping[str, Any],
+    ) -> Order:
+        """Bring what was given to one form, and refuse what cannot be made.
+
+        Raises
+        ------
+        InputError
+            No prompt, other plans than prompts, a plan without a cut, no seeds.
+        """
+        texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+        plans = (shots,) * len(texts) if isinstance(shots, ShotPlan) else tuple(shots)
+        if not texts or len(plans) != len(texts):
+            raise InputError(
+                f"expected at least one prompt, and one plan for all or one a prompt, got {len(texts)} prompts and "
+                f"{len(plans)} plans in sweep; give as many"
+            )
+        for plan in plans:
+            if not plan.cuts_frame:
+                raise ShotPlanError(
+                    f"expected plans with a cut to look for, got {plan.describe()} in sweep; plan at least two shots"
+                )
+            parse_rule(rule, plan)
+        if not seeds or any(
+            isinstance(seed, bool) or not isinstance(seed, int) or seed < 0 for seed in seeds
+        ):
+            raise InputError(f"expected seeds from 0, got {quote(seeds)} in sweep; write for instance (0, 1)")
+        return cls(texts, plans, rule, tuple(seeds), dict(arguments))
+
+
+class Studio:
+    """A model that makes the films of an order."""
+
+    def __init__(self, pipe: Any, order: Order) -> None:
+        self.pipe, self.order = pipe, order
+        family = find(pipe)
+        denoiser = next(iter(family.denoisers(pipe).values()))
+        sites = [site for site in family.sites(denoiser) if site.kind == "self"]
+        attentions: list[Any] = [denoiser.get_submodule(site.module) for site in sites]
+        self.labels = tuple(dict.fromkeys(site.layer for site in sites))
+        self.num_heads = min(int(attention.heads) for attention in attentions)
+        self.num_steps = require_runnable(settled(pipe, family, order.arguments), ("cond",))
+        self.plans = tuple(plan.to_latent(family.temporal_stride(pipe)) for plan in order.plans)
+
+    def header(self) -> dict[str, Any]:
+        """What the folder of a sweep must agree with."""
+        asked = {
+            name: value
+            for name, value in settled(self.pipe, find(self.pipe), self.order.arguments).items()
+            if name != "num_frames"
+        }
+        return {
+            "model": type(self.pipe).__name__, "weights": self._weights(), "rule": self.order.rule,
+            "prompts": list(self.order.prompts), "seeds": list(self.order.seeds),
+            "num_frames": [plan.num_frames for plan in self.order.plans],
+            "cuts_frame": [list(plan.realised_frame) for plan in self.plans], "arguments": asked,
+        }  # fmt: skip
+
+    def make(self, unit: Unit) -> tuple[int, ...]:
+        """Make one film, and say where it is cut."""
+        changes = unit.cell.changes(self.order.rule, self.plans[unit.film], self.labels, unit.seed)
+        film = generate(
+            self.pipe, self.order.prompts[unit.film], shots=self.order.plans[unit.film], rule=changes or None,
+            seed=unit.seed, **self.order.arguments,
+        )  # fmt: skip
+        return film.cuts.found_frame
+
+    def _weights(self) -> str:
+        digest = hashlib.sha256()
+        for denoiser in find(self.pipe).denoisers(self.pipe).values():
+            for name, parameter in denoiser.named_parameters():
+                digest.update(name.encode())
+                digest.update(parameter.detach().flatten()[:_SAMPLED].float().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+class Run:
+    """A sweep that is being made: its folder, and who makes its films."""
+
+    def __init__(self, model: Any, order: Order, processes: int) -> None:
+        named = isinstance(model, str | os.PathLike)
+        if isinstance(processes, bool) or not isinstance(processes, int) or processes < 1:
+            raise InputError(f"expected at least 1 process, got {quote(processes)} in sweep; write 1")
+        if processes > 1 and not named:
+            raise InputError(
+                f"expected the name of a model for {processes} processes, got a {type(model).__name__} in sweep; every "
+                "process loads its own, or use one process"
+            )
+        self._model, self._processes = (os.fspath(model) if named else ""), processes
+        pipe: Any = models.load(model) if named else model
+        if named:
+            pipe.set_progress_bar_config(disable=True)
+        self.studio = Studio(pipe, order)
+        self.store: SweepStore
+
+    def begin(self, out: str | os.PathLike[str]) -> None:
+        """Open the folder, once nothing is left to refuse."""
+        self.store = SweepStore.resume_or_create(Path(out), self.studio.header())
+
+    def make(self, cells: Sequence[Cell], on_film: OnFilm | None = None) -> None:
+        """Make what is missing of these cells, all cells of a prompt before the next prompt."""
+        order = self.studio.order
+        units = [
+            Unit(film, seed, cell)
+            for film in range(len(order.prompts))
+            for seed in order.seeds
+            for cell in cells
+        ]
+        missing = [unit for unit in units if not self.store.has(unit)]
+        num_done = len(units) - len(missing)
+        for unit, found in self._made(missing):
+            self.store.put(unit, found)
+            num_done += 1
+            if on_film is not None:
+                on_film(num_done, len(units))
+
+    def _made(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, tuple[int, ...]]]:
+        if self._processes == 1 or len(units) < 2:
+            yield from ((unit, self.studio.make(unit)) for unit in units)
+            return
+        num_processes = min(self._processes, len(units))
+        threads = max(1, (os.cpu_count() or 1) // num_processes)
+        with ProcessPoolExecutor(
+            # a forked process would inherit the locks of torch's threads, but not the threads
+            num_processes, get_context("spawn"), _begin, (self._model, self.studio.order, threads)
+        ) as pool:  # fmt: skip
+            jobs: dict[Future[tuple[int, ...]], Unit] = {pool.submit(_make, unit): unit for unit in units}
+            try:
+                for job in as_completed(jobs):
+                    yield jobs[job], job.result()
+            except BrokenProcessPool as error:
+                raise RunError(
+                    f"expected {num_processes} processes to make {len(units)} films, got one that died, in sweep; "
+                    "the same call goes on; where memory was short, use fewer processes"
+                ) from error
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+_studio: Studio | None = None
+"""The model of this process, where it is one of several."""
+
+
+def _begin(model: str, order: Order, num_threads: int) -> None:
+    global _studio
+    import torch
+
+    torch.set_num_threads(num_threads)
+    pipe: Any = models.load(model)
+    pipe.set_progress_bar_config(disable=True)
+    _studio = Studio(pipe, order)
+
+
+def _make(unit: Unit) -> tuple[int, ...]:
+    assert _studio is not None
+    return _studio.make(unit)

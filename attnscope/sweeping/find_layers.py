@@ -1,0 +1,96 @@
+"""Search for the fewest layers, or heads, in which a mask still cuts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from attnscope.errors import InputError, quote
+from attnscope.ranges import format_range, parse_range
+from attnscope.sweeping.cells import Cell
+from attnscope.sweeping.films import OnFilm, Order, Plans, Run
+from attnscope.sweeping.reduction import reduce_labels
+
+
+@dataclass(frozen=True)
+class FoundLayers:
+    """A smallest set of layers that still cuts; ``score`` is its mean, ``full_score`` that of all it began with.
+
+    ``trail`` holds every set that was tried, with its score, in order.
+    """
+
+    layers: str
+    score: float
+    full_score: float
+    trail: tuple[tuple[str, float], ...]
+
+
+def find_layers(
+    model: Any,
+    prompts: str | Sequence[str],
+    *,
+    shots: Plans,
+    out: str | os.PathLike[str],
+    layers: str = "all",
+    over: Literal["layers", "heads"] = "layers",
+    keep: float = 0.95,
+    measure: Literal["transition_control", "recall"] = "transition_control",
+    rule: str = "same_shot",
+    seeds: Sequence[int] = (0,),
+    processes: int = 1,
+    on_film: OnFilm | None = None,
+    **arguments: Any,
+) -> FoundLayers:
+    """Find a smallest set of layers in which a mask cuts nearly as well as in all of them.
+
+    Halves, quarters, ... of the layers are left out or kept alone while the mean ``measure`` stays at ``keep`` of the
+    full set's or above (Zeller and Hildebrandt's delta debugging, TSE 2002). The set found is smallest in the sense
+    that no single layer can be left out of it; a smaller one may exist elsewhere, and with few films the answer
+    depends on them. ``over="heads"`` looks for heads instead, the same in all of ``layers``. Films are kept as by
+    :func:`attnscope.sweep`, so that a killed search goes on; ``transition_control`` counts cuts and ``recall`` asks for
+    their place, too.
+
+    Raises
+    ------
+    InputError
+        Something that cannot be searched, or a full set that does not cut at all.
+    """
+    if (
+        not 0 < keep <= 1
+        or measure not in ("transition_control", "recall")
+        or over not in ("layers", "heads")
+    ):
+        raise InputError(
+            f"expected keep from 0 to 1, measure transition_control or recall and over layers or heads, got "
+            f"{quote(keep)}, {quote(measure)} and {quote(over)} in find_layers; 0.95 is usual"
+        )
+    run = Run(model, Order.read(prompts, shots, rule, seeds, arguments), processes)
+    inside = format_range(parse_range(layers, run.studio.labels, name="layers"))
+    run.begin(out)
+    tried: dict[tuple[int, ...], float] = {}
+
+    def score(labels: tuple[int, ...]) -> float:
+        if labels not in tried:
+            said = format_range(labels)
+            chosen = (said, "all") if over == "layers" else (inside, said)
+            cell = Cell(f"{over} {said}", *chosen)
+            run.make((cell,), on_film)
+            tried[labels] = float(run.store.dataset((cell,))[measure].mean())
+        return tried[labels]
+
+    everything = (
+        parse_range(inside, run.studio.labels, name="layers")
+        if over == "layers"
+        else tuple(range(run.studio.num_heads))
+    )
+    full = score(everything)
+    if not full > 0:
+        raise InputError(
+            f"expected a rule that cuts in all of {over} {format_range(everything)}, got a {measure} of 0 in "
+            "find_layers; give another rule or more steps"
+        )
+    found = reduce_labels(everything, lambda labels: score(labels) >= keep * full)
+    trail = tuple((format_range(labels), value) for labels, value in tried.items())
+    return FoundLayers(format_range(found), tried[found], full, trail)
