@@ -26,7 +26,7 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "gray": (0.50, 0.50, 0.52),
     "black": (0.06, 0.06, 0.06),
 }
-"""Colours of places."""
+"""Colours of places and subjects."""
 
 SUBJECT_COLOURS: tuple[str, ...] = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
 
@@ -47,6 +47,13 @@ TEXTURES: dict[str, Callable[[Array, Array, float], Array]] = {
     ),
     "horizon": lambda x, y, phase: _blend(3 * (y - 0.5 * (phase - 0.5) - 0.12 * np.sin(3 * x + 6 * phase))),
     "rings": lambda x, y, phase: _blend(np.sin(2 * np.pi * (1.2 * np.hypot(x - phase + 0.5, y) + phase))),
+    "hills": lambda x, y, phase: _blend(
+        4 * (y - 0.6 * (phase - 0.5) - 0.12 * np.sin(2.5 * x + 2 * np.pi * phase))
+    ),
+    "slope": lambda x, y, phase: _blend(
+        4 * (y + (0.7 if phase < 0.5 else -0.7) * x - 1.2 * (phase % 0.5 - 0.25))
+    ),
+    "columns": lambda x, y, phase: _blend(2 * np.sin(2 * np.pi * (0.8 * x + phase)) + 0 * y),
 }
 """Weight of the second colour at (x, y), for a texture with that phase."""
 
@@ -63,6 +70,8 @@ SHAPES: dict[str, Callable[[Array, Array], Array]] = {
         np.minimum(np.abs(x), np.abs(y)) - 0.09, np.maximum(np.abs(x), np.abs(y)) - 0.3
     ),
     "star": lambda x, y: np.hypot(x, y) - _radius_of_star(x, y),
+    "triangle": lambda x, y: np.maximum(0.87 * np.abs(x) - 0.5 * y, y) - 0.16,
+    "ring": lambda x, y: np.abs(np.hypot(x, y) - 0.2) - 0.06,
 }
 """Signed distance-like fields: negative inside the subject."""
 
@@ -74,13 +83,27 @@ def draw_texture(name: str, colours: tuple[str, str], x: Array, y: Array, phase:
     return np.asarray((1 - weight) * first + weight * second)
 
 
+def shade(place: Array, x: Array, y: Array, phase: float, strength: float) -> Array:
+    """Light a place from one side, which goes once around with the phase: (T, H, W, 3)."""
+    towards_light = np.cos(2 * np.pi * phase) * x + np.sin(2 * np.pi * phase) * y
+    return np.asarray(place * (1 + strength * towards_light)[..., None])
+
+
 def draw_subject(
-    place: Array, shape: str, colour: str, x: Array, y: Array, centre_x: Array, centre_y: Array, pixel: Array
+    place: Array,
+    shape: str,
+    colour: str,
+    x: Array,
+    y: Array,
+    centre_x: Array,
+    centre_y: Array,
+    pixel: Array,
+    size: float,
 ) -> Array:
     """Paint the subject over the place, lit from above, with a dark outline and soft edges."""
     u = x - centre_x[:, None, None]
     v = y - centre_y[:, None, None]
-    distance = SHAPES[shape](u, v)
+    distance = SHAPES[shape](u / size, v / size) * size
     edge = pixel[:, None, None]
     inside = np.clip(0.5 - distance / edge, 0, 1)[..., None]
     rim = np.clip(0.5 - (distance - 0.05) / edge, 0, 1)[..., None]

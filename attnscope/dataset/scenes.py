@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attnscope.dataset import _drawing
+from attnscope.dataset.worlds import CAMERAS, MOTIONS, World, find_world
 from attnscope.errors import ShotPlanError
 from attnscope.shots import ShotPlan
 
@@ -28,23 +29,6 @@ Timing = Literal["exact", "none", "random"]
 
 COUNT_WORDS = ("One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight")
 """How a caption says the number of shots; a scene has at most this many."""
-
-_ZOOM = {"wide": 1.0, "medium": 0.72, "close": 0.5}
-_MOTIONS = {
-    "stays still": (0.0, 0.0),
-    "drifts left": (-0.3, 0.0),
-    "drifts right": (0.3, 0.0),
-    "rises": (0.0, -0.3),
-    "sinks": (0.0, 0.3),
-}
-_CAMERAS = {
-    "static camera": (0.0, 0.0, 0.0),
-    "camera pans left": (-0.24, 0.0, 0.0),
-    "camera pans right": (0.24, 0.0, 0.0),
-    "camera zooms in": (0.0, 0.0, -0.12),
-    "camera zooms out": (0.0, 0.0, 0.12),
-}
-"""World units (pan) or relative zoom for each second."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +66,7 @@ class View:
 class Scene:
     """One film with its ground truth: the plan of its shots, its subject, a view for each shot.
 
+    ``world`` names what the film is made of (:data:`attnscope.dataset.worlds.WORLDS`).
     ``dissolve_frames`` is the number of frames over which each cut is blended (0: hard cuts). A dissolve
     of n frames starts at the cut frame: frame ``cut + k`` shows the new shot with weight (k + 1) / (n + 1).
     """
@@ -91,6 +76,7 @@ class Scene:
     views: tuple[View, ...]
     seed: int
     dissolve_frames: int = 0
+    world: str = "textured"
 
     def caption(self, timing: Timing = "exact") -> str:
         """Describe the film the way a prompt does.
@@ -143,15 +129,19 @@ def sample_scene(
     min_shot_latent_frames: int = 2,
     keep_place: float = 0.3,
     dissolve_frames: int = 0,
+    world: str = "textured",
 ) -> Scene:
     """Invent a film: a subject, and a view for each shot.
 
     Without ``plan`` the cuts are drawn on the causal latent grid (cut at latent k is frame ``stride * k - 3``
     for stride 4), at least ``min_shot_latent_frames`` apart. ``keep_place`` is the share of cuts that stay in
-    the same place and change only framing and camera. The same arguments always give the same film.
+    the same place and change only framing and camera. ``world`` is what the film is made of: ``textured`` (busy places)
+    or ``plain`` (places of two colours, a large subject, slow moves). The same arguments always give the same film.
 
     Raises
     ------
+    InputError
+        There is no such world.
     ShotPlanError
         There are too few frames for that many shots.
 
@@ -160,6 +150,7 @@ def sample_scene(
     (2, 2, True)
     """
     rng = np.random.default_rng(seed)
+    made_of = find_world(world)
     if plan is None:
         count = int(rng.integers(1, 4)) if num_shots is None else num_shots
         plan = _sample_plan(rng, count, num_frames, Fraction(fps), stride, min_shot_latent_frames)
@@ -167,11 +158,11 @@ def sample_scene(
         raise ShotPlanError(
             f"expected at most {len(COUNT_WORDS)} shots, got {plan.num_shots} in sample_scene; ask for fewer"
         )
-    subject = Subject(_pick(rng, _drawing.SHAPES), _pick(rng, _drawing.SUBJECT_COLOURS))
-    views = [_sample_view(rng, subject)]
+    subject = Subject(_pick(rng, made_of.shapes), _pick(rng, made_of.subject_colours))
+    views = [_sample_view(rng, made_of, subject)]
     while len(views) < plan.num_shots:
-        views.append(_next_view(rng, subject, views[-1], keep_place))
-    return Scene(plan, subject, tuple(views), seed, dissolve_frames)
+        views.append(_next_view(rng, made_of, subject, views[-1], keep_place))
+    return Scene(plan, subject, tuple(views), seed, dissolve_frames, world)
 
 
 def render(scene: Scene, *, height: int = 64, width: int = 64) -> npt.NDArray[np.uint8]:
@@ -180,9 +171,8 @@ def render(scene: Scene, *, height: int = 64, width: int = 64) -> npt.NDArray[np
     >>> render(sample_scene(0, num_shots=1, num_frames=9)).shape
     (9, 64, 64, 3)
     """
-    fps = float(scene.plan.fps)
     takes = [
-        (shot, view, _draw_view(scene.subject, view, shot.stop - shot.start, fps, height, width))
+        (shot, view, _draw_view(scene, view, shot.stop - shot.start, height, width))
         for shot, view in zip(scene.plan.shots, scene.views, strict=True)
     ]
     frames = np.concatenate([pixels for _, _, pixels in takes])
@@ -191,21 +181,24 @@ def render(scene: Scene, *, height: int = 64, width: int = 64) -> npt.NDArray[np
         num = min(length, after.stop - after.start)
         if num:
             # the old shot runs on under the new one, as on film
-            longer = _draw_view(scene.subject, view, before.stop - before.start + num, fps, height, width)
+            longer = _draw_view(scene, view, before.stop - before.start + num, height, width)
             weight = (np.arange(1, num + 1) / (length + 1))[:, None, None, None]
             frames[after.start : after.start + num] = weight * pixels[:num] + (1 - weight) * longer[-num:]
     return np.asarray(np.round(255 * np.clip(frames, 0, 1)), dtype=np.uint8)
 
 
-def vocabulary() -> tuple[str, ...]:
-    """List every word and sign that captions can contain, for a tokenizer built without training.
+def vocabulary(world: str = "textured") -> tuple[str, ...]:
+    """List every word and sign that captions of a world can contain, for a tokenizer built without training.
+
+    Raises
+    ------
+    InputError
+        There is no such world.
 
     >>> {"stripes", "Shot", ";", "7"} <= set(vocabulary())
     True
     """
-    phrases = [*_MOTIONS, *_CAMERAS, *(f"{name} shots" for name in COUNT_WORDS), *_ZOOM]
-    phrases += [*_drawing.SHAPES, *_drawing.SUBJECT_COLOURS, *_drawing.TEXTURES, *_drawing.COLOURS]
-    words = {word for phrase in phrases for word in phrase.split()}
+    words = find_world(world).words() | set(COUNT_WORDS)
     return tuple(sorted(words | {"a", "an", "and", "shot", "shots", "Shot", "s"} | set("0123456789.,;:[]")))
 
 
@@ -233,46 +226,51 @@ def _sample_plan(
     )
 
 
-def _sample_view(rng: np.random.Generator, subject: Subject) -> View:
-    names = [name for name in _drawing.COLOURS if name != subject.colour]
+def _sample_view(rng: np.random.Generator, world: World, subject: Subject) -> View:
+    names = [name for name in world.place_colours if name != subject.colour]
     first, second = (names[int(i)] for i in rng.choice(len(names), size=2, replace=False))
     return View(
-        texture=_pick(rng, _drawing.TEXTURES),
+        texture=_pick(rng, world.textures),
         colours=(first, second),
-        framing=_pick(rng, tuple(_ZOOM)),
-        motion=_pick(rng, tuple(_MOTIONS)),
-        camera=_pick(rng, tuple(_CAMERAS)),
+        framing=_pick(rng, world.zoom),
+        motion=_pick(rng, MOTIONS),
+        camera=_pick(rng, CAMERAS),
         phase=float(rng.uniform(0, 1)),
         start=(float(rng.uniform(-0.4, 0.4)), float(rng.uniform(-0.4, 0.4))),
     )
 
 
-def _next_view(rng: np.random.Generator, subject: Subject, last: View, keep_place: float) -> View:
-    view = _sample_view(rng, subject)
+def _next_view(
+    rng: np.random.Generator, world: World, subject: Subject, last: View, keep_place: float
+) -> View:
+    view = _sample_view(rng, world, subject)
     if rng.uniform() < keep_place:
-        framing = [name for name in _ZOOM if name != last.framing][int(rng.integers(len(_ZOOM) - 1))]
-        return replace(view, texture=last.texture, colours=last.colours, framing=framing)
+        others = [name for name in world.zoom if name != last.framing]
+        framing = others[int(rng.integers(len(others)))]
+        return replace(view, framing=framing, **{name: getattr(last, name) for name in world.kept_in_place})
     if view.colours[0] == last.colours[0]:
         view = replace(view, colours=(view.colours[1], view.colours[0]))
     return view
 
 
-def _draw_view(
-    subject: Subject, view: View, num_frames: int, fps: float, height: int, width: int
-) -> npt.NDArray[np.float64]:
+def _draw_view(scene: Scene, view: View, num_frames: int, height: int, width: int) -> npt.NDArray[np.float64]:
     """Draw one shot: (num_frames, height, width, 3) in [0, 1]."""
-    time_s = np.arange(num_frames) / fps
-    pan_x, pan_y, zoom_rate = _CAMERAS[view.camera]
-    zoom = _ZOOM[view.framing] * np.exp(zoom_rate * time_s)
+    world = find_world(scene.world)
+    time_s = np.arange(num_frames) / float(scene.plan.fps)
+    pan, widening = CAMERAS[view.camera]
+    zoom = world.zoom[view.framing] * np.exp(widening * world.zoom_rate * time_s)
     rows = (np.arange(height) + 0.5) / min(height, width) * 2 - height / min(height, width)
     columns = (np.arange(width) + 0.5) / min(height, width) * 2 - width / min(height, width)
-    x = columns[None, None, :] * zoom[:, None, None] + (pan_x * time_s)[:, None, None]
-    y = rows[None, :, None] * zoom[:, None, None] + (pan_y * time_s)[:, None, None]
+    pan_x = pan * world.pan * time_s
+    x = columns[None, None, :] * zoom[:, None, None] + pan_x[:, None, None]
+    y = rows[None, :, None] * zoom[:, None, None] + 0 * columns[None, None, :]
     place = _drawing.draw_texture(view.texture, view.colours, x, y, view.phase)
-    move_x, move_y = _MOTIONS[view.motion]
+    place = _drawing.shade(place, columns[None, None, :], rows[None, :, None], view.phase, world.shading)
+    move_x, move_y = (direction * world.speed for direction in MOTIONS[view.motion])
     # the camera follows the subject, so that it stays in the picture
-    centre_x = view.start[0] * zoom + pan_x * time_s + move_x * time_s * zoom
-    centre_y = view.start[1] * zoom + pan_y * time_s + move_y * time_s * zoom
+    centre_x = view.start[0] * zoom + pan_x + move_x * time_s * zoom
+    centre_y = view.start[1] * zoom + move_y * time_s * zoom
     return _drawing.draw_subject(
-        place, subject.shape, subject.colour, x, y, centre_x, centre_y, pixel=2 / min(height, width) * zoom
-    )
+        place, scene.subject.shape, scene.subject.colour, x, y, centre_x, centre_y,
+        pixel=2 / min(height, width) * zoom, size=world.size,
+    )  # fmt: skip

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from attnscope import ShotPlan
 from attnscope.dataset import render, sample_scene, vocabulary
-from attnscope.errors import ShotPlanError
+from attnscope.dataset.worlds import WORLDS
+from attnscope.errors import InputError, ShotPlanError
+
+every_world = pytest.mark.parametrize("world", WORLDS)
 
 
 def jumps(frames: np.ndarray) -> np.ndarray:
@@ -38,10 +41,11 @@ def test_every_plan_is_equally_likely() -> None:
     assert counts[2:12].min() > 140, "10 places, 200 expected each"
 
 
-def test_pixels_jump_at_cuts_and_nowhere_else() -> None:
+@every_world
+def test_pixels_jump_at_cuts_and_nowhere_else(world: str) -> None:
     at_cut, elsewhere = [], []
     for seed in range(60):
-        scene = sample_scene(seed, num_shots=3)
+        scene = sample_scene(seed, num_shots=3, world=world)
         change = jumps(render(scene))
         is_cut = np.isin(np.arange(1, len(change) + 1), scene.plan.cuts_frame)
         at_cut.append(change[is_cut].min())
@@ -79,10 +83,11 @@ def test_the_plan_that_is_given_is_the_plan_that_is_drawn() -> None:
     assert set(np.argsort(jumps(render(scene)))[-2:] + 1) == {7, 20}
 
 
-def test_captions_say_the_truth_and_nothing_but_the_vocabulary() -> None:
-    known = set(vocabulary())
+@every_world
+def test_captions_say_the_truth_and_nothing_but_the_vocabulary(world: str) -> None:
+    known = set(vocabulary(world))
     for seed in range(50):
-        scene = sample_scene(seed)
+        scene = sample_scene(seed, world=world)
         exact = scene.caption("exact")
         if len(scene.views) > 1:
             assert ShotPlan.from_prompt(exact, fps=16).num_shots == len(scene.views)
@@ -100,8 +105,9 @@ def test_random_times_do_not_give_the_cut_away() -> None:
     assert abs(np.corrcoef(true, [float(cut) for cut in said])[0, 1]) < 0.15
 
 
-def test_subject_keeps_its_colour_across_shots() -> None:
-    scene = sample_scene(2, num_shots=3)
+@every_world
+def test_subject_keeps_its_colour_across_shots(world: str) -> None:
+    scene = sample_scene(2, num_shots=3, world=world)
     from attnscope.dataset import _drawing
 
     colour = np.array(_drawing.COLOURS[scene.subject.colour]) * 255
@@ -116,3 +122,32 @@ def test_too_many_shots_is_one_line() -> None:
         ShotPlanError, match="expected at least 2 latent frames for each shot, got 5 .* fewer shots"
     ):
         sample_scene(0, num_shots=4, num_frames=17)
+
+
+def test_a_plain_subject_fills_a_quarter_of_a_medium_shot() -> None:
+    for seed in range(60):
+        scene = sample_scene(seed, num_shots=1, num_frames=5, world="plain")
+        view = scene.views[0]
+        colours = {*view.colours, scene.subject.colour}
+        if view.framing != "medium" or abs(view.start[0]) > 0.3 or "white" in colours:
+            continue
+        # the outline is the only thing darker than every colour of this world but white
+        columns = np.flatnonzero((render(scene)[0].max(axis=-1) < 40).any(axis=0))
+        assert np.ptp(columns) + 1 >= 64 / 4, scene.caption()
+
+
+def test_a_cut_within_a_plain_place_leaves_the_place_as_it_is() -> None:
+    kept = 0
+    for seed in range(200):
+        first, second = sample_scene(seed, num_shots=2, keep_place=1.0, world="plain").views
+        assert (first.texture, first.colours, first.phase) == (second.texture, second.colours, second.phase)
+        assert first.framing != second.framing
+        kept += first.start != second.start
+    assert kept == 200
+
+
+def test_an_unknown_world_is_one_line() -> None:
+    with pytest.raises(
+        InputError, match=r"expected a world \(textured, plain\), got 'flat' .* give one of them"
+    ):
+        sample_scene(0, world="flat")
