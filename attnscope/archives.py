@@ -63,8 +63,10 @@ class _Slice:
         last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
         if self.offset < 0 or min(self.strides, default=0) < 0 or (0 not in self.shape and last >= len(flat)):
             raise InputError(
-                f"expected a tensor inside its storage, got shape {self.shape} at {self.offset} of {len(flat)} "
-                "values in a torch archive; fetch the file anew"
+                expected="a tensor inside its storage",
+                got=f"shape {self.shape} at {self.offset} of {len(flat)} values",
+                where="in a torch archive",
+                remedy="fetch the file anew",
             )
         step = self.storage.dtype.itemsize
         view = np.lib.stride_tricks.as_strided(
@@ -93,7 +95,10 @@ def read_archive(path: Path, *, within: str = "") -> Arrays:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"expected a torch archive of tensors, got {quote(str(error), 80)} in {path}; fetch it anew"
+            expected="a torch archive of tensors",
+            got=quote(str(error), 80),
+            where=f"in {path}",
+            remedy="fetch it anew",
         ) from error
 
 
@@ -134,7 +139,10 @@ def _slices_of(content: Any, within: str) -> dict[str, _Slice]:
         content = content[within]
     if not isinstance(content, dict) or not all(isinstance(each, _Slice) for each in content.values()):
         raise InputError(
-            f"expected a dictionary of tensors, got {quote(content)} in a torch archive; give the weights alone"
+            expected="a dictionary of tensors",
+            got=quote(content),
+            where="in a torch archive",
+            remedy="give the weights alone",
         )
     return content
 
@@ -181,8 +189,10 @@ def _follow(file: BinaryIO) -> Any:
             stack.pop()  # attributes of the dictionary, such as version numbers: not tensors
         else:
             raise InputError(
-                f"expected tensors only, got the instruction {name} in a torch archive; it could run code, "
-                "convert the file to safetensors where you trust it"
+                expected="tensors only",
+                got=f"the instruction {name}",
+                where="in a torch archive",
+                remedy="it could run code, convert the file to safetensors where you trust it",
             )
     return stack.pop()
 
@@ -216,7 +226,10 @@ def _storage(reference: Any) -> _Storage:
     kind = reference[1].text if isinstance(reference[1], _Name) else ""
     if reference[0] != "storage" or kind not in _KINDS:
         raise InputError(
-            f"expected a storage of numbers, got {quote(kind)} in a torch archive; give the weights alone"
+            expected="a storage of numbers",
+            got=quote(kind),
+            where="in a torch archive",
+            remedy="give the weights alone",
         )
     return _Storage(str(reference[2]), _KINDS[kind])
 
@@ -231,6 +244,8 @@ def _call(function: Any, arguments: Any) -> Any:
     if text == _HOOKS and isinstance(arguments[0], _Slice):
         return arguments[0]
     raise InputError(
-        f"expected tensors only, got a call of {quote(text or function)} in a torch archive; it is not made, "
-        "convert the file to safetensors where you trust it"
+        expected="tensors only",
+        got=f"a call of {quote(text or function)}",
+        where="in a torch archive",
+        remedy="it is not made, convert the file to safetensors where you trust it",
     )

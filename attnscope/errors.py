@@ -18,7 +18,8 @@
     ├── RunError          exit 1    the run failed although the input was fine
     └── SetupError        exit 3    the environment: a missing extra, no device, a full disk
 
-Every message is one line and says four things in order: what was expected, what came, where, what to do.
+Every message is one line and says four things in order: what was expected, what came, where, what to do. It is
+composed at one door, `AttnscopeError`, from those four parts.
 """
 
 from __future__ import annotations
@@ -29,19 +30,39 @@ from typing import ClassVar
 class AttnscopeError(Exception):
     r"""Anything that attnscope raises on purpose; catch this one to catch them all.
 
-    The message is kept on one line, because the command line prints it as it is.
+    The sentence is composed here, of the four parts that a reader needs, and nowhere else; it is kept on one line,
+    because the command line prints it as it is. Each part can be read again from the error.
 
-    >>> str(AttnscopeError("expected a,\n got b"))
-    'expected a, got b'
+    Parameters
+    ----------
+    message : str
+        A whole sentence that another check has composed (a kernel's, a validator's), instead of the parts.
+    expected, got : str
+        What can be used, and what came.
+    where : str
+        The argument, file or place that it came from, with its preposition: "as seed of generate", "in clip.mp4".
+    remedy : str
+        What to do now.
+
+    Examples
+    --------
+    >>> error = InputError(expected="a whole number from 0", got="-1", where="as seed", remedy="write\n 0")
+    >>> str(error), error.remedy
+    ('expected a whole number from 0, got -1 as seed; write 0', 'write 0')
     >>> InputError.exit_code, RunError.exit_code, SetupError.exit_code
     (2, 1, 3)
     """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str) -> None:
-        # Texts of other libraries may be embedded; whatever they contain, one error stays one line.
-        super().__init__(" ".join(part.strip() for part in message.splitlines()))
+    def __init__(
+        self, message: str = "", /, *, expected: str = "", got: str = "", where: str = "", remedy: str = ""
+    ) -> None:
+        self.expected, self.got, self.where, self.remedy = map(one_line, (expected, got, where, remedy))
+        if not message:
+            clause = "," if ", " in self.got else ""
+            message = f"expected {self.expected}, got {self.got}{clause} {self.where}; {self.remedy}"
+        super().__init__(one_line(message))
 
 
 class InputError(AttnscopeError, ValueError):
@@ -104,6 +125,15 @@ class SetupError(AttnscopeError):
     """The environment lacks something: an optional dependency, a device, disk space."""
 
     exit_code = 3
+
+
+def one_line(text: str) -> str:
+    r"""Fold a text to one line: texts of other libraries may be embedded, and one error stays one line.
+
+    >>> one_line("no\n  such file")
+    'no such file'
+    """
+    return " ".join(part.strip() for part in text.splitlines())
 
 
 def quote(value: object, limit: int = 60) -> str:

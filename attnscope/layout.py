@@ -35,14 +35,17 @@ class Segment:
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
             raise LayoutError(
-                f"expected a segment kind among {', '.join(_KINDS)}, got {quote(self.kind)} "
-                f"for segment {self.index}; use one of them"
+                expected=f"a segment kind among {', '.join(_KINDS)}",
+                got=quote(self.kind),
+                where=f"for segment {self.index}",
+                remedy="use one of them",
             )
         if self.index < 0 or self.num_tokens < 1:
             raise LayoutError(
-                f"expected an index >= 0 and at least 1 token, got index {self.index} and "
-                f"{self.num_tokens} tokens "
-                f"in a {self.kind} segment; leave empty segments out"
+                expected="an index >= 0 and at least 1 token",
+                got=f"index {self.index} and {self.num_tokens} tokens",
+                where=f"in a {self.kind} segment",
+                remedy="leave empty segments out",
             )
 
 
@@ -77,8 +80,10 @@ class FrameLayout:
         frames = [segment.index for segment in self.segments if segment.kind == "frame"]
         if not frames:
             raise LayoutError(
-                f"expected at least one frame segment, got {len(self.segments)} segments without a frame "
-                "in this layout; add the frames"
+                expected="at least one frame segment",
+                got=f"{len(self.segments)} segments without a frame",
+                where="in this layout",
+                remedy="add the frames",
             )
         _require_counting(frames, "frame")
         _require_counting([segment.index for segment in self.segments if segment.kind == "text"], "text")
@@ -100,10 +105,10 @@ class FrameLayout:
         """
         if min(num_frames, tokens_per_frame) < 1 or min(text_before, text_after, padding_after) < 0:
             raise LayoutError(
-                f"expected at least 1 frame of at least 1 token and no negative text, got {num_frames} "
-                "frames of "
-                f"{tokens_per_frame} tokens with {text_before} and {text_after} text tokens; check the "
-                "latent shape"
+                expected="at least 1 frame of at least 1 token and no negative text",
+                got=f"{num_frames} frames of {tokens_per_frame} tokens",
+                where=f"with {text_before} and {text_after} text tokens",
+                remedy="check the latent shape",
             )
         segments = [Segment("frame", index, tokens_per_frame) for index in range(num_frames)]
         if text_before:
@@ -165,6 +170,8 @@ class FrameLayout:
 def _require_counting(indices: Sequence[int], kind: str) -> None:
     if list(indices) != list(range(len(indices))):
         raise LayoutError(
-            f"expected {kind} segments 0, 1, 2, ... in order and each once, got {quote(list(indices))} "
-            "in this layout; one segment per index"
+            expected=f"{kind} segments 0, 1, 2, ... in order and each once",
+            got=quote(list(indices)),
+            where="in this layout",
+            remedy="one segment per index",
         )

@@ -61,14 +61,18 @@ def parse_range(text: str | int | Iterable[int], available: Sequence[int], *, na
         # Checked one at a time: "1-999999999" must fail at the first label that does not exist.
         if label not in present:
             raise RangeError(
-                f"expected {name} among {format_range(available)}, got {label} in {quote(text)}; "
-                f'name only {name} that exist, or "all"'
+                expected=f"{name} among {format_range(available)}",
+                got=f"{label}",
+                where=f"in {quote(text)}",
+                remedy=f'name only {name} that exist, or "all"',
             )
         chosen.add(label)
     if not chosen:
         raise RangeError(
-            f"expected at least one of {name} {format_range(available)}, got none in {quote(text)}; "
-            'name some, or write "all"'
+            expected=f"at least one of {name} {format_range(available)}",
+            got="none",
+            where=f"in {quote(text)}",
+            remedy='name some, or write "all"',
         )
     return tuple(sorted(chosen))
 
@@ -81,7 +85,10 @@ def _labels_of_numbers(numbers: int | Iterable[int], name: str) -> list[int]:
         return [operator.index(candidate) for candidate in candidates]
     except TypeError as error:
         raise RangeError(
-            f"expected {name} as whole numbers, got {quote(numbers)}; write for instance [7, 8, 9] or '7-9'"
+            expected=f"{name} as whole numbers",
+            got=quote(numbers),
+            where="as a range",
+            remedy="write for instance [7, 8, 9] or '7-9'",
         ) from error
 
 
@@ -98,14 +105,18 @@ def _labels_of_part(part: str, text: str, available: Sequence[int], name: str) -
     span = _SPAN.fullmatch(part)
     if span is None:
         raise RangeError(
-            f'expected {name} like "7-28,30", "5", "-6:" or "all", got {quote(part)} in {quote(text)}; '
-            "write numbers, spans and commas only"
+            expected=f'{name} like "7-28,30", "5", "-6:" or "all"',
+            got=quote(part),
+            where=f"in {quote(text)}",
+            remedy="write numbers, spans and commas only",
         )
     first, last_label = int(span[1]), int(span[2] or span[1])
     if last_label < first:
         raise RangeError(
-            f"expected a span of {name} from low to high, got {part} in {quote(text)}; write "
-            f"{last_label}-{first}"
+            expected=f"a span of {name} from low to high",
+            got=f"{part}",
+            where=f"in {quote(text)}",
+            remedy=f"write {last_label}-{first}",
         )
     return range(first, last_label + 1)
 
@@ -113,8 +124,10 @@ def _labels_of_part(part: str, text: str, available: Sequence[int], name: str) -
 def _last(count: int, text: str, available: Sequence[int], name: str) -> Sequence[int]:
     if not 1 <= count <= len(available):
         raise RangeError(
-            f"expected the last 1 to {len(available)} of {name} {format_range(available)}, got {count} "
-            f"in {quote(text)}; ask for at most {len(available)}"
+            expected=f"the last 1 to {len(available)} of {name} {format_range(available)}",
+            got=f"{count}",
+            where=f"in {quote(text)}",
+            remedy=f"ask for at most {len(available)}",
         )
     return sorted(available)[-count:]
 

@@ -183,8 +183,10 @@ def coordinates(
     for name, (dim, array) in values.items():
         if array.shape != (length[dim],):
             raise SchemaError(
-                f"expected one {name} for each of {length[dim]} {dim}s, got {len(array)} "
-                f"in the labels of an attention dataset; give as many as there are {dim}s"
+                expected=f"one {name} for each of {length[dim]} {dim}s",
+                got=f"{len(array)}",
+                where="in the labels of an attention dataset",
+                remedy=f"give as many as there are {dim}s",
             )
     return {name: ((dim,), array) for name, (dim, array) in values.items()}
 
@@ -200,10 +202,10 @@ def shot_coordinates(plans: Plans, *, num_prompts: int, num_frames: int) -> dict
     lengths = {plan.num_frames for plan in each if plan is not None} - {num_frames}
     if len(each) != num_prompts or lengths:
         raise SchemaError(
-            f"expected one plan of {num_frames} latent frames for each of {num_prompts} prompts, got "
-            f"{len(each)} plans "
-            f"of {sorted(lengths) or num_frames} latent frames for the shots of an attention dataset; "
-            "plan the shots on the frames that were measured"
+            expected=f"one plan of {num_frames} latent frames for each of {num_prompts} prompts",
+            got=f"{len(each)} plans of {sorted(lengths) or num_frames} latent frames for the shots",
+            where="of an attention dataset",
+            remedy="plan the shots on the frames that were measured",
         )
     none = np.full(num_frames, NO_SHOT, dtype=np.int32)
     rows = [none if plan is None else plan.shot_of_frame.astype(np.int32) for plan in each]
@@ -265,8 +267,10 @@ def _require_shape(
     shape = tuple(len(values[dim][1]) for dim in dims)
     if array.shape != shape:
         raise SchemaError(
-            f"expected {name} of shape {shape} ({', '.join(dims)}), got {array.shape} in build_dataset; "
-            "give one label per entry of each dim"
+            expected=f"{name} of shape {shape} ({', '.join(dims)})",
+            got=f"{array.shape}",
+            where="in build_dataset",
+            remedy="give one label per entry of each dim",
         )
 
 

@@ -101,6 +101,8 @@ def _require_ranges(**values: float) -> None:
             low, high = 1, 1_000_000
         if not low <= value <= high:
             raise InputError(
-                f"expected {name} from {low:g} to {high:g}, got {value:g} in block_attention; choose a "
-                "value in between"
+                expected=f"{name} from {low:g} to {high:g}",
+                got=f"{value:g}",
+                where="in block_attention",
+                remedy="choose a value in between",
             )

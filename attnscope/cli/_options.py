@@ -20,7 +20,10 @@ def _whole(least: int, most: int = 10**18) -> Callable[[Any, Sequence[Token]], i
         if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
             span = f"from {least} to {most}" if most < 10**18 else f"from {least}"
             raise InputError(
-                f"expected a whole number {span}, got {quote(text)} as {tokens[0].keyword}; write {max(least, 1)}"
+                expected=f"a whole number {span}",
+                got=quote(text),
+                where=f"as {tokens[0].keyword}",
+                remedy=f"write {max(least, 1)}",
             )
         return int(text)
 
@@ -34,7 +37,10 @@ def _finite(_: Any, tokens: Sequence[Token]) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise InputError(
-            f"expected a finite number, got {quote(tokens[0].value)} as {tokens[0].keyword}; write for instance 2.5"
+            expected="a finite number",
+            got=quote(tokens[0].value),
+            where=f"as {tokens[0].keyword}",
+            remedy="write for instance 2.5",
         )
     return value
 
@@ -43,7 +49,10 @@ def _above_0(hint: Any, tokens: Sequence[Token]) -> float:
     value = _finite(hint, tokens)
     if value <= 0:
         raise InputError(
-            f"expected a number above 0, got {quote(tokens[0].value)} as {tokens[0].keyword}; write for instance 0.5"
+            expected="a number above 0",
+            got=quote(tokens[0].value),
+            where=f"as {tokens[0].keyword}",
+            remedy="write for instance 0.5",
         )
     return value
 
@@ -52,8 +61,10 @@ def _between_0_and_1(hint: Any, tokens: Sequence[Token]) -> float:
     value = _finite(hint, tokens)
     if not 0 < value < 1:
         raise InputError(
-            f"expected a number between 0 and 1, got {quote(tokens[0].value)} as {tokens[0].keyword}; write for "
-            "instance 0.3"
+            expected="a number between 0 and 1",
+            got=quote(tokens[0].value),
+            where=f"as {tokens[0].keyword}",
+            remedy="write for instance 0.3",
         )
     return value
 

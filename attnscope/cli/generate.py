@@ -93,7 +93,10 @@ def generate_command(
     _require_fitting(preset, rule, layers, first_frame, shot_prompts, text_layers, padding, out)
     if shots is None and (prompt is None or not _TIMED_SHOT.search(prompt)):
         raise InputError(
-            f'expected shots, got none in --shots and in --prompt ({quote(prompt)}); write --shots "0-1.5s,1.5-3s"'
+            expected="shots",
+            got="none in --shots and",
+            where=f"in --prompt ({quote(prompt)})",
+            remedy='write --shots "0-1.5s,1.5-3s"',
         )
     _plan(shots, prompt, Fraction(16))  # refuses what cannot be read before anything heavy is imported
     captions = None if shot_prompts is None else _read_captions(shot_prompts)
@@ -189,29 +192,46 @@ def _require_fitting(
     """Refuse what contradicts itself or would do nothing."""
     if preset is not None and rule is not None:
         raise InputError(
-            f"expected one of --preset and --rule, got {quote(preset)} and {quote(rule)}; leave one"
+            expected="one of --preset and --rule",
+            got=f"{quote(preset)} and {quote(rule)}",
+            where="on the command line",
+            remedy="leave one",
         )
     if preset not in (None, NO_PRESET, *list_presets()):
         raise InputError(
-            f"expected a preset out of {', '.join(list_presets())} or none, got {quote(preset)} as --preset; name one"
+            expected=f"a preset out of {', '.join(list_presets())} or none",
+            got=quote(preset),
+            where="as --preset",
+            remedy="name one",
         )
     if first_frame is not None and (rule is not None or preset not in (None, WITH_FIRST_FRAME)):
         raise InputError(
-            f"expected --first-frame with preset {WITH_FIRST_FRAME} only, got it with {quote(rule or preset)}; leave "
-            "it out, or write | first_frame in a rule"
+            expected=f"--first-frame with preset {WITH_FIRST_FRAME} only",
+            got="it",
+            where=f"with {quote(rule or preset)}",
+            remedy="leave it out, or write | first_frame in a rule",
         )
     if preset == NO_PRESET and layers is not None:
         raise InputError(
-            f"expected --layers with a mask only, got {quote(layers)} with --preset none; leave it out"
+            expected="--layers with a mask only",
+            got=quote(layers),
+            where="with --preset none",
+            remedy="leave it out",
         )
     for option, value in (("--text-layers", text_layers), ("--padding", padding)):
         if value is not None and shot_prompts is None:
             raise InputError(
-                f"expected {option} with --shot-prompts only, got {quote(value)} without; leave it out or give them"
+                expected=f"{option} with --shot-prompts only",
+                got=f"{quote(value)} without",
+                where="on the command line",
+                remedy="leave it out or give them",
             )
     if out.suffix.lower() != ".mp4" or not out.resolve().parent.is_dir() or out.is_dir():
         raise InputError(
-            f"expected an .mp4 file in a folder that is there, got {quote(str(out))} as --out; write --out clip.mp4"
+            expected="an .mp4 file in a folder that is there",
+            got=quote(str(out)),
+            where="as --out",
+            remedy="write --out clip.mp4",
         )
 
 
@@ -224,11 +244,17 @@ def _read_captions(path: Path) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise PromptFileError(
-            f"expected a text file, one caption a line, got {str(path)!r} ({reason}) as --shot-prompts; check it"
+            expected="a text file, one caption a line",
+            got=f"{str(path)!r} ({reason})",
+            where="as --shot-prompts",
+            remedy="check it",
         ) from error
     captions = tuple(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
     if not captions:
         raise PromptFileError(
-            f"expected at least one caption, got none in {str(path)!r}; write one on a line"
+            expected="at least one caption",
+            got="none",
+            where=f"in {str(path)!r}",
+            remedy="write one on a line",
         )
     return captions

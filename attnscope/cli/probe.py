@@ -168,8 +168,10 @@ def _share(prompts: Path | None) -> Share:
     share = Share.from_environment()
     if share.count > 1 and prompts is None:
         raise InputError(
-            f"expected --prompts, which {share.count} processes can share, got a single run and WORLD_SIZE="
-            f"{share.count}; give --prompts, or start one process"
+            expected=f"--prompts, which {share.count} processes can share",
+            got=f"a single run and WORLD_SIZE={share.count}",
+            where="on the command line",
+            remedy="give --prompts, or start one process",
         )
     return share
 
@@ -221,8 +223,10 @@ def _footage(
     num_frames = pipeline.get("num_frames", 49 if plan is None else plan.num_frames)
     if plan is not None and plan.num_frames != num_frames:
         raise ShotPlanError(
-            f"expected as many frames as the shots have, {plan.num_frames}, got {num_frames} as --num-frames; "
-            "leave it out or change the shots"
+            expected=f"as many frames as the shots have, {plan.num_frames}",
+            got=f"{num_frames}",
+            where="as --num-frames",
+            remedy="leave it out or change the shots",
         )
     _require_size(pipe, num_frames=num_frames, **size)
     scene = sample_scene(DEMO_SEED + seed, num_shots=3, num_frames=num_frames, plan=plan, fps=fps)
@@ -241,8 +245,10 @@ def _plan_of(taken: Footage, shots: str) -> ShotPlan:
     given = ShotPlan.from_spec(shots, fps=taken.source_fps)
     if abs(given.num_frames - taken.num_source_frames) > max(Fraction(4), taken.source_fps / 2):
         raise ShotPlanError(
-            f"expected shots over the whole video, {float(taken.num_source_frames / taken.source_fps):.2f} s, got "
-            f"{float(given.duration_s):.2f} s as --shots; give every shot up to the end"
+            expected=f"shots over the whole video, {float(taken.num_source_frames / taken.source_fps):.2f} s",
+            got=f"{float(given.duration_s):.2f} s",
+            where="as --shots",
+            remedy="give every shot up to the end",
         )
     cuts = tuple(taken.at(cut) for cut in given.cuts_frame)
     return ShotPlan.from_frames(cuts, num_frames=len(taken.frames), fps=taken.fps)
@@ -252,12 +258,17 @@ def _check_early(texts: tuple[str, ...], video: Path | None, shots: str | None, 
     """Refuse what can be refused before anything heavy is imported."""
     if video is not None and not os.path.isfile(video):
         raise VideoError(
-            f"expected a video file, got {str(video)!r}, which is no file, as --video; check the path"
+            expected="a video file",
+            got=f"{str(video)!r}, which is no file",
+            where="as --video",
+            remedy="check the path",
         )
     if not texts and branch != "cond":
         raise InputError(
-            f"expected branch cond where a video is looked at, got {branch!r} as --branch; guidance exists only where "
-            "a video is made, give a --prompt"
+            expected="branch cond where a video is looked at",
+            got=f"{branch!r}",
+            where="as --branch",
+            remedy="guidance exists only where a video is made, give a --prompt",
         )
     if shots is not None and video is None:
         ShotPlan.from_spec(shots, fps=16)
@@ -275,8 +286,10 @@ def _require_relevant(texts: tuple[str, ...], video: Path | None, options: dict[
             option = f"--{name.lstrip('-').replace('_', '-')}"
             where = "with --video" if option == "--crop" else there
             raise InputError(
-                f"expected {option} {where} only, got {quote(options[name])} where it would do nothing in this probe; "
-                "leave it out"
+                expected=f"{option} {where} only",
+                got=f"{quote(options[name])} where it would do nothing",
+                where="in this probe",
+                remedy="leave it out",
             )
 
 
@@ -288,7 +301,10 @@ def _read_prompts(prompt: str | None, prompts: Path | None, video: Path | None) 
     ]
     if len(given) > 1:
         raise InputError(
-            f"expected one of --prompt, --prompts, --video, got {' and '.join(given)}; leave one"
+            expected="one of --prompt, --prompts, --video",
+            got=f"{' and '.join(given)}",
+            where="on the command line",
+            remedy="leave one",
         )
     if prompts is None:
         return () if prompt is None else (prompt,)
@@ -300,12 +316,18 @@ def _read_prompts(prompt: str | None, prompts: Path | None, video: Path | None) 
     except (OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise PromptFileError(
-            f"expected a text file with a prompt on each line, got {str(prompts)!r} ({reason}) as --prompts; check it"
+            expected="a text file with a prompt on each line",
+            got=f"{str(prompts)!r} ({reason})",
+            where="as --prompts",
+            remedy="check it",
         ) from error
     texts = tuple(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
     if not texts:
         raise PromptFileError(
-            f"expected at least one prompt, got none in {str(prompts)!r}; write one on a line"
+            expected="at least one prompt",
+            got="none",
+            where=f"in {str(prompts)!r}",
+            remedy="write one on a line",
         )
     return texts
 
@@ -315,7 +337,10 @@ def _numbers(text: str, name: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise InputError(
-            f"expected numbers with commas between, got {text!r} as {name}; write 0.9,0.5"
+            expected="numbers with commas between",
+            got=f"{text!r}",
+            where=f"as {name}",
+            remedy="write 0.9,0.5",
         ) from error
 
 
@@ -324,8 +349,10 @@ def _crop(text: str) -> Crop:
     good = len(shares) == 4 and all(0 <= share < 1 for share in shares)
     if not good or shares[0] + shares[2] >= 1 or shares[1] + shares[3] >= 1:
         raise InputError(
-            f"expected four shares top,right,bottom,left that leave a picture, got {text!r} as --crop; "
-            "write 0.13,0.04,0.04,0.04"
+            expected="four shares top,right,bottom,left that leave a picture",
+            got=f"{text!r}",
+            where="as --crop",
+            remedy="write 0.13,0.04,0.04,0.04",
         )
     return (shares[0], shares[1], shares[2], shares[3])
 

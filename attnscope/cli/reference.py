@@ -44,10 +44,18 @@ def reference_command(
 
     if not folder.is_dir():
         raise InputError(
-            f"expected a folder of films, got {quote(str(folder))}, which is none, in reference build; check the path"
+            expected="a folder of films",
+            got=f"{quote(str(folder))}, which is none",
+            where="in reference build",
+            remedy="check the path",
         )
     if out.is_dir():
-        raise InputError(f"expected a file to write, got the folder {quote(str(out))} as --out; name a file")
+        raise InputError(
+            expected="a file to write",
+            got=f"the folder {quote(str(out))}",
+            where="as --out",
+            remedy="name a file",
+        )
     listed = list_videos([folder])
     with progress_bar("scoring") as on_done:
         rows = batches.score_videos(

@@ -88,7 +88,12 @@ def score_command(
     from attnscope.metrics.scoring.score import Settings
 
     if stride < 1:
-        raise InputError(f"expected a stride from 1, got {stride} as --stride; a Wan model has 4")
+        raise InputError(
+            expected="a stride from 1",
+            got=f"{stride}",
+            where="as --stride",
+            remedy="a Wan model has 4",
+        )
     listed = _listed(places, manifest, shots)
     known = None if reference is None else references.read_reference(reference)
     settings = Settings(
@@ -116,10 +121,18 @@ def _listed(places: Sequence[Path], manifest: Path | None, shots: str | None) ->
     from attnscope.metrics.scoring import manifests
 
     if not places and manifest is None:
-        raise InputError("expected videos to score, got none; name files, folders or a --manifest")
+        raise InputError(
+            expected="videos to score",
+            got="none",
+            where="on the command line",
+            remedy="name files, folders or a --manifest",
+        )
     if manifest is not None and shots is not None:
         raise InputError(
-            f"expected --shots or --manifest, got both ({quote(shots)}); write the shots into the manifest"
+            expected="--shots or --manifest",
+            got=f"both ({quote(shots)})",
+            where="on the command line",
+            remedy="write the shots into the manifest",
         )
     if manifest is not None:
         return manifests.read_manifest(manifest, places)
@@ -139,7 +152,10 @@ def _digest(names: Sequence[str], manifest: Path | None, settings: Settings) -> 
 def _require_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(
-            f"expected a folder for the results, got the file {quote(str(folder))} as --out; name another"
+            expected="a folder for the results",
+            got=f"the file {quote(str(folder))}",
+            where="as --out",
+            remedy="name another",
         )
     folder.mkdir(parents=True, exist_ok=True)
 

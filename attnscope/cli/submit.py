@@ -87,7 +87,10 @@ def run_share(words: tuple[str, ...], index: int, count: int) -> None:
     os.environ.update(RANK=str(index), WORLD_SIZE=str(count))
     if code := main(words):
         raise RunError(
-            f"expected share {index} of {count} to run, got exit code {code} in a job; read its error file"
+            expected=f"share {index} of {count} to run",
+            got=f"exit code {code}",
+            where="in a job",
+            remedy="read its error file",
         )
 
 
@@ -98,8 +101,10 @@ def _require_probe(words: tuple[str, ...]) -> None:
     options = [word.split("=", 1)[0] for word in words]
     if not words or words[0] != "probe" or "--prompts" not in options or "--out" not in options:
         raise InputError(
-            f"expected probe with --prompts and --out, got {quote(' '.join(words))} in submit; write `attnscope submit "
-            "--jobs 8 -- probe --prompts prompts.txt --out runs/x`"
+            expected="probe with --prompts and --out",
+            got=quote(" ".join(words)),
+            where="in submit",
+            remedy="write `attnscope submit --jobs 8 -- probe --prompts prompts.txt --out runs/x`",
         )
     app.parse_args(list(words), exit_on_error=False, print_error=False)
 
@@ -109,15 +114,19 @@ def _executor(cluster: str, logs: Path) -> Any:
         import submitit
     except ImportError as error:
         raise SetupError(
-            "expected submitit, which hands jobs to a cluster, got no such package in submit; install "
-            "attnscope[slurm]"
+            expected="submitit, which hands jobs to a cluster",
+            got="no such package",
+            where="in submit",
+            remedy="install attnscope[slurm]",
         ) from error
     try:
         return submitit.AutoExecutor(folder=logs, cluster=cluster)
     except RuntimeError as error:
         raise SetupError(
-            f"expected the {cluster} cluster, got {quote(str(error))} in submit; log in where sbatch is, or give "
-            "--cluster local"
+            expected=f"the {cluster} cluster",
+            got=quote(str(error)),
+            where="in submit",
+            remedy="log in where sbatch is, or give --cluster local",
         ) from error
 
 
@@ -126,6 +135,8 @@ def _wait(jobs: list[Any]) -> None:
     failed = [job.job_id for job in jobs if job.exception() is not None]
     if failed:
         raise RunError(
-            f"expected {len(jobs)} jobs to end well, got {len(failed)} that failed ({', '.join(failed)}) in submit; "
-            "read their error files and submit again"
+            expected=f"{len(jobs)} jobs to end well",
+            got=f"{len(failed)} that failed ({', '.join(failed)})",
+            where="in submit",
+            remedy="read their error files and submit again",
         )

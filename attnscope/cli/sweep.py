@@ -92,7 +92,10 @@ def sweep_command(
     """
     if png is not None and (png.suffix.lower() != ".png" or not png.resolve().parent.is_dir()):
         raise InputError(
-            f"expected a .png file in a folder that is there, got {quote(str(png))} as --png; write --png effect.png"
+            expected="a .png file in a folder that is there",
+            got=quote(str(png)),
+            where="as --png",
+            remedy="write --png effect.png",
         )
     prompts, plans = films_of(prompt, shots, films, seed)
     options = {
@@ -134,7 +137,10 @@ def _values(text: str | None) -> list[str] | None:
     parts = [part.strip() for part in text.split(";")]
     if not all(parts):
         raise InputError(
-            f'expected values with semicolons between, got {quote(text)} as --values; write "1-6;7-17"'
+            expected="values with semicolons between",
+            got=quote(text),
+            where="as --values",
+            remedy='write "1-6;7-17"',
         )
     return parts
 

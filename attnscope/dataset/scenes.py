@@ -156,7 +156,10 @@ def sample_scene(
         plan = _sample_plan(rng, count, num_frames, Fraction(fps), stride, min_shot_latent_frames)
     if plan.num_shots > len(COUNT_WORDS):
         raise ShotPlanError(
-            f"expected at most {len(COUNT_WORDS)} shots, got {plan.num_shots} in sample_scene; ask for fewer"
+            expected=f"at most {len(COUNT_WORDS)} shots",
+            got=f"{plan.num_shots}",
+            where="in sample_scene",
+            remedy="ask for fewer",
         )
     subject = Subject(_pick(rng, made_of.shapes), _pick(rng, made_of.subject_colours))
     views = [_sample_view(rng, made_of, subject)]
@@ -214,8 +217,10 @@ def _sample_plan(
     slack = num_latent - spacing * num_shots
     if slack < 0:
         raise ShotPlanError(
-            f"expected at least {spacing} latent frames for each shot, got {num_latent} latent frames for "
-            f"{num_shots} shots in sample_scene; ask for fewer shots or more frames"
+            expected=f"at least {spacing} latent frames for each shot",
+            got=f"{num_latent} latent frames for {num_shots} shots",
+            where="in sample_scene",
+            remedy="ask for fewer shots or more frames",
         )
     # stars and bars: every way to share out the slack is equally likely
     bars = np.sort(rng.choice(slack + num_shots - 1, size=num_shots - 1, replace=False))

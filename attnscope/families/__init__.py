@@ -73,15 +73,19 @@ families.find; load one of them
     classes = {kind.__name__ for kind in type(model).__mro__}
     if classes.intersection(LINEAR):
         raise UnsupportedModelError(
-            f"expected a model with softmax attention, got {type(model).__name__}, whose attention is linear, in "
-            f"families.find; no frame has a share of it, take another model"
+            expected="a model with softmax attention",
+            got=f"{type(model).__name__}, whose attention is linear",
+            where="in families.find",
+            remedy="no frame has a share of it, take another model",
         )
     for family in FAMILIES:
         if classes.intersection(family.models):
             return family
     raise UnsupportedModelError(
-        f"expected a video model of the families {', '.join(family.name for family in FAMILIES)}, got "
-        f"{type(model).__name__}, in families.find; load one of them"
+        expected=f"a video model of the families {', '.join(family.name for family in FAMILIES)}",
+        got=f"{type(model).__name__}",
+        where="in families.find",
+        remedy="load one of them",
     )
 
 

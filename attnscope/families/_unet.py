@@ -68,8 +68,10 @@ class UNetFamily(Family):
         shape = tuple(call.video.shape)
         if len(shape) != 5:
             raise LayoutError(
-                f"expected latents with 5 dimensions, frames among them, got shape {shape}, in a {self.name} model; "
-                "pass the latents as the pipeline does"
+                expected="latents with 5 dimensions, frames among them",
+                got=f"shape {shape}",
+                where=f"in a {self.name} model",
+                remedy="pass the latents as the pipeline does",
             )
         return FrameLayout.uniform(shape[self.frame_axis], 1)
 
@@ -99,8 +101,10 @@ class UNetFamily(Family):
         most = self.most_frames(model)
         if most is not None and num_frames > most:
             raise InputError(
-                f"expected at most {most} frames, the positions that the model knows, got {num_frames} as num_frames "
-                f"of a {self.name} video; use {most}"
+                expected=f"at most {most} frames, the positions that the model knows",
+                got=f"{num_frames}",
+                where=f"as num_frames of a {self.name} video",
+                remedy=f"use {most}",
             )
         super().require_size(model, num_frames=num_frames, height=height, width=width)
 

@@ -251,8 +251,10 @@ class Family(ABC):
         if num_frames < few or (num_frames - 1) % stride or (last is not None and num_frames > last):
             near = max(round((num_frames - 1) / stride), 1 if stride > 1 else 0) * stride + 1
             raise InputError(
-                f"expected {stride}n + 1 frames, from {few}{_to(last)}, got {num_frames} as num_frames of a "
-                f"{self.name} video; use {near if last is None else min(near, last)}"
+                expected=f"{stride}n + 1 frames, from {few}{_to(last)}",
+                got=f"{num_frames}",
+                where=f"as num_frames of a {self.name} video",
+                remedy=f"use {near if last is None else min(near, last)}",
             )
         patch = self.patch(self.first_denoiser(model))[1:]
         for name, pixels, side in zip(("height", "width"), (height, width), patch, strict=True):
@@ -260,9 +262,10 @@ class Family(ABC):
             if pixels < grid or pixels % grid or (most is not None and pixels > grid * most):
                 near = max(round(pixels / grid), 1)
                 raise InputError(
-                    f"expected a multiple of {grid} pixels, from {grid}{_to(None if most is None else grid * most)}, "
-                    f"got {pixels} as {name} of a {self.name} video; use "
-                    f"{(near if most is None else min(near, most)) * grid}"
+                    expected=f"a multiple of {grid} pixels, from {grid}{_to(None if most is None else grid * most)}",
+                    got=f"{pixels}",
+                    where=f"as {name} of a {self.name} video",
+                    remedy=f"use {(near if most is None else min(near, most)) * grid}",
                 )
 
     def require_text_encoder(self, model: Any, arguments: Mapping[str, Any]) -> None:
@@ -284,8 +287,10 @@ class Family(ABC):
         missing = [name for name in parts if getattr(model, name, None) is None]
         if missing:
             raise InputError(
-                f"expected a {type(model).__name__} that can read prompts, got one without {', '.join(missing)}; load "
-                "it with them, or give prompt_embeds"
+                expected=f"a {type(model).__name__} that can read prompts",
+                got=f"one without {', '.join(missing)}",
+                where="in this pipeline",
+                remedy="load it with them, or give prompt_embeds",
             )
 
     def temporal_frequencies(self, denoiser: nn.Module) -> Tensor:
@@ -306,8 +311,10 @@ class Family(ABC):
 
     def _cannot(self, model: Any, what: str) -> UnsupportedModelError:
         return UnsupportedModelError(
-            f"expected a model that {what}, got {type(model).__name__} of the family {self.name}, which is not taught "
-            f"to; use a Wan model"
+            expected=f"a model that {what}",
+            got=f"{type(model).__name__}",
+            where=f"of the family {self.name}, which is not taught to",
+            remedy="use a Wan model",
         )
 
 
@@ -354,8 +361,10 @@ class GridFamily(Family):
         shape = tuple(call.video.shape)
         if len(shape) != 5:
             raise LayoutError(
-                f"expected latents with 5 dimensions (batch, channels, frames, height, width), got shape {shape}, in a "
-                f"{self.name} model; pass the latents as the pipeline does"
+                expected="latents with 5 dimensions (batch, channels, frames, height, width)",
+                got=f"shape {shape}",
+                where=f"in a {self.name} model",
+                remedy="pass the latents as the pipeline does",
             )
         grid = (shape[self.frame_axis], *shape[3:])
         return self._layout(denoiser, grid, *self.text_tokens(call, sample))

@@ -20,8 +20,10 @@ def settled(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str
     for name in _OURS:
         if name in given:
             raise InputError(
-                f"expected arguments without {name}, which attnscope sets itself, got {name}={quote(given[name])} for "
-                f"a run of {type(pipe).__name__}; leave it out"
+                expected=f"arguments without {name}, which attnscope sets itself",
+                got=f"{name}={quote(given[name])} for a run",
+                where=f"of {type(pipe).__name__}",
+                remedy="leave it out",
             )
     family.require_text_encoder(pipe, given)
     parameters = _parameters(pipe)
@@ -35,13 +37,18 @@ def settled(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str
     unknown = sorted(set(given) - set(parameters))
     if unknown:
         raise InputError(
-            f"expected arguments of {type(pipe).__name__}, got {', '.join(unknown)} in probe; leave them out"
+            expected=f"arguments of {type(pipe).__name__}",
+            got=f"{', '.join(unknown)}",
+            where="in probe",
+            remedy="leave them out",
         )
     length = family.fixed_text_length(pipe)
     if length is not None and given.setdefault("max_sequence_length", length) != length:
         raise InputError(
-            f"expected {length}, the only length of text that this {type(pipe).__name__} reads, got "
-            f"{quote(given['max_sequence_length'])} as max_sequence_length; leave it out"
+            expected=f"{length}, the only length of text that this {type(pipe).__name__} reads",
+            got=quote(given["max_sequence_length"]),
+            where="as max_sequence_length",
+            remedy="leave it out",
         )
     names = ("height", "width", "num_frames", "num_inference_steps", "guidance_scale", "strength")
     defaults = {name: parameters[name].default for name in names if name in parameters}
@@ -50,7 +57,10 @@ def settled(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str
     for name in _SIZE:
         if whole.get(name) is None:
             raise InputError(
-                f"expected {name}, which {type(pipe).__name__} has no default for, got none in probe; give {name}=..."
+                expected=f"{name}, which {type(pipe).__name__} has no default for",
+                got="none",
+                where="in probe",
+                remedy=f"give {name}=...",
             )
     return whole
 
@@ -86,15 +96,25 @@ def require_runnable(arguments: Mapping[str, Any], branches: tuple[str, ...]) ->
     """Refuse steps and guidance with which nothing would run; returns the number of steps."""
     num_steps, guidance = int(arguments["num_inference_steps"]), float(arguments.get("guidance_scale", 1.0))
     if num_steps < 1:
-        raise InputError(f"expected at least 1 step, got {num_steps} as num_inference_steps; write 20")
+        raise InputError(
+            expected="at least 1 step",
+            got=f"{num_steps}",
+            where="as num_inference_steps",
+            remedy="write 20",
+        )
     if not math.isfinite(guidance):
         raise InputError(
-            f"expected a finite number, got {guidance} as guidance_scale; write for instance 2.5"
+            expected="a finite number",
+            got=f"{guidance}",
+            where="as guidance_scale",
+            remedy="write for instance 2.5",
         )
     if "uncond" in branches and "guidance_scale" in arguments and guidance <= 1:
         raise InputError(
-            f"expected a guidance scale above 1 where the uncond branch is recorded, got {guidance:g} as "
-            "guidance_scale; raise it or record cond alone"
+            expected="a guidance scale above 1 where the uncond branch is recorded",
+            got=f"{guidance:g}",
+            where="as guidance_scale",
+            remedy="raise it or record cond alone",
         )
     # Of a video that is changed rather than made, the first steps are left out.
     share = float(arguments.get("strength", 1.0))

@@ -41,8 +41,10 @@ class Latte(GridFamily):
         known = int(cast(Any, self.first_denoiser(model)).config.video_length)
         if num_frames != known:
             raise InputError(
-                f"expected {known} frames, for which this model has positions, got {num_frames} as num_frames of a "
-                f"{self.name} video; use {known}"
+                expected=f"{known} frames, for which this model has positions",
+                got=f"{num_frames}",
+                where=f"as num_frames of a {self.name} video",
+                remedy=f"use {known}",
             )
         super().require_size(model, num_frames=num_frames, height=height, width=width)
 

@@ -42,8 +42,10 @@ class LTX(GridFamily):
         num_frames = int(given["num_frames"]) if places is None else num_places(places[sample, 0])
         if num_tokens % num_frames:
             raise LayoutError(
-                f"expected {num_tokens} tokens to make {num_frames} equal frames, got a remainder, in an LTX model; "
-                f"give the pipeline an image for the first frame only"
+                expected=f"{num_tokens} tokens to make {num_frames} equal frames",
+                got="a remainder",
+                where="in an LTX model",
+                remedy="give the pipeline an image for the first frame only",
             )
         return FrameLayout.uniform(num_frames, num_tokens // num_frames)
 
@@ -58,7 +60,9 @@ def num_places(times: torch.Tensor) -> int:
     """
     if bool((times.diff() < 0).any()):
         raise LayoutError(
-            "expected tokens in the order of their frames, got tokens of added images in front, in an LTX model; give "
-            "the pipeline an image for the first frame only"
+            expected="tokens in the order of their frames",
+            got="tokens of added images in front",
+            where="in an LTX model",
+            remedy="give the pipeline an image for the first frame only",
         )
     return len(set(times.tolist()))

@@ -40,7 +40,9 @@ class LTX2(GridFamily):
         num_tokens = int(call.video.shape[1])
         if num_tokens != frames * height * width:
             raise LayoutError(
-                f"expected {frames} frames of {height} x {width} tokens, got {num_tokens} tokens, in an LTX-2 model; "
-                f"leave out the images that are no frames"
+                expected=f"{frames} frames of {height} x {width} tokens",
+                got=f"{num_tokens} tokens",
+                where="in an LTX-2 model",
+                remedy="leave out the images that are no frames",
             )
         return FrameLayout.uniform(frames, height * width)

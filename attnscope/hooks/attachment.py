@@ -86,14 +86,18 @@ class Attachment:
         """
         if self._pass is None:
             raise LayoutError(
-                "expected a running denoiser, got a question for the layout between calls, in an attachment; "
-                "ask from a hook, or call the whole denoiser"
+                expected="a running denoiser",
+                got="a question for the layout between calls",
+                where="in an attachment",
+                remedy="ask from a hook, or call the whole denoiser",
             )
         layouts = {sample.layout for sample in self._pass.samples[self._samples]}
         if len(layouts) > 1:
             raise LayoutError(
-                f"expected videos whose texts are of one length, got {len(layouts)} lengths in one batch, at layer "
-                f"{self._layer}; give the pipeline one prompt at a time"
+                expected="videos whose texts are of one length",
+                got=f"{len(layouts)} lengths in one batch",
+                where=f"at layer {self._layer}",
+                remedy="give the pipeline one prompt at a time",
             )
         return next(iter(layouts))
 
@@ -194,8 +198,10 @@ class Attachment:
         original: Any = module.processor
         if isinstance(original, Tap):
             raise InputError(
-                f"expected a model without taps, got one that is attached already, at {site.module}; "
-                f"use the attachment that is there, or detach it first"
+                expected="a model without taps",
+                got="one that is attached already",
+                where=f"at {site.module}",
+                remedy="use the attachment that is there, or detach it first",
             )
         undo.callback(open_seam(original))
         tap = tap_class(cast("Hashable", type(original)))(original, site, self._points_of(site), self)

@@ -64,8 +64,10 @@ def _refuse_skipping(path: str, state: Mapping[str, Any]) -> None:
     for name in state[_REGISTRY].hooks if _REGISTRY in state else ():
         if name.startswith(_SKIPPING):
             raise UnsupportedModelError(
-                f"expected a denoiser that runs every layer at every step, got the cache hook {name!r}, "
-                f"at {path}; call disable_cache() on the denoiser first"
+                expected="a denoiser that runs every layer at every step",
+                got=f"the cache hook {name!r}",
+                where=f"at {path}",
+                remedy="call disable_cache() on the denoiser first",
             )
 
 

@@ -81,8 +81,10 @@ def relation_of_mask(mask: Tensor, rows: Sequence[int], groups: Sequence[int]) -
     pairs = _per_group(_per_group(visible, groups, -1), rows if visible.shape[-2] > 1 else (0, 1), -2)
     if weighed or visible.shape[1] > 1 or pairs is None:
         raise UnsupportedModelError(
-            f"expected a mask of the model's own that hides whole frames, texts or padding, got one of shape "
-            f"{tuple(mask.shape)} that divides them, in an attention call; listen to q, k, v, z and out only"
+            expected="a mask of the model's own that hides whole frames, texts or padding",
+            got=f"one of shape {tuple(mask.shape)} that divides them",
+            where="in an attention call",
+            remedy="listen to q, k, v, z and out only",
         )
     relation = torch.zeros(pairs.shape, dtype=torch.float64).masked_fill(~pairs.cpu(), -torch.inf)
     return relation.expand(-1, -1, len(rows) - 1, -1).clone()
@@ -203,8 +205,10 @@ class Measures:
         missed = float((self._frame_mass.mass.detach() - written.detach()).abs().max())
         if missed > ROW_TOLERANCE:
             raise RunError(
-                f"expected attention that reaches every frame a little, got some that rounds to nothing and misses the "
-                f"mass written by {missed:.1g}, at {point.name}; write one nearer to its own"
+                expected="attention that reaches every frame a little",
+                got=f"some that rounds to nothing and misses the mass written by {missed:.1g}",
+                where=f"at {point.name}",
+                remedy="write one nearer to its own",
             )
 
     @property
@@ -309,6 +313,8 @@ class Measures:
         batch, num_tokens, num_heads, _ = self._query.shape
         if batch * num_heads * num_tokens * num_columns > MAX_MAP_ELEMENTS:
             raise InputError(
-                f"expected a map of at most {MAX_MAP_ELEMENTS} elements, got {batch} x {num_heads} x {num_tokens} x "
-                f"{num_columns}, at {name}; listen to hook_frame_mass instead, or use a smaller video"
+                expected=f"a map of at most {MAX_MAP_ELEMENTS} elements",
+                got=f"{batch} x {num_heads} x {num_tokens} x {num_columns}",
+                where=f"at {name}",
+                remedy="listen to hook_frame_mass instead, or use a smaller video",
             )

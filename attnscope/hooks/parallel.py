@@ -67,8 +67,10 @@ def heads_here(processor: Any) -> Heads | None:
     if config.ring_degree > 1 or config.ulysses_anything:
         way = "ulysses_anything" if config.ulysses_anything else f"ring_degree={config.ring_degree}"
         raise UnsupportedModelError(
-            f"expected context parallelism that deals out whole heads, got {way}, in enable_parallelism; use "
-            f"ContextParallelConfig(ulysses_degree=...) with a divisor of the number of heads"
+            expected="context parallelism that deals out whole heads",
+            got=f"{way}",
+            where="in enable_parallelism",
+            remedy="use ContextParallelConfig(ulysses_degree=...) with a divisor of the number of heads",
         )
     mesh = config._ulysses_mesh
     return Heads(mesh.get_local_rank(), config.ulysses_degree, mesh.get_group(), torch.device(config._device))
@@ -93,8 +95,10 @@ def over_heads(
     if num_heads % heads.size or call.mask is not None:
         reason = f"{num_heads} heads" if num_heads % heads.size else "a mask of the model's own"
         raise UnsupportedModelError(
-            f"expected unmasked attention whose heads {heads.size} processes can share, got {reason}, under context "
-            f"parallelism; use another ulysses_degree, or one process"
+            expected=f"unmasked attention whose heads {heads.size} processes can share",
+            got=reason,
+            where="under context parallelism",
+            remedy="use another ulysses_degree, or one process",
         )
 
     def exchange(tensor: Tensor) -> Tensor:

@@ -206,18 +206,25 @@ def chosen(names: Collection[str], wanted: NameFilter, where: str) -> tuple[str,
             is_pattern = "*" in asked or "?" in asked
             matching = fnmatch.filter(names, asked) if is_pattern else [asked] * (asked in names)
             if not matching:
-                raise HookNameError(_unknown(names, asked, where))
+                raise _unknown(names, asked, where)
             taken.update(dict.fromkeys(matching))
         found = tuple(taken)
     if not found:
         raise HookNameError(
-            f"expected at least one of {len(names)} hook names, got a filter that takes none, in {where}; "
-            f"ask for names like {quote(next(iter(names)))}"
+            expected=f"at least one of {len(names)} hook names",
+            got="a filter that takes none",
+            where=f"in {where}",
+            remedy=f"ask for names like {quote(next(iter(names)))}",
         )
     return found
 
 
-def _unknown(names: Collection[str], name: str, where: str) -> str:
+def _unknown(names: Collection[str], name: str, where: str) -> HookNameError:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.0)
     shown = ", ".join(quote(match) for match in near)
-    return f"expected one of {len(names)} hook names, got {quote(name)}, in {where}; did you mean {shown}?"
+    return HookNameError(
+        expected=f"one of {len(names)} hook names",
+        got=quote(name),
+        where=f"in {where}",
+        remedy=f"did you mean {shown}?",
+    )

@@ -35,25 +35,34 @@ def check_written(written: object, shown: Tensor, where: str) -> Tensor:
     if not isinstance(written, Tensor) or written.shape != shown.shape or not written.is_floating_point():
         got = tuple(written.shape) if isinstance(written, Tensor) else type(written).__name__
         raise InputError(
-            f"expected a frame mass of shape {tuple(shown.shape)}, got {got}, at {where}; "
-            f"write what was shown, with other numbers in it"
+            expected=f"a frame mass of shape {tuple(shown.shape)}",
+            got=f"{got}",
+            where=f"at {where}",
+            remedy="write what was shown, with other numbers in it",
         )
     given = written.detach()
     if not bool(torch.isfinite(given).all()) or bool((given < 0).any()):
         raise InputError(
-            f"expected shares of attention from 0 to 1, got negative numbers or none, at {where}; "
-            f"write 0 where no attention shall go"
+            expected="shares of attention from 0 to 1",
+            got="negative numbers or none",
+            where=f"at {where}",
+            remedy="write 0 where no attention shall go",
         )
     wrong = (given.sum(-1) - shown.sum(-1)).abs()
     if bool((wrong > ROW_TOLERANCE).any()):
         place = tuple(int(index) for index in (wrong == wrong.max()).nonzero()[0])
         raise InputError(
-            f"expected rows that sum to 1, got {float(given[place].sum()):.4g} in row {place}, at {where}; "
-            f"divide by mass.sum(-1, keepdim=True)"
+            expected="rows that sum to 1",
+            got=f"{float(given[place].sum()):.4g} in row {place}",
+            where=f"at {where}",
+            remedy="divide by mass.sum(-1, keepdim=True)",
         )
     if bool(((shown == 0) & (given > 0)).any()):
         raise InputError(
-            f"expected no mass where attention is hidden, got some, at {where}; leave hidden pairs at 0"
+            expected="no mass where attention is hidden",
+            got="some",
+            where=f"at {where}",
+            remedy="leave hidden pairs at 0",
         )
     return written
 
@@ -116,8 +125,10 @@ def _row_bias(token_VHnG: Tensor, wanted_VHG: Tensor) -> Tensor:
             bias = bias + step * reach.log1p() / reach
         else:
             raise RunError(
-                f"expected a frame mass that this attention can have, got one that it misses by "
-                f"{float(gap.abs().max()):.1g} after {_MAX_STEPS} steps, in bias_for_mass; write one nearer to its own"
+                expected="a frame mass that this attention can have",
+                got=f"one that it misses by {float(gap.abs().max()):.1g} after {_MAX_STEPS} steps",
+                where="in bias_for_mass",
+                remedy="write one nearer to its own",
             )
     if torch.is_grad_enabled() and (token_VHnG.requires_grad or wanted_VHG.requires_grad):
         # One more step from the solution: it moves nothing, and its derivative is that of the solution.

@@ -139,8 +139,10 @@ def _dispatches(processor: object) -> bool:
 def _require_fused(processor: object) -> None:
     if _FUSED not in _names_used(processor):
         raise UnsupportedModelError(
-            f"expected an attention processor that calls {_DISPATCHER} or {_FUSED}, got {type(processor).__name__}, "
-            f"in {type(processor).__module__}; set the model's own processor before attaching"
+            expected=f"an attention processor that calls {_DISPATCHER} or {_FUSED}",
+            got=f"{type(processor).__name__}",
+            where=f"in {type(processor).__module__}",
+            remedy="set the model's own processor before attaching",
         )
 
 

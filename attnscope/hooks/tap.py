@@ -115,8 +115,10 @@ class Tap(nn.Module):
         layout = self._owner.layout
         if len(layout.frame_segments) < len(layout.segments):
             raise UnsupportedModelError(
-                f"expected a sequence of frames alone, got one that mixes in text or padding, at {self.site.module} "
-                f"under context parallelism; its processes hold stretches of both, use one process"
+                expected="a sequence of frames alone",
+                got="one that mixes in text or padding",
+                where=f"at {self.site.module} under context parallelism",
+                remedy="its processes hold stretches of both, use one process",
             )
         return over_heads(
             call, heads, lambda whole: self._divide(whole, index - self.site.num_unheard, heads),
@@ -131,16 +133,20 @@ class Tap(nn.Module):
             with self._owner.one_sample(index):
                 return self._answer(call, 1, heads)
         raise LayoutError(
-            f"expected a batch of {num_samples} videos or one of them, got {batch}, at {self.site.module}; "
-            f"call the whole denoiser, not one of its layers"
+            expected=f"a batch of {num_samples} videos or one of them",
+            got=f"{batch}",
+            where=f"at {self.site.module}",
+            remedy="call the whole denoiser, not one of its layers",
         )
 
     def _answer(self, call: AttentionCall, num_places: int, heads: Heads | None) -> Tensor:
         """Show what goes in, weigh, measure, show what comes out."""
         if call.constrained and any(self._points[member].is_heard for member in _NEED_PLAIN_ATTENTION):
             raise UnsupportedModelError(
-                f"expected attention that nothing else shapes, got {call.constrained} of the model's own, "
-                f"at {self.site.module}; listen to q, k, v, z and out only"
+                expected="attention that nothing else shapes",
+                got=f"{call.constrained} of the model's own",
+                where=f"at {self.site.module}",
+                remedy="listen to q, k, v, z and out only",
             )
         query = self._pass("q", call.query)
         key = self._pass("k", call.key)
@@ -203,8 +209,10 @@ class Tap(nn.Module):
         measured = measures.measure(member, point.name)
         if point(measured) is not measured:
             raise InputError(
-                f"expected a hook that only looks, got one that replaces a measurement, at {point.name}; "
-                f"return None, and write to hook_frame_mass or hook_mask to change the attention"
+                expected="a hook that only looks",
+                got="one that replaces a measurement",
+                where=f"at {point.name}",
+                remedy="return None, and write to hook_frame_mass or hook_mask to change the attention",
             )
 
     def _pass(self, member: str, value: Tensor) -> Tensor:
@@ -221,8 +229,10 @@ class Tap(nn.Module):
         rows = self._owner.layout.offsets
         if rows[-1] != query.shape[1]:
             raise LayoutError(
-                f"expected {rows[-1]} query tokens in {len(rows) - 1} frames, got {query.shape[1]}, "
-                f"at {self.site.module}; call the whole denoiser, not one of its layers"
+                expected=f"{rows[-1]} query tokens in {len(rows) - 1} frames",
+                got=f"{query.shape[1]}",
+                where=f"at {self.site.module}",
+                remedy="call the whole denoiser, not one of its layers",
             )
         # In cross-attention every text token is a group of its own.
         return (rows, rows) if self.site.kind == "self" else (rows, tuple(range(key.shape[1] + 1)))

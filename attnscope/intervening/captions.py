@@ -76,11 +76,17 @@ def encode_captions(
     given = tuple(captions)
     if isinstance(captions, str) or not given or any(not isinstance(caption, str) for caption in given):
         raise MaskError(
-            f"expected one caption for each shot, got {quote(captions)} in encode_captions; give a list of texts"
+            expected="one caption for each shot",
+            got=quote(captions),
+            where="in encode_captions",
+            remedy="give a list of texts",
         )
     if padding not in get_args(Padding):
         raise MaskError(
-            f"expected padding visible or hidden, got {quote(padding)} in encode_captions; name one"
+            expected="padding visible or hidden",
+            got=quote(padding),
+            where="in encode_captions",
+            remedy="name one",
         )
     family, parts, groups, biases = find(pipe), [], [], []
     for slab, caption in enumerate([*given, *([] if general is None else [general])]):

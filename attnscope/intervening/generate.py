@@ -130,20 +130,31 @@ def generate(
 def _require_film(shots: Any, seed: Any, rule: Any, layers: Any, arguments: Mapping[str, Any]) -> None:
     if not isinstance(shots, ShotPlan):
         raise InputError(
-            f"expected a ShotPlan, got {quote(shots)} as shots of generate; write for instance "
-            "ShotPlan.from_seconds([1.2], duration=3, fps=16)"
+            expected="a ShotPlan",
+            got=quote(shots),
+            where="as shots of generate",
+            remedy="write for instance ShotPlan.from_seconds([1.2], duration=3, fps=16)",
         )
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InputError(f"expected a whole number from 0, got {quote(seed)} as seed of generate; write 0")
+        raise InputError(
+            expected="a whole number from 0",
+            got=quote(seed),
+            where="as seed of generate",
+            remedy="write 0",
+        )
     if arguments.get("num_frames", shots.num_frames) != shots.num_frames:
         raise InputError(
-            f"expected as many frames as the plan has, {shots.num_frames}, got {quote(arguments['num_frames'])} as "
-            "num_frames of generate; leave it out, or plan the video that is made"
+            expected=f"as many frames as the plan has, {shots.num_frames}",
+            got=quote(arguments["num_frames"]),
+            where="as num_frames of generate",
+            remedy="leave it out, or plan the video that is made",
         )
     if rule is None and layers is not None:
         raise InputError(
-            f"expected a rule that acts in layers {quote(layers)}, got none in generate; give rule=..., or leave "
-            "layers out"
+            expected=f"a rule that acts in layers {quote(layers)}",
+            got="none",
+            where="in generate",
+            remedy="give rule=..., or leave layers out",
         )
 
 
@@ -167,8 +178,10 @@ def _decoded_by_shot(family: Family, pipe: Any, latents: Any, plan: LatentPlan) 
 def _require_captions(captions: Sequence[str], plan: LatentPlan) -> None:
     if isinstance(captions, str) or len(captions) != plan.num_shots:
         raise MaskError(
-            f"expected one caption for each of {plan.num_shots} shots, got "
-            f"{'one text' if isinstance(captions, str) else len(captions)} in generate; give one a shot"
+            expected=f"one caption for each of {plan.num_shots} shots",
+            got=f"{'one text' if isinstance(captions, str) else len(captions)}",
+            where="in generate",
+            remedy="give one a shot",
         )
 
 

@@ -90,25 +90,34 @@ def interventions_of(rule: Change, scope: dict[str, Any]) -> tuple[Intervention,
         for name in scope:
             if name not in known:
                 raise MaskError(
-                    f"expected a scope out of {', '.join(known)}, got {quote(name)} in intervene; leave it out"
+                    expected=f"a scope out of {', '.join(known)}",
+                    got=quote(name),
+                    where="in intervene",
+                    remedy="leave it out",
                 )
         return (Intervention(rule, **scope),)
     given: Any = (rule,) if isinstance(rule, Intervention) else rule
     if isinstance(given, str) or not isinstance(given, Sequence) or not given:
         raise MaskError(
-            f"expected a mask rule or interventions, got {quote(rule)} in intervene; write for instance "
-            "masks.same_shot(plan)"
+            expected="a mask rule or interventions",
+            got=quote(rule),
+            where="in intervene",
+            remedy="write for instance masks.same_shot(plan)",
         )
     for each in given:
         if not isinstance(each, Intervention):
             raise MaskError(
-                f"expected interventions, got {quote(each)} among them in intervene; wrap rules in Intervention(rule, "
-                "layers=...)"
+                expected="interventions",
+                got=f"{quote(each)} among them",
+                where="in intervene",
+                remedy="wrap rules in Intervention(rule, layers=...)",
             )
     if scope:
         raise MaskError(
-            f"expected interventions that carry their scope, got {', '.join(scope)} beside them in intervene; say it "
-            "in the intervention or preset"
+            expected="interventions that carry their scope",
+            got=f"{', '.join(scope)} beside them",
+            where="in intervene",
+            remedy="say it in the intervention or preset",
         )
     return tuple(given)
 
@@ -116,6 +125,8 @@ def interventions_of(rule: Change, scope: dict[str, Any]) -> tuple[Intervention,
 def _require_text(interventions: Sequence[Intervention], text: ShotText | None) -> None:
     if text is None and any(each.attention == "cross" for each in interventions):
         raise MaskError(
-            "expected captions of the shots for a rule in cross-attention, got none in intervene; give "
-            "text=encode_captions(pipe, captions)"
+            expected="captions of the shots for a rule in cross-attention",
+            got="none",
+            where="in intervene",
+            remedy="give text=encode_captions(pipe, captions)",
         )

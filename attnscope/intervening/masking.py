@@ -70,9 +70,13 @@ def _require_architecture(intervention: Intervention, window: Attachment) -> Non
     here = window.family.architecture
     if intervention.architecture not in ("any", here):
         raise MaskError(
-            f"expected a {intervention.architecture} for layers {intervention.layers} of the mask, which were "
-            f"published for one, got {type(window.model).__name__}, a {here}; use preset {CINETRANS[here]}, or name "
-            "layers"
+            expected=(
+                f"a {intervention.architecture} for layers {intervention.layers} "
+                "of the mask, which were published for one"
+            ),
+            got=f"{type(window.model).__name__}, a {here}",
+            where="in intervene",
+            remedy=f"use preset {CINETRANS[here]}, or name layers",
         )
 
 
@@ -137,8 +141,10 @@ class Masker:
             num_frames, num_tokens = relation.shape
             if num_tokens != len(text.slab_of_token):
                 raise MaskError(
-                    f"expected the {len(text.slab_of_token)} text tokens of the shot captions, got {num_tokens}, at "
-                    f"{point.name}; call the pipeline with prompt_embeds=text.embeds and without a prompt"
+                    expected=f"the {len(text.slab_of_token)} text tokens of the shot captions",
+                    got=f"{num_tokens}",
+                    where=f"at {point.name}",
+                    remedy="call the pipeline with prompt_embeds=text.embeds and without a prompt",
                 )
             sides = text.sides(num_frames, stride=self._stride, sigma=point.call.sigma)
             counted = torch.tensor(text.bias_of_token, dtype=torch.float64).expand(num_frames, -1)
@@ -162,8 +168,10 @@ class Masker:
             timesteps = getattr(getattr(self._window.model, "scheduler", None), "timesteps", None)
             if timesteps is None:
                 raise MaskError(
-                    f"expected a pipeline that counts its steps, got {type(self._window.model).__name__} for an "
-                    "intervention at chosen steps; intervene in the pipeline, or at noise levels"
+                    expected="a pipeline that counts its steps",
+                    got=f"{type(self._window.model).__name__} for an intervention",
+                    where="at chosen steps",
+                    remedy="intervene in the pipeline, or at noise levels",
                 )
             chosen = parse_range(self._placed[index].intervention.steps, range(len(timesteps)), name="steps")
             self._steps[index] = frozenset(chosen)

@@ -95,18 +95,26 @@ class _Record:
     def __init__(self, attention: xr.Dataset, layers: Range, heads: Range, steps: Range, prompt: int) -> None:
         if not isinstance(attention, xr.Dataset):
             raise InputError(
-                f"expected an attention dataset, got {quote(attention)} in patch_mass; give what probe returned"
+                expected="an attention dataset",
+                got=quote(attention),
+                where="in patch_mass",
+                remedy="give what probe returned",
             )
         missing = [name for name in (STEP, BRANCH, LAYER, HEAD, QUERY_FRAME) if name not in attention.dims]
         if missing or MASS not in attention:
             raise InputError(
-                f"expected an attention dataset, got one without {', '.join(missing) or MASS} in patch_mass; give what "
-                "probe returned"
+                expected="an attention dataset",
+                got=f"one without {', '.join(missing) or MASS}",
+                where="in patch_mass",
+                remedy="give what probe returned",
             )
         num_prompts = attention.sizes.get(PROMPT, 1)
         if not 0 <= prompt < num_prompts:
             raise InputError(
-                f"expected a video from 0 to {num_prompts - 1}, got {prompt} as prompt in patch_mass; name one"
+                expected=f"a video from 0 to {num_prompts - 1}",
+                got=f"{prompt} as prompt",
+                where="in patch_mass",
+                remedy="name one",
             )
         one = attention[MASS].isel({PROMPT: prompt}) if PROMPT in attention.dims else attention[MASS]
         recorded = {name: tuple(map(int, one[name].values)) for name in (LAYER, HEAD, STEP)}
@@ -118,8 +126,10 @@ class _Record:
         self._mass = self._mass.transpose(STEP, BRANCH, LAYER, HEAD, QUERY_FRAME, KEY_FRAME)
         if bool(self._mass.isnull().any()):
             raise InputError(
-                f"expected masses of {self.words}, got none at some, in the record given to patch_mass; finish it or "
-                "name what is there"
+                expected=f"masses of {self.words}",
+                got="none at some",
+                where="in the record given to patch_mass",
+                remedy="finish it or name what is there",
             )
         self._branches = tuple(map(str, one[BRANCH].values))
 
@@ -162,8 +172,10 @@ class _Patch:
             return None
         if self._record.num_frames != relation.shape[-1]:
             raise InputError(
-                f"expected a video of {self._record.num_frames} latent frames as recorded, got {relation.shape[-1]} "
-                f"groups at {point.name}; record one of this length, without text among the frames"
+                expected=f"a video of {self._record.num_frames} latent frames as recorded",
+                got=f"{relation.shape[-1]} groups",
+                where=f"at {point.name}",
+                remedy="record one of this length, without text among the frames",
             )
         offsets = self._window.layout.offsets
         token = _token_mass(self._seen["q"], self._seen["k"], offsets, relation)
@@ -175,8 +187,10 @@ class _Patch:
         wanted[:, list(self._record.heads)] = torch.from_numpy(recorded).to(own)
         if bool(((own == 0) & (wanted > 0)).any()):
             raise MaskError(
-                f"expected a record that looks only at what this run can see, got mass on hidden frames at "
-                f"{point.name}; leave out the mask, or record a run under it"
+                expected="a record that looks only at what this run can see",
+                got="mass on hidden frames",
+                where=f"at {point.name}",
+                remedy="leave out the mask, or record a run under it",
             )
         bias = bias_for_mass(token, wanted, offsets)
         untouched = [head for head in range(own.shape[1]) if head not in self._record.heads]

@@ -97,8 +97,10 @@ def _offsets(num_shots: int, by: float | Sequence[float]) -> tuple[float, ...]:
         isinstance(each, int | float) and math.isfinite(each) for each in given
     ):
         raise InputError(
-            f"expected a finite number of latent frames, or one for each of {num_shots} shots, got {quote(by)} in "
-            "offset_shots; write for instance 4"
+            expected=f"a finite number of latent frames, or one for each of {num_shots} shots",
+            got=quote(by),
+            where="in offset_shots",
+            remedy="write for instance 4",
         )
     return tuple(map(float, given))
 
@@ -112,8 +114,10 @@ def _turn(
         sizes = np.diff(window.layout.offsets)
         if len(sizes) != len(shift):
             raise ShotPlanError(
-                f"expected a video of {len(shift)} latent frames as planned, got {len(sizes)} at {point.name}; plan "
-                "the video that is made"
+                expected=f"a video of {len(shift)} latent frames as planned",
+                got=f"{len(sizes)}",
+                where=f"at {point.name}",
+                remedy="plan the video that is made",
             )
         of_token = torch.from_numpy(np.repeat(shift, sizes))
         return turned(value, of_token, frequencies)

@@ -34,8 +34,10 @@ def compile_rule(rule: MaskRule, sides: Sides) -> Relation:
     if blind.size:
         group = sides.queries[int(blind[0])]
         raise MaskError(
-            f"expected a rule that lets every group see something, got {group.kind} {group.index} that sees nothing, "
-            f"in {quote(rule.describe(), 120)}; join it with a rule that shows the frame itself, as same_shot"
+            expected="a rule that lets every group see something",
+            got=f"{group.kind} {group.index} that sees nothing",
+            where=f"in {quote(rule.describe(), 120)}",
+            remedy="join it with a rule that shows the frame itself, as same_shot",
         )
     return relation
 
@@ -87,8 +89,10 @@ def extent(rule: MaskRule, sides: Sides, *, tokens: int | Sequence[int] = 1) -> 
         rows = columns = list(tokens)
     if (len(rows), len(columns)) != sides.shape or min((*rows, *columns)) < 1:
         raise MaskError(
-            f"expected at least 1 token for each of {sides.shape} groups, got {quote(tokens)} in extent; give one "
-            "number, or one a group"
+            expected=f"at least 1 token for each of {sides.shape} groups",
+            got=quote(tokens),
+            where="in extent",
+            remedy="give one number, or one a group",
         )
     pairs = sum(math.prod((rows[i], columns[j])) for i, j in np.argwhere(visible).tolist())
     everything = sum(rows) * sum(columns)

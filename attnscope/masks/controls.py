@@ -28,7 +28,10 @@ class Permuted(MaskRule):
         require_rule(self.rule, "permuted")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise MaskError(
-                f"expected a seed from 0, got {quote(self.seed)} in permuted; write a whole number"
+                expected="a seed from 0",
+                got=quote(self.seed),
+                where="in permuted",
+                remedy="write a whole number",
             )
 
     def relation(self, sides: Sides) -> Relation:
@@ -43,8 +46,10 @@ class Permuted(MaskRule):
             if not np.array_equal(moved, plain, equal_nan=True):
                 return moved
         raise MaskError(
-            f"expected a rule that tells frames apart, got {quote(self.rule.describe())} in permuted; any order of the "
-            "frames gives the same"
+            expected="a rule that tells frames apart",
+            got=quote(self.rule.describe()),
+            where="in permuted",
+            remedy="any order of the frames gives the same",
         )
 
     @property
@@ -128,8 +133,10 @@ def other_boundary(plan: Plan, *, stride: int = 4) -> LatentPlan:
     places = latent.num_frames - 1
     if not 0 < len(latent.cuts) < places:
         raise MaskError(
-            f"expected a plan with at least one cut and room to move it, got {latent.describe()} in other_boundary; "
-            "give a longer video or fewer cuts"
+            expected="a plan with at least one cut and room to move it",
+            got=latent.describe(),
+            where="in other_boundary",
+            remedy="give a longer video or fewer cuts",
         )
     moved = [
         tuple(sorted((cut - 1 + shift) % places + 1 for cut in latent.cuts)) for shift in range(1, places)

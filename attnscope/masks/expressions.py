@@ -63,7 +63,10 @@ def parse_rule(text: str, plan: Plan) -> MaskRule:
     require_plan(plan, "parse_rule")
     if len(text) > MAX_LENGTH:
         raise MaskError(
-            f"expected a rule of at most {MAX_LENGTH} characters, got {len(text)} in {quote(text)}; write it in Python"
+            expected=f"a rule of at most {MAX_LENGTH} characters",
+            got=f"{len(text)}",
+            where=f"in {quote(text)}",
+            remedy="write it in Python",
         )
     try:
         tree = ast.parse(text.strip(), mode="eval")
@@ -124,14 +127,18 @@ class _Reader:
         except TypeError as error:
             wanted = [each for each in inspect.signature(build).parameters if each not in ("plan", "rule")]
             raise MaskError(
-                f"expected {name}({', '.join(wanted)}), got {error} in the rule {quote(self._text)}; correct what "
-                "stands in the brackets"
+                expected=f"{name}({', '.join(wanted)})",
+                got=f"{error}",
+                where=f"in the rule {quote(self._text)}",
+                remedy="correct what stands in the brackets",
             ) from error
         return build(*arguments, **named)
 
 
 def _refuse(text: str, found: str) -> NoReturn:
     raise MaskError(
-        f"expected a rule out of {', '.join(RULE_NAMES)}, joined by | & + ~, got {found} in the rule {quote(text)}; "
-        'write for instance "same_shot | first_frame"'
+        expected=f"a rule out of {', '.join(RULE_NAMES)}, joined by | & + ~",
+        got=f"{found}",
+        where=f"in the rule {quote(text)}",
+        remedy='write for instance "same_shot | first_frame"',
     )

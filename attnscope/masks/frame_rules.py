@@ -97,7 +97,10 @@ class Decay(FrameRule):
         require_strength(self.width, "decay")
         if self.width == 0:
             raise MaskError(
-                "expected a width above 0, got 0 in decay; use band(0) for a frame that sees only itself"
+                expected="a width above 0",
+                got="0",
+                where="in decay",
+                remedy="use band(0) for a frame that sees only itself",
             )
 
     def between(self, query: Index, key: Index, sides: Sides) -> Relation:
@@ -110,8 +113,10 @@ class Decay(FrameRule):
             return np.ones((1, 1))
         if sides.largest is None:
             raise MaskError(
-                f"expected the largest score of each frame for {quote(self.describe())}, got none; let intervene "
-                "measure it, or use by_largest=False"
+                expected=f"the largest score of each frame for {quote(self.describe())}",
+                got="none",
+                where="in compile_rule",
+                remedy="let intervene measure it, or use by_largest=False",
             )
         return np.asarray(sides.largest)[:, None]
 
@@ -138,14 +143,25 @@ class Sampled(FrameRule):
     def __post_init__(self) -> None:
         number = isinstance(self.share, int | float) and not isinstance(self.share, bool)
         if not number or not 0 <= self.share <= 1:
-            raise MaskError(f"expected a share from 0 to 1, got {quote(self.share)} in sampled; write 0.5")
+            raise MaskError(
+                expected="a share from 0 to 1",
+                got=quote(self.share),
+                where="in sampled",
+                remedy="write 0.5",
+            )
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise MaskError(
-                f"expected a seed from 0, got {quote(self.seed)} in sampled; write a whole number"
+                expected="a seed from 0",
+                got=quote(self.seed),
+                where="in sampled",
+                remedy="write a whole number",
             )
         if self.per not in ("column", "pair"):
             raise MaskError(
-                f'expected a draw per "column" or "pair", got {quote(self.per)} in sampled; write per="column"'
+                expected='a draw per "column" or "pair"',
+                got=quote(self.per),
+                where="in sampled",
+                remedy='write per="column"',
             )
 
     def between(self, query: Index, key: Index, sides: Sides) -> Relation:
@@ -176,8 +192,10 @@ class Given(FrameRule):
         size = len(self.values)
         if size != sides.num_frames:
             raise MaskError(
-                f"expected numbers for {sides.num_frames} latent frames, as the video has, got {size} in from_array; "
-                "give one row and one column a frame"
+                expected=f"numbers for {sides.num_frames} latent frames, as the video has",
+                got=f"{size}",
+                where="in from_array",
+                remedy="give one row and one column a frame",
             )
         return np.asarray(self.values)[np.minimum(query, size - 1), np.minimum(key, size - 1)]
 
@@ -239,11 +257,16 @@ def from_array(values: Sequence[Sequence[float]]) -> MaskRule:
     array = np.asarray(values, dtype=np.float64) if len(values) else np.zeros((0, 0))
     if array.ndim != 2 or array.shape[0] != array.shape[1] or not array.size:
         raise MaskError(
-            f"expected a square of numbers, one row and one column a latent frame, got shape {array.shape} in "
-            "from_array; give all pairs"
+            expected="a square of numbers, one row and one column a latent frame",
+            got=f"shape {array.shape}",
+            where="in from_array",
+            remedy="give all pairs",
         )
     if bool(np.isnan(array).any()) or bool((array == np.inf).any()):
         raise MaskError(
-            "expected finite numbers and -inf, got nan or +inf in from_array; 0 is visible, -inf hidden"
+            expected="finite numbers and -inf",
+            got="nan or +inf",
+            where="in from_array",
+            remedy="0 is visible, -inf hidden",
         )
     return Given(tuple(tuple(row) for row in array.tolist()))

@@ -57,17 +57,25 @@ class Intervention:
                 object.__setattr__(self, name, tuple(chosen))
         if self.attention not in get_args(Attention):
             raise MaskError(
-                f"expected attention any, self or cross, got {quote(self.attention)} in an intervention; name one"
+                expected="attention any, self or cross",
+                got=quote(self.attention),
+                where="in an intervention",
+                remedy="name one",
             )
         if self.architecture not in get_args(Architecture):
             raise MaskError(
-                f"expected architecture any, DiT or UNet, got {quote(self.architecture)} in an intervention; name one"
+                expected="architecture any, DiT or UNet",
+                got=quote(self.architecture),
+                where="in an intervention",
+                remedy="name one",
             )
         parts = self.branches
         if not parts or len(set(parts)) < len(parts) or not set(parts) <= set(BRANCHES):
             raise MaskError(
-                f"expected branch cond, uncond or cond,uncond, got {quote(self.branch)} in an intervention; name one "
-                "or both"
+                expected="branch cond, uncond or cond,uncond",
+                got=quote(self.branch),
+                where="in an intervention",
+                remedy="name one or both",
             )
         self._require_sigmas()
 
@@ -79,8 +87,10 @@ class Intervention:
             fits = False
         if not fits:
             raise MaskError(
-                f"expected the lowest and the highest noise level, from 0 to 1, got {quote(self.sigmas)} in an "
-                "intervention; write for instance (0.5, 1.0)"
+                expected="the lowest and the highest noise level, from 0 to 1",
+                got=quote(self.sigmas),
+                where="in an intervention",
+                remedy="write for instance (0.5, 1.0)",
             )
 
     @property

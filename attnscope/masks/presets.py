@@ -40,14 +40,20 @@ def preset(name: str, plan: Plan, **options: Any) -> Preset:
     require_plan(plan, "preset")
     if name not in PRESETS:
         raise MaskError(
-            f"expected a preset out of {', '.join(PRESETS)}, got {quote(name)}; name one of them, or write a rule"
+            expected=f"a preset out of {', '.join(PRESETS)}",
+            got=quote(name),
+            where="as preset",
+            remedy="name one of them, or write a rule",
         )
     build = PRESETS[name]
     known = [option for option in inspect.signature(build).parameters if option != "plan"]
     for option in options:
         if option not in known:
             raise MaskError(
-                f"expected options {', '.join(known)} of preset {name}, got {quote(option)}; leave it out"
+                expected=f"options {', '.join(known)} of preset {name}",
+                got=quote(option),
+                where="in preset",
+                remedy="leave it out",
             )
     return build(plan, **options)
 

@@ -54,8 +54,10 @@ class Ramp:
         """
         if math.isnan(sigma):
             raise MaskError(
-                f"expected a known noise level for {self.describe()}, got none in this call; use a fixed strength, "
-                "or run the pipeline with its scheduler"
+                expected=f"a known noise level for {self.describe()}",
+                got="none",
+                where="in this call",
+                remedy="use a fixed strength, or run the pipeline with its scheduler",
             )
         return self.at_clean + (self.at_noise - self.at_clean) * sigma
 
@@ -131,7 +133,10 @@ def require_rule(candidate: object, sign: str) -> MaskRule:
     if isinstance(candidate, MaskRule):
         return candidate
     raise MaskError(
-        f"expected a mask rule after {sign}, got {quote(candidate)} in a composition; write for instance first_frame()"
+        expected=f"a mask rule after {sign}",
+        got=quote(candidate),
+        where="in a composition",
+        remedy="write for instance first_frame()",
     )
 
 
@@ -140,8 +145,10 @@ def require_strength(strength: object, where: str) -> None:
     number = isinstance(strength, int | float) and not isinstance(strength, bool)
     if not number or not 0 <= float(strength) <= MAX_STRENGTH:  # type: ignore[arg-type]
         raise MaskError(
-            f"expected a strength from 0 to {MAX_STRENGTH:g}, got {quote(strength)} in {where}; 0 changes nothing, 8 "
-            "hides almost all"
+            expected=f"a strength from 0 to {MAX_STRENGTH:g}",
+            got=quote(strength),
+            where=f"in {where}",
+            remedy="0 changes nothing, 8 hides almost all",
         )
 
 
@@ -226,8 +233,10 @@ class Not(MaskRule):
         known = values[~np.isnan(values)]
         if bool(((known != 0) & (known != -np.inf)).any()):
             raise MaskError(
-                f"expected a rule that only shows or hides under ~, got weights in {quote(self.rule.describe())}; "
-                "turn the hard rule round first, then make it soft"
+                expected="a rule that only shows or hides under ~",
+                got="weights",
+                where=f"in {quote(self.rule.describe())}",
+                remedy="turn the hard rule round first, then make it soft",
             )
         return np.where(np.isnan(values), np.nan, shown(np.isneginf(values)))
 
@@ -293,6 +302,8 @@ def require_multiplicity(multiplicity: object) -> None:
     number = isinstance(multiplicity, int | float) and not isinstance(multiplicity, bool)
     if not number or not 0 < float(multiplicity) <= MAX_STRENGTH:  # type: ignore[arg-type]
         raise MaskError(
-            f"expected a multiplicity above 0 and up to {MAX_STRENGTH:g}, got {quote(multiplicity)} in a rule; 2 "
-            "counts a key twice, hide it with ~ instead of 0"
+            expected=f"a multiplicity above 0 and up to {MAX_STRENGTH:g}",
+            got=quote(multiplicity),
+            where="in a rule",
+            remedy="2 counts a key twice, hide it with ~ instead of 0",
         )

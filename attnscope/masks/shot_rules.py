@@ -49,7 +49,10 @@ def require_plan(plan: object, where: str) -> None:
     """Refuse what is no plan of shots."""
     if not isinstance(plan, ShotPlan | LatentPlan):
         raise MaskError(
-            f"expected a ShotPlan for this rule, got {quote(plan)} in {where}; make one with ShotPlan.from_seconds"
+            expected="a ShotPlan for this rule",
+            got=quote(plan),
+            where=f"in {where}",
+            remedy="make one with ShotPlan.from_seconds",
         )
 
 
@@ -58,8 +61,10 @@ def require_whole(count: object, least: int, where: str) -> None:
     whole = isinstance(count, int) and not isinstance(count, bool)
     if not whole or not least <= count <= 10**6:  # type: ignore[operator]
         raise MaskError(
-            f"expected a whole number of latent frames from {least}, got {quote(count)} in {where}; write "
-            f"{max(least, 1)}"
+            expected=f"a whole number of latent frames from {least}",
+            got=quote(count),
+            where=f"in {where}",
+            remedy=f"write {max(least, 1)}",
         )
 
 
@@ -74,8 +79,10 @@ def latent_plan(plan: Plan, sides: Sides) -> LatentPlan:
     latent = plan.to_latent(sides.stride) if isinstance(plan, ShotPlan) else plan
     if latent.num_frames != sides.num_frames:
         raise MaskError(
-            f"expected a plan of {sides.num_frames} latent frames, as the video has, got one of {latent.num_frames} "
-            f"in a mask rule; plan the video that is made, with the model's temporal stride, {sides.stride}"
+            expected=f"a plan of {sides.num_frames} latent frames, as the video has",
+            got=f"one of {latent.num_frames}",
+            where="in a mask rule",
+            remedy=f"plan the video that is made, with the model's temporal stride, {sides.stride}",
         )
     return latent
 
@@ -203,7 +210,10 @@ class ShotStarts(ShotRule):
         require_multiplicity(self.multiplicity)
         if self.of not in ("every", "own"):
             raise MaskError(
-                f'expected the starts of "every" or "own" shot, got {quote(self.of)} in shot_starts; write of="own"'
+                expected='the starts of "every" or "own" shot',
+                got=quote(self.of),
+                where="in shot_starts",
+                remedy='write of="own"',
             )
 
     def between(self, query: Index, key: Index, plan: LatentPlan) -> Relation:
@@ -236,8 +246,10 @@ class Anchors(ShotRule):
             for shot in self.shots
         ):
             raise MaskError(
-                f"expected anchor shots among 0 to {num_shots - 1}, got {quote(self.shots)} in anchors; shots count "
-                "from 0"
+                expected=f"anchor shots among 0 to {num_shots - 1}",
+                got=quote(self.shots),
+                where="in anchors",
+                remedy="shots count from 0",
             )
 
     def between(self, query: Index, key: Index, plan: LatentPlan) -> Relation:

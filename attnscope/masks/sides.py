@@ -60,13 +60,17 @@ class Sides:
         for group in (*self.queries, *self.keys):
             if group.kind not in get_args(Kind) or group.index < 0:
                 raise MaskError(
-                    f"expected groups of kind {', '.join(get_args(Kind))}, counted from 0, got {quote(group)} "
-                    "among the sides of an attention call; correct the group"
+                    expected=f"groups of kind {', '.join(get_args(Kind))}, counted from 0",
+                    got=quote(group),
+                    where="among the sides of an attention call",
+                    remedy="correct the group",
                 )
         if not self.queries or not self.keys:
             raise MaskError(
-                f"expected groups on both sides, got {len(self.queries)} that look and {len(self.keys)} that are "
-                "looked at, in an attention call; name at least one frame"
+                expected="groups on both sides",
+                got=f"{len(self.queries)} that look and {len(self.keys)} that are looked at",
+                where="in an attention call",
+                remedy="name at least one frame",
             )
 
     @classmethod

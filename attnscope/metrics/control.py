@@ -48,8 +48,10 @@ def transition_control(num_detected: int, num_requested: int, *, count: Counted 
     """
     if num_detected < 0 or num_requested < 0 or count not in ("cuts", "shots"):
         raise InputError(
-            f"expected numbers of cuts from 0 and count cuts or shots, got {num_detected}, {num_requested} and "
-            f"{count!r} in transition_control; count again"
+            expected="numbers of cuts from 0 and count cuts or shots",
+            got=f"{num_detected}, {num_requested} and {count!r}",
+            where="in transition_control",
+            remedy="count again",
         )
     more = 1 if count == "shots" else 0
     if num_requested + more == 0:
@@ -92,7 +94,10 @@ def agreement(detected: Sequence[int], requested: Sequence[int], *, tolerance_fr
     """
     if not tolerance_frame >= 0:
         raise InputError(
-            f"expected a tolerance of 0 frames or more, got {tolerance_frame} as tolerance_frame; 2 is usual"
+            expected="a tolerance of 0 frames or more",
+            got=f"{tolerance_frame}",
+            where="as tolerance_frame",
+            remedy="2 is usual",
         )
     pairs = match_cuts(detected, requested, tolerance_frame=tolerance_frame)
     offsets = [found - asked for found, asked in pairs]
@@ -112,7 +117,12 @@ def latent_of_cut(cut_frame: int, stride: int = 4) -> int:
     [5, 5, 5, 5, 6]
     """
     if stride < 1:
-        raise InputError(f"expected a stride of 1 or more, got {stride} in latent_of_cut; a Wan model has 4")
+        raise InputError(
+            expected="a stride of 1 or more",
+            got=f"{stride}",
+            where="in latent_of_cut",
+            remedy="a Wan model has 4",
+        )
     below, excess = (cut_frame - 1) // stride + 1, (cut_frame - 1) % stride
     return below + int(2 * excess > stride)
 
@@ -151,8 +161,10 @@ def shot_cut_accuracy(
     penalty = num_frames / (len(requested) + 1) if penalty_frame is None else penalty_frame
     if num_frames < 1 or not penalty > 0:
         raise InputError(
-            f"expected at least 1 frame and a penalty above 0, got {num_frames} and {penalty_frame} in "
-            "shot_cut_accuracy; leave the penalty out"
+            expected="at least 1 frame and a penalty above 0",
+            got=f"{num_frames} and {penalty_frame}",
+            where="in shot_cut_accuracy",
+            remedy="leave the penalty out",
         )
     found, asked = np.asarray(detected, float), np.asarray(requested, float)
     gap = np.abs(found[:, None] - asked[None, :])

@@ -101,8 +101,10 @@ def consistency_gap(
     for name, each in (("the videos", sample), ("the reference", other)):
         if len(each) < FEWEST_VIDEOS:
             raise InputError(
-                f"expected at least {FEWEST_VIDEOS} videos for a gap, got {len(each)} in {name}; with fewer the "
-                "distance is mostly chance, score more videos"
+                expected=f"at least {FEWEST_VIDEOS} videos for a gap",
+                got=f"{len(each)}",
+                where=f"in {name}",
+                remedy="with fewer the distance is mostly chance, score more videos",
             )
     rng = np.random.default_rng(seed)
     distance = _distance_to(other, method)
@@ -127,8 +129,10 @@ def _cosines(values: Sequence[float] | Floats) -> Floats:
     array = np.asarray(values, np.float64)
     if array.ndim != 1 or len(array) < 2 or not (np.abs(array) <= 1 + 1e-6).all():
         raise InputError(
-            f"expected at least 2 cosines from -1 to 1, one a video, got {array.size} values of shape {array.shape} in "
-            "a gap; leave out videos of one shot"
+            expected="at least 2 cosines from -1 to 1, one a video",
+            got=f"{array.size} values of shape {array.shape}",
+            where="in a gap",
+            remedy="leave out videos of one shot",
         )
     return array
 
@@ -143,7 +147,12 @@ def _distance_to(reference: Floats, method: Method) -> Callable[[Floats], float]
             jensenshannon(np.histogram(np.clip(sample, 0, 1), edges)[0], counts, base=2)
         )
     if method != "kde":
-        raise InputError(f"expected method kde or histogram, got {method!r} in a gap; use kde")
+        raise InputError(
+            expected="method kde or histogram",
+            got=f"{method!r}",
+            where="in a gap",
+            remedy="use kde",
+        )
     z = _fisher(reference)
     width = _bandwidth(z)
 

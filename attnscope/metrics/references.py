@@ -46,13 +46,17 @@ reference must come from the same network, build the reference anew
         """
         if measure not in self.values:
             raise InputError(
-                f"expected a measure out of {', '.join(sorted(self.values)) or 'none'}, got {quote(measure)} in a "
-                "reference; build it anew"
+                expected=f"a measure out of {', '.join(sorted(self.values)) or 'none'}",
+                got=quote(measure),
+                where="in a reference",
+                remedy="build it anew",
             )
         if encoder != self.encoders[measure]:
             raise InputError(
-                f"expected values of the encoder {self.encoders[measure]}, got {encoder} for {measure} in a gap; score "
-                "and reference must come from the same network, build the reference anew"
+                expected=f"values of the encoder {self.encoders[measure]}",
+                got=f"{encoder} for {measure}",
+                where="in a gap",
+                remedy="score and reference must come from the same network, build the reference anew",
             )
         return consistency_gap(list(values), self.values[measure], method=method, seed=seed)
 
@@ -99,14 +103,18 @@ def reference_of(rows: Iterable[Mapping[str, Any]]) -> Reference:
             encoder = f"{entry['encoder']}:{entry['weights_sha256']}"
             if encoders.setdefault(name, encoder) != encoder:
                 raise InputError(
-                    f"expected one encoder for {name}, got {encoders[name]} and {encoder} in a reference; score all "
-                    "films anew"
+                    expected=f"one encoder for {name}",
+                    got=f"{encoders[name]} and {encoder}",
+                    where="in a reference",
+                    remedy="score all films anew",
                 )
             values.setdefault(name, []).append(float(value))
     if len(detectors) > 1 or not values:
         raise InputError(
-            f"expected films of two shots or more, scored by one detector, got {num_videos} films and the detectors "
-            f"{', '.join(sorted(detectors)) or 'none'} in a reference; add edited films"
+            expected="films of two shots or more, scored by one detector",
+            got=f"{num_videos} films and the detectors {', '.join(sorted(detectors)) or 'none'}",
+            where="in a reference",
+            remedy="add edited films",
         )
     return Reference(
         num_videos, {name: tuple(each) for name, each in values.items()}, encoders, detectors.pop()
@@ -130,6 +138,8 @@ def read_reference(path: str | os.PathLike[str]) -> Reference:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
-            f"expected a reference of version {VERSION}, got {quote(reason, 100)} in {quote(str(path))}; make one with "
-            "attnscope reference build"
+            expected=f"a reference of version {VERSION}",
+            got=quote(reason, 100),
+            where=f"in {quote(str(path))}",
+            remedy="make one with attnscope reference build",
         ) from error

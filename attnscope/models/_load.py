@@ -98,7 +98,7 @@ def load(
     elif _HUB_NAME.fullmatch(text) and not os.path.exists(text):
         pipe = _load_pipeline(text, dtype)
     else:
-        raise UnknownModelError(_unknown(text))
+        raise _unknown(text)
     return cast("DiffusionPipeline", pipe.to(device))
 
 
@@ -115,27 +115,37 @@ def _require_readable(folder: Path) -> None:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UnknownModelError(
-            f"expected a diffusers folder, got a damaged file {folder / INDEX}; restore it"
+            expected="a diffusers folder",
+            got="a damaged file",
+            where=f"at {folder / INDEX}",
+            remedy="restore it",
         ) from error
     kind = index.get("_class_name") if isinstance(index, dict) else None
     if not any(kind in family.pipelines for family in FAMILIES):
         raise UnsupportedModelError(
-            f"expected a pipeline of the families {', '.join(family.name for family in FAMILIES)}, got {quote(kind)} "
-            f"in {folder / INDEX}; give another model"
+            expected=f"a pipeline of the families {', '.join(family.name for family in FAMILIES)}",
+            got=quote(kind),
+            where=f"in {folder / INDEX}",
+            remedy="give another model",
         )
     unread = [name for name in _READERS if index.get(name) == [None, None]]
     if unread:
         raise UnknownModelError(
-            f"expected a {kind} that can read prompts, got one without {', '.join(unread)} in {folder / INDEX}; save "
-            "it with them"
+            expected=f"a {kind} that can read prompts",
+            got=f"one without {', '.join(unread)}",
+            where=f"in {folder / INDEX}",
+            remedy="save it with them",
         )
     if not any(folder.glob("*/*.safetensors")):
         raise UnknownModelError(
-            f"expected weights as safetensors files, got none in {folder}; convert the weights or fetch them anew"
+            expected="weights as safetensors files",
+            got="none",
+            where=f"in {folder}",
+            remedy="convert the weights or fetch them anew",
         )
 
 
-def _unknown(text: str) -> str:
+def _unknown(text: str) -> UnknownModelError:
     names = [card.name for card in list_models()]
     near = difflib.get_close_matches(text, names, n=1)
     hint = (
@@ -147,7 +157,12 @@ def _unknown(text: str) -> str:
         found = f"a folder without {INDEX}"
     else:
         found = "a file" if os.path.isfile(text) else "no such model and no such folder"
-    return f"expected a model ({', '.join(names)}), got {quote(text)}, {found}; {hint}"
+    return UnknownModelError(
+        expected=f"a model ({', '.join(names)})",
+        got=f"{quote(text)}, {found}",
+        where="in load",
+        remedy=hint,
+    )
 
 
 def _load_embedded(card: ModelCard, dtype: torch.dtype) -> Any:
@@ -222,6 +237,8 @@ def _require_whole(pipe: Any, text: str) -> None:
         empty = [weight for weight, values in weights if values.is_meta]
         if empty:
             raise UnknownModelError(
-                f"expected weights for all of {name}, got none for {empty[0]} ({len(empty)} are missing) in {text}; "
-                "fetch its files anew"
+                expected=f"weights for all of {name}",
+                got=f"none for {empty[0]} ({len(empty)} are missing)",
+                where=f"in {text}",
+                remedy="fetch its files anew",
             )

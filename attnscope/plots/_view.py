@@ -91,7 +91,10 @@ def _choose(ds: xr.Dataset, dim: str, label: Any) -> xr.Dataset:
     if label not in ds[dim].values:
         shown = ", ".join(map(str, ds[dim].values[:8]))
         raise InputError(
-            f"expected a recorded {dim}, got {label!r} where the dataset has {shown}; name one of those"
+            expected=f"a recorded {dim}",
+            got=f"{label!r}",
+            where=f"where the dataset has {shown}",
+            remedy="name one of those",
         )
     return ds.sel({dim: label})
 
@@ -105,8 +108,10 @@ def chosen(view: View, dim: str, labels: Sequence[int] | None, *, at_most: int) 
     missing = [label for label in labels if label not in recorded]
     if missing or not len(labels):
         raise InputError(
-            f"expected recorded {dim}s ({recorded[0]} to {recorded[-1]}), got {missing or 'none'} to draw; "
-            "name others or leave them out"
+            expected=f"recorded {dim}s ({recorded[0]} to {recorded[-1]})",
+            got=f"{missing or 'none'}",
+            where="to draw",
+            remedy="name others or leave them out",
         )
     return [int(label) for label in labels]
 

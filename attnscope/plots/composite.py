@@ -88,7 +88,10 @@ def _highest(*curves: xr.Dataset | None) -> int:
         if curve is not None and np.isfinite(curve["mean"]).any():
             return int(curve[LAYER].values[int(np.nanargmax(curve["mean"].values))])
     raise InputError(
-        "expected a curve with at least one value, got none in plot_overview; name the layer to show, as in layer=7"
+        expected="a curve with at least one value",
+        got="none",
+        where="in plot_overview",
+        remedy="name the layer to show, as in layer=7",
     )
 
 

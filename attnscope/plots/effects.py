@@ -40,8 +40,10 @@ def plot_effects(
     """
     if not {"mean", "low", "high"} <= set(effect.data_vars) or effect["mean"].ndim != 1:
         raise InputError(
-            f"expected mean, low and high over one dim, got {', '.join(map(str, effect.data_vars)) or 'nothing'} in "
-            "plot_effects; give what structure.causal_effect returned"
+            expected="mean, low and high over one dim",
+            got=f"{', '.join(map(str, effect.data_vars)) or 'nothing'}",
+            where="in plot_effects",
+            remedy="give what structure.causal_effect returned",
         )
     (dim,) = effect["mean"].dims
     labels = list(map(str, effect[dim].values)) if names is None else list(names)
@@ -88,8 +90,10 @@ def plot_effect_grid(
     """
     if grid.ndim != 2 or not grid.size:
         raise InputError(
-            f"expected a grid of two dims, got {grid.ndim} in plot_effect_grid; give what "
-            "structure.effect_grid returned"
+            expected="a grid of two dims",
+            got=f"{grid.ndim}",
+            where="in plot_effect_grid",
+            remedy="give what structure.effect_grid returned",
         )
     rows, columns = map(str, grid.dims)
     names = [[str(label) for label in grid[dim].values] for dim in (rows, columns)]

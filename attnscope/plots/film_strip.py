@@ -31,8 +31,10 @@ def draw_strip(fig: Figure, film: Film, view: View, *, left: float, bottom: floa
     """
     if film.ndim != 4 or film.shape[-1] != 3 or len(film) != len(view.shot):
         raise InputError(
-            f"expected a picture for each of {len(view.shot)} latent frames, (frames, height, width, 3), got shape "
-            f"{film.shape} as film of a figure; give the first video frame of each latent frame"
+            expected=f"a picture for each of {len(view.shot)} latent frames, (frames, height, width, 3)",
+            got=f"shape {film.shape}",
+            where="as film of a figure",
+            remedy="give the first video frame of each latent frame",
         )
     tile = (width - _GAP * (len(film) - 1)) / len(film)
     height = tile * film.shape[1] / film.shape[2]

@@ -40,8 +40,10 @@ def plot_profile(
     for curve in (contrast, correlation, distance_removed):
         if curve is not None and not set(_NEEDED) <= set(curve.data_vars):
             raise InputError(
-                f"expected a curve with mean, low and high, got variables {sorted(map(str, curve.data_vars))} in "
-                "plot_profile; pass what structure.profile returned"
+                expected="a curve with mean, low and high",
+                got=f"variables {sorted(map(str, curve.data_vars))}",
+                where="in plot_profile",
+                remedy="pass what structure.profile returned",
             )
     below = correlation is not None or distance_removed is not None
     with _theme.theme():

@@ -40,13 +40,17 @@ def plot_rule(
         values = np.asarray(relation, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"expected a compiled rule, got {quote(relation)} in plot_rule; write compile_rule(rule, "
-            "Sides.of_frames(13))"
+            expected="a compiled rule",
+            got=quote(relation),
+            where="in plot_rule",
+            remedy="write compile_rule(rule, Sides.of_frames(13))",
         ) from error
     if values.ndim != 2 or values.shape[0] != values.shape[1] or not values.size or np.isnan(values).any():
         raise InputError(
-            f"expected a relation of frames by frames without nan, got shape {values.shape} in plot_rule; give what "
-            "compile_rule returns for Sides.of_frames"
+            expected="a relation of frames by frames without nan",
+            got=f"shape {values.shape}",
+            where="in plot_rule",
+            remedy="give what compile_rule returns for Sides.of_frames",
         )
     seen = values[np.isfinite(values)]
     hard = bool((seen == 0).all())

@@ -116,7 +116,10 @@ def open_sink(
     told = heads.tell_all(done, len(header.prompts) * len(header.steps))
     if told is None:
         raise RunError(
-            f"expected a store that the first process could open, got an error there, at {out}; read what it says"
+            expected="a store that the first process could open",
+            got="an error there",
+            where=f"at {out}",
+            remedy="read what it says",
         )
     if heads.rank == 0:
         return store
@@ -160,9 +163,13 @@ class Recorder:
         if missing:
             heard = sorted({branch for branch, _ in self._unit})
             raise RunError(
-                f"expected branches {', '.join(self._header.branches)} at every step, got {heard or 'none'} at step "
-                f"{missing[0]} of prompt {self._prompt}; the uncond branch needs a guidance scale above 1, "
-                "or true guidance where the model is distilled"
+                expected=f"branches {', '.join(self._header.branches)} at every step",
+                got=f"{heard or 'none'}",
+                where=f"at step {missing[0]} of prompt {self._prompt}",
+                remedy=(
+                    "the uncond branch needs a guidance scale above "
+                    "1, or true guidance where the model is distilled"
+                ),
             )
 
     def close(self) -> None:
@@ -201,15 +208,19 @@ class Recorder:
         segments = self._attachment.layout.segments
         if self._attachment.layout.num_frames != self._header.num_frames:
             raise RunError(
-                f"expected {self._header.num_frames} latent frames in one call, got "
-                f"{self._attachment.layout.num_frames}, at {point.name}; make a video that the model makes in one piece"
+                expected=f"{self._header.num_frames} latent frames in one call",
+                got=f"{self._attachment.layout.num_frames}",
+                where=f"at {point.name}",
+                remedy="make a video that the model makes in one piece",
             )
         frames = [i for i, segment in enumerate(segments) if segment.kind == "frame"]
         texts = [i for i, segment in enumerate(segments) if segment.kind == "text"]
         if len(mass_BHFG) != 1:
             raise RunError(
-                f"expected one video at a time, got a batch of {len(mass_BHFG)} at {point.name}; "
-                "pass several prompts as a list instead"
+                expected="one video at a time",
+                got=f"a batch of {len(mass_BHFG)}",
+                where=f"at {point.name}",
+                remedy="pass several prompts as a list instead",
             )
         mass_HFG = mass_BHFG[0].detach().float()
         if (heads := self._attachment.heads) is not None:

@@ -24,7 +24,12 @@ def require_prompts(prompt: str | Sequence[str]) -> tuple[str, ...]:
     """Bring one prompt or several to one form; none is refused."""
     prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
     if not prompts:
-        raise InputError("expected at least one prompt, got none in probe; give a text or several")
+        raise InputError(
+            expected="at least one prompt",
+            got="none",
+            where="in probe",
+            remedy="give a text or several",
+        )
     return prompts
 
 
@@ -33,7 +38,10 @@ def require_share(share: tuple[int, int], out: object) -> Share:
     part = Share(*share)
     if part.count > 1 and out is None:
         raise InputError(
-            f"expected a store that {part.count} processes fill together, got no out in probe; give them all one path"
+            expected=f"a store that {part.count} processes fill together",
+            got="no out",
+            where="in probe",
+            remedy="give them all one path",
         )
     return part
 
@@ -57,12 +65,17 @@ def plans_of(
     counts = {plan.num_frames for plan in plans if plan is not None}
     if len(counts) > 1:
         raise ShotPlanError(
-            f"expected plans of one length, got {sorted(counts)} frames in probe; probe them one by one"
+            expected="plans of one length",
+            got=f"{sorted(counts)} frames",
+            where="in probe",
+            remedy="probe them one by one",
         )
     if counts and asked_frames not in (None, *counts):
         raise ShotPlanError(
-            f"expected as many frames as the shots have, {counts.pop()}, got {asked_frames} as num_frames; "
-            "leave it out or change the shots"
+            expected=f"as many frames as the shots have, {counts.pop()}",
+            got=f"{asked_frames}",
+            where="as num_frames",
+            remedy="leave it out or change the shots",
         )
     if counts:
         arguments["num_frames"] = counts.pop()
@@ -74,7 +87,10 @@ def repeat_prompt(prompt: str | Sequence[str], count: int) -> tuple[str, ...]:
     prompts = (prompt,) * count if isinstance(prompt, str) else tuple(prompt)
     if len(prompts) != count:
         raise InputError(
-            f"expected one prompt for each of {count} videos, got {len(prompts)} in probe_video; give one or {count}"
+            expected=f"one prompt for each of {count} videos",
+            got=f"{len(prompts)}",
+            where="in probe_video",
+            remedy=f"give one or {count}",
         )
     return prompts
 
@@ -84,13 +100,18 @@ def repeat_plans(shots: Plans, count: int, num_frames: int | None) -> tuple[Shot
     plans = (shots,) * count if shots is None or isinstance(shots, ShotPlan) else tuple(shots)
     if len(plans) != count:
         raise ShotPlanError(
-            f"expected one plan for each of {count} runs, got {len(plans)}; give one or {count}"
+            expected=f"one plan for each of {count} runs",
+            got=f"{len(plans)}",
+            where="in probe",
+            remedy=f"give one or {count}",
         )
     for plan in plans:
         if plan is not None and num_frames is not None and plan.num_frames != num_frames:
             raise ShotPlanError(
-                f"expected a plan of {num_frames} frames, as the video has, got one of {plan.num_frames} "
-                "in probe_video; plan the video that is given"
+                expected=f"a plan of {num_frames} frames, as the video has",
+                got=f"one of {plan.num_frames}",
+                where="in probe_video",
+                remedy="plan the video that is given",
             )
     return plans
 
@@ -101,7 +122,10 @@ def branches_of(text: str) -> tuple[str, ...]:
     for part in branches:
         if part not in BRANCHES or branches.count(part) > 1:
             raise InputError(
-                f"expected cond, uncond or both as cond,uncond, got {text!r} as branch; name one of them"
+                expected="cond, uncond or both as cond,uncond",
+                got=f"{text!r}",
+                where="as branch",
+                remedy="name one of them",
             )
     return branches
 
@@ -113,12 +137,17 @@ def require_videos(video: Any) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
     good = len(shapes) == 1 and all(clip.ndim == 4 and clip.shape[-1] == 3 for clip in videos)
     if not good or any(clip.dtype != np.uint8 for clip in videos):
         raise InputError(
-            "expected uint8 videos of one shape (frames, height, width, 3), got "
-            f"{sorted((str(clip.dtype), clip.shape) for clip in videos)[:3]} in probe_video; convert or cut them"
+            expected="uint8 videos of one shape (frames, height, width, 3)",
+            got=f"{sorted((str(clip.dtype), clip.shape) for clip in videos)[:3]}",
+            where="in probe_video",
+            remedy="convert or cut them",
         )
     if (len(videos[0]) - 1) % 4 or len(videos[0]) < 5:
         raise InputError(
-            f"expected 4n + 1 frames, at least 5, got {len(videos[0])} in probe_video; leave out frames at the end"
+            expected="4n + 1 frames, at least 5",
+            got=f"{len(videos[0])}",
+            where="in probe_video",
+            remedy="leave out frames at the end",
         )
     return videos
 
@@ -127,6 +156,9 @@ def require_sigma(sigma: float) -> float:
     """Refuse a noise level outside (0, 1]."""
     if not 0 < sigma <= 1:
         raise InputError(
-            f"expected noise levels above 0 and up to 1, got {sigma} in probe_video; choose others"
+            expected="noise levels above 0 and up to 1",
+            got=f"{sigma}",
+            where="in probe_video",
+            remedy="choose others",
         )
     return float(sigma)

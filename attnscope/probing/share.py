@@ -23,8 +23,10 @@ class Share:
     def __post_init__(self) -> None:
         if not 0 <= self.index < self.count:
             raise InputError(
-                f"expected a share (index, count) with 0 <= index < count, got ({self.index}, {self.count}); "
-                "count from 0, as torchrun counts ranks"
+                expected="a share (index, count) with 0 <= index < count",
+                got=f"({self.index}, {self.count})",
+                where="as share",
+                remedy="count from 0, as torchrun counts ranks",
             )
 
     @classmethod
@@ -38,8 +40,10 @@ class Share:
         rank, size = given.get("RANK", "0"), given.get("WORLD_SIZE", "1")
         if not (rank.isascii() and rank.isdigit() and size.isascii() and size.isdigit()):
             raise InputError(
-                f"expected whole numbers, got RANK={quote(rank)} and WORLD_SIZE={quote(size)} in the environment; "
-                "start the processes with torchrun, or leave both unset"
+                expected="whole numbers",
+                got=f"RANK={quote(rank)} and WORLD_SIZE={quote(size)}",
+                where="in the environment",
+                remedy="start the processes with torchrun, or leave both unset",
             )
         return cls(int(rank), int(size))
 

@@ -45,8 +45,10 @@ class LatentPlan:
         object.__setattr__(self, "requested_frame", tuple(int(frame) for frame in self.requested_frame))
         if len(self.requested_frame) != len(self.cuts):
             raise ShotPlanError(
-                f"expected one requested frame per cut, got {len(self.requested_frame)} requested frames for "
-                f"{len(self.cuts)} cuts in this latent plan; make it with ShotPlan.to_latent"
+                expected="one requested frame per cut",
+                got=f"{len(self.requested_frame)} requested frames for {len(self.cuts)} cuts",
+                where="in this latent plan",
+                remedy="make it with ShotPlan.to_latent",
             )
 
     @property
@@ -101,7 +103,10 @@ def exact(number: Number, what: str) -> Fraction:
         return number if isinstance(number, Fraction) else Fraction(str(number).replace(" ", ""))
     except (ValueError, ZeroDivisionError) as error:
         raise ShotPlanError(
-            f"expected a finite number as {what}, got {quote(number)} in this plan; write 2.5 or '30000/1001'"
+            expected=f"a finite number as {what}",
+            got=quote(number),
+            where="in this plan",
+            remedy="write 2.5 or '30000/1001'",
         ) from error
 
 
@@ -120,12 +125,17 @@ def require_grid(stride: int, num_frames: int, fps: Fraction) -> None:
     """Refuse clocks that cannot tick."""
     if stride < 1:
         raise ShotPlanError(
-            f"expected a temporal stride of at least 1, got {stride} in this plan; Wan uses 4"
+            expected="a temporal stride of at least 1",
+            got=f"{stride}",
+            where="in this plan",
+            remedy="Wan uses 4",
         )
     if not 1 <= num_frames <= MAX_FRAMES or fps <= 0:
         raise ShotPlanError(
-            f"expected 1 to {MAX_FRAMES} frames and a positive fps, got {quote(num_frames)} frames at "
-            f"{fps} fps in this plan; check duration and fps"
+            expected=f"1 to {MAX_FRAMES} frames and a positive fps",
+            got=f"{quote(num_frames)} frames at {fps} fps",
+            where="in this plan",
+            remedy="check duration and fps",
         )
 
 
@@ -134,18 +144,25 @@ def rising_cuts(cuts: Iterable[int], num_frames: int, unit: str) -> tuple[int, .
     given = tuple(cuts)
     if any(isinstance(cut, bool) or not isinstance(cut, int | np.integer) for cut in given):
         raise ShotPlanError(
-            f"expected cuts as whole {unit}s, got {quote(given)} in this plan; use from_seconds for seconds"
+            expected=f"cuts as whole {unit}s",
+            got=quote(given),
+            where="in this plan",
+            remedy="use from_seconds for seconds",
         )
     whole = tuple(int(cut) for cut in given)
     if any(not 1 <= cut < num_frames for cut in whole):
         raise ShotPlanError(
-            f"expected every cut among {unit}s 1 to {num_frames - 1}, got {quote(whole)} in a video "
-            f"of {num_frames} {unit}s; a cut is the first frame of a new shot, move or drop it"
+            expected=f"every cut among {unit}s 1 to {num_frames - 1}",
+            got=quote(whole),
+            where=f"in a video of {num_frames} {unit}s",
+            remedy="a cut is the first frame of a new shot, move or drop it",
         )
     if any(first >= second for first, second in pairwise(whole)):
         raise ShotPlanError(
-            f"expected rising cuts, got {unit}s {quote(whole)} in this plan; "
-            "order them and let each shot have at least one frame"
+            expected="rising cuts",
+            got=f"{unit}s {quote(whole)}",
+            where="in this plan",
+            remedy="order them and let each shot have at least one frame",
         )
     return whole
 

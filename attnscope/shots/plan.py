@@ -139,7 +139,10 @@ class ShotPlan:
             return cls._from_spans([(float(start), float(stop)) for start, stop in spans], fps, stride)
         if any(bound.denominator != 1 for span in spans for bound in span):
             raise ShotPlanError(
-                f'expected whole frames, got {quote(spec)} in the shots; write "0-24f,24-49f" or use seconds'
+                expected="whole frames",
+                got=quote(spec),
+                where="in the shots",
+                remedy='write "0-24f,24-49f" or use seconds',
             )
         return cls.from_frames([int(start) for start, _ in spans[1:]], num_frames=int(spans[-1][1]), fps=fps)
 
@@ -207,15 +210,18 @@ latent frame 17, so shot 2 would be empty. One latent frame holds 4 frames here;
         require_grid(stride, self.num_frames, self.fps)
         if snap not in get_args(Snap):
             raise ShotPlanError(
-                f'expected snap "nearest", "floor", "ceil" or "error", got {quote(snap)} in to_latent; use '
-                "one of them"
+                expected='snap "nearest", "floor", "ceil" or "error"',
+                got=quote(snap),
+                where="in to_latent",
+                remedy="use one of them",
             )
         if (self.num_frames - 1) % stride:
             below = (self.num_frames - 1) // stride * stride + 1
             raise ShotPlanError(
-                f"expected a video of {stride}n+1 frames for temporal stride {stride}, got "
-                f"{self.num_frames} frames "
-                f"in this shot plan; use {below} or {below + stride} frames"
+                expected=f"a video of {stride}n+1 frames for temporal stride {stride}",
+                got=f"{self.num_frames} frames",
+                where="in this shot plan",
+                remedy=f"use {below} or {below + stride} frames",
             )
         num_latent = (self.num_frames - 1) // stride + 1
         cuts = tuple(self._snapped(cut, stride, snap) for cut in self.cuts_frame)
@@ -228,33 +234,39 @@ latent frame 17, so shot 2 would be empty. One latent frame holds 4 frames here;
         if excess and snap == "error":
             earlier, later = grid_first_frame(below, stride), grid_first_frame(below + 1, stride)
             raise ShotPlanError(
-                f"expected cuts at the first frame of a latent frame, got a cut at frame {cut_frame} "
-                f"({show_seconds(cut_frame, self.fps)}) inside latent frame {below}; "
-                f"cut at frame {earlier} or {later}, or choose another snap"
+                expected="cuts at the first frame of a latent frame",
+                got="a cut",
+                where=f"at frame {cut_frame} ({show_seconds(cut_frame, self.fps)}) inside latent frame {below}",
+                remedy=f"cut at frame {earlier} or {later}, or choose another snap",
             )
         later_is_nearer = 2 * excess > stride
         return below + int(bool(excess) and (snap == "ceil" or (snap == "nearest" and later_is_nearer)))
 
     def _require_no_empty_shot(self, cuts: tuple[int, ...], num_latent: int, stride: int) -> None:
-        holds = f"One latent frame holds {stride} frames here; move"
+        long_enough = f"shots of at least one latent frame, which holds {stride} frames here"
         for shot, (first, second) in enumerate(pairwise(cuts), start=1):
             if first == second:
                 a, b = self.cuts_frame[shot - 1], self.cuts_frame[shot]
+                times = f"{float(a / self.fps):.2f} s and {float(b / self.fps):.2f} s"
                 raise ShotPlanError(
-                    f"cuts at {float(a / self.fps):.2f} s and {float(b / self.fps):.2f} s (frames {a} and "
-                    f"{b} at "
-                    f"{show_rate(self.fps)} fps) fall in the same latent frame {first}, so shot {shot + 1} "
-                    "would be "
-                    f"empty. {holds} the cuts apart or drop one."
+                    expected=long_enough,
+                    got=(
+                        f"cuts at {times} (frames {a} and {b} at {show_rate(self.fps)} fps) that fall in the "
+                        f"same latent frame {first}, so shot {shot + 1} would be empty"
+                    ),
+                    where="in to_latent",
+                    remedy="move the cuts apart or drop one",
                 )
         if cuts and cuts[-1] >= num_latent:
             last = self.cuts_frame[-1]
             raise ShotPlanError(
-                f"the cut at {float(last / self.fps):.2f} s (frame {last} at {show_rate(self.fps)} fps) "
-                "falls behind the "
-                f"last latent frame {num_latent - 1}, so shot {self.num_shots} would be empty. {holds} the "
-                "cut "
-                "earlier or drop it."
+                expected=long_enough,
+                got=(
+                    f"a cut at {float(last / self.fps):.2f} s (frame {last} at {show_rate(self.fps)} fps) that falls "
+                    f"behind the last latent frame {num_latent - 1}, so shot {self.num_shots} would be empty"
+                ),
+                where="in to_latent",
+                remedy="move the cut earlier or drop it",
             )
 
 
@@ -265,8 +277,10 @@ def _round(number: Fraction) -> int:
 def _frames_of_duration(duration_s: Fraction, fps: Fraction, stride: int) -> tuple[int, tuple[str, ...]]:
     if duration_s <= 0:
         raise ShotPlanError(
-            f"expected a positive duration, got {quote(float(duration_s))} s in this plan; write how long "
-            "the video is"
+            expected="a positive duration",
+            got=f"{quote(float(duration_s))} s",
+            where="in this plan",
+            remedy="write how long the video is",
         )
     wanted = duration_s * fps
     num_frames = stride * max(_round((wanted - 1) / max(stride, 1)), 0) + 1

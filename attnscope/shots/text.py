@@ -56,13 +56,18 @@ def parse_prompt(text: str) -> ShotPrompt:
     markers = list(_MARKER.finditer(text))
     if not markers:
         raise ShotPlanError(
-            f"expected a prompt like {_PROMPT_FORM}, got no shots in {quote(text)}; list the shots"
+            expected=f"a prompt like {_PROMPT_FORM}",
+            got="no shots",
+            where=f"in {quote(text)}",
+            remedy="list the shots",
         )
     numbers = [int(marker[1]) for marker in markers]
     if numbers != list(range(1, len(numbers) + 1)):
         raise ShotPlanError(
-            f"expected shots numbered 1, 2, 3, ... in order, got {quote(numbers)} in {quote(text)}; "
-            "renumber them"
+            expected="shots numbered 1, 2, 3, ... in order",
+            got=quote(numbers),
+            where=f"in {quote(text)}",
+            remedy="renumber them",
         )
     stops = [marker.start() for marker in markers[1:]] + [len(text)]
     spans, captions = [], []
@@ -71,9 +76,10 @@ def parse_prompt(text: str) -> ShotPrompt:
         span = _SPAN.match(body)
         if span is None:
             raise ShotPlanError(
-                f"expected a time like [0s, 4s] after {quote(marker[0])}, got {quote(body[:24])} in "
-                f"{quote(text)}; "
-                "write start and stop in seconds"
+                expected=f"a time like [0s, 4s] after {quote(marker[0])}",
+                got=quote(body[:24]),
+                where=f"in {quote(text)}",
+                remedy="write start and stop in seconds",
             )
         spans.append((Fraction(span[1]), Fraction(span[2])))
         captions.append(_trimmed(body[span.end() :]))
@@ -90,8 +96,10 @@ def _general(head: str, num_listed: int, text: str) -> str:
     num_declared = int(word) if word.isdigit() else _WORDS.index(word) + 1
     if num_declared != num_listed:
         raise ShotPlanError(
-            f"expected {num_declared} shots because the prompt begins with {quote(declared[0].strip())}, "
-            f"got {num_listed} in {quote(text)}; correct the number or list the missing shots"
+            expected=f"{num_declared} shots because the prompt begins with {quote(declared[0].strip())}",
+            got=f"{num_listed}",
+            where=f"in {quote(text)}",
+            remedy="correct the number or list the missing shots",
         )
     return _trimmed(head[declared.end() :])
 
@@ -111,14 +119,19 @@ def parse_spec(spec: str) -> tuple[list[Span], Literal["s", "f"]]:
         match = _SPEC_SPAN.fullmatch(part.strip())
         if match is None:
             raise ShotPlanError(
-                f"expected shots like {_SPEC_FORM}, got {quote(part.strip())} in {quote(spec)}; "
-                "write start, stop and the unit s or f"
+                expected=f"shots like {_SPEC_FORM}",
+                got=quote(part.strip()),
+                where=f"in {quote(spec)}",
+                remedy="write start, stop and the unit s or f",
             )
         spans.append((Fraction(match[1]), Fraction(match[3])))
         units |= {unit.lower() for unit in (match[2], match[4]) if unit}
     if len(units) != 1:
         raise ShotPlanError(
-            f"expected one unit for all shots, got s and f in {quote(spec)}; use {_SPEC_FORM}"
+            expected="one unit for all shots",
+            got="s and f",
+            where=f"in {quote(spec)}",
+            remedy=f"use {_SPEC_FORM}",
         )
     unit: Literal["s", "f"] = "s" if units == {"s"} else "f"
     _require_contiguous(spans, unit, spec)
@@ -128,24 +141,27 @@ def parse_spec(spec: str) -> tuple[list[Span], Literal["s", "f"]]:
 def _require_contiguous(spans: list[Span], unit: str, text: str) -> None:
     if spans[0][0] != 0:
         raise ShotPlanError(
-            f"expected shot 1 to begin at 0{unit}, got {_show(spans[0], unit)} in {quote(text)}; begin at "
-            f"0{unit}"
+            expected=f"shot 1 to begin at 0{unit}",
+            got=f"{_show(spans[0], unit)}",
+            where=f"in {quote(text)}",
+            remedy=f"begin at 0{unit}",
         )
     for number, (start, stop) in enumerate(spans, start=1):
         if stop <= start:
             raise ShotPlanError(
-                f"expected shot {number} to stop after it starts, got {_show((start, stop), unit)} in "
-                f"{quote(text)}; "
-                "write the earlier time first"
+                expected=f"shot {number} to stop after it starts",
+                got=f"{_show((start, stop), unit)}",
+                where=f"in {quote(text)}",
+                remedy="write the earlier time first",
             )
     for number, ((start, stop), following) in enumerate(pairwise(spans), start=2):
         if following[0] != stop:
             fault = "overlap with" if following[0] < stop else "gap after"
             raise ShotPlanError(
-                f"expected shot {number} to begin where shot {number - 1} stops, got "
-                f"{_show(following, unit)} after "
-                f"{_show((start, stop), unit)} ({fault} shot {number - 1}) in {quote(text)}; "
-                "let every shot begin where the one before it stops"
+                expected=f"shot {number} to begin where shot {number - 1} stops",
+                got=f"{_show(following, unit)} after {_show((start, stop), unit)} ({fault} shot {number - 1})",
+                where=f"in {quote(text)}",
+                remedy="let every shot begin where the one before it stops",
             )
 
 

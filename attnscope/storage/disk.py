@@ -28,12 +28,16 @@ def explained(path: Path) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or str(error)
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise SetupError(
-                f"expected room on the disk, got {reason!r} at {path}; "
-                "free some space and run the same command again, nothing that was done is lost"
+                expected="room on the disk",
+                got=f"{reason!r}",
+                where=f"at {path}",
+                remedy="free some space and run the same command again, nothing that was done is lost",
             ) from error
         raise StoreError(
-            f"expected to read and write the store, got {reason!r} at {path}; check the path and its "
-            "permissions"
+            expected="to read and write the store",
+            got=f"{reason!r}",
+            where=f"at {path}",
+            remedy="check the path and its permissions",
         ) from error
 
 

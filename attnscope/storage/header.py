@@ -88,7 +88,10 @@ class StoreHeader:
             object.__setattr__(self, name, values)
             if not values:
                 raise StoreError(
-                    f"expected at least one of {name}, got none in the header of a store; name some"
+                    expected=f"at least one of {name}",
+                    got="none",
+                    where="in the header of a store",
+                    remedy="name some",
                 )
         self._require_plain_attrs()
         self._require_consistent_plans()
@@ -98,8 +101,10 @@ class StoreHeader:
             self.coordinates()
         except (ValueError, TypeError, OverflowError) as error:
             raise StoreError(
-                f"expected labels that agree with each other, got trouble ({error}) in the header of a store; "
-                "give one per prompt, step, layer and head, as text or 64-bit whole numbers"
+                expected="labels that agree with each other",
+                got=f"trouble ({error})",
+                where="in the header of a store",
+                remedy="give one per prompt, step, layer and head, as text or 64-bit whole numbers",
             ) from error
 
     def _require_plain_attrs(self) -> None:
@@ -107,8 +112,10 @@ class StoreHeader:
             plain = json.loads(json.dumps(dict(self.attrs), allow_nan=False, sort_keys=True))
         except (TypeError, ValueError, RecursionError) as error:
             raise StoreError(
-                f"expected provenance that JSON can hold, got {quote(str(error))} in the header of a store; "
-                "use text, numbers, lists and dicts"
+                expected="provenance that JSON can hold",
+                got=quote(str(error)),
+                where="in the header of a store",
+                remedy="use text, numbers, lists and dicts",
             ) from error
         object.__setattr__(self, "attrs", plain)
 
@@ -117,9 +124,10 @@ class StoreHeader:
             clock = (self.stride, Fraction(self.fps))
             if plan is not None and (plan.stride, plan.fps) != clock:
                 raise StoreError(
-                    f"expected plans of stride {self.stride} at {self.fps} fps, got stride {plan.stride} "
-                    f"at {plan.fps} fps "
-                    "in the header of a store; plan all prompts on the same clock"
+                    expected=f"plans of stride {self.stride} at {self.fps} fps",
+                    got=f"stride {plan.stride} at {plan.fps} fps",
+                    where="in the header of a store",
+                    remedy="plan all prompts on the same clock",
                 )
 
     @property
@@ -177,15 +185,15 @@ class StoreHeader:
         )
         return cls(**{**values, "fps": fps, "plans": plans, "attrs": attrs or {}})
 
-    def difference(self, other: StoreHeader) -> str | None:
-        """Say which field differs first, for a reader; None where the two are the same run.
+    def difference(self, other: StoreHeader) -> tuple[str, str] | None:
+        """Say which field differs first and how, here and there; None where the two are the same run.
 
         >>> import dataclasses
         >>> header = StoreHeader(
         ...     prompts=("a dog",), seeds=(0,), num_steps=2, branches=("cond",), layers=(1,), modules=("m",),
         ...     stages=("",), heads=(0,), plans=(None,), num_frames=3, stride=4, fps=Fraction(16))
         >>> header.difference(dataclasses.replace(header, seeds=(1,)))
-        'seeds [0], got [1]'
+        ('seeds [0]', '[1]')
         """
         mine, theirs = (
             {**header.to_json(), **{f"attrs.{key}": value for key, value in header.attrs.items()}}
@@ -194,5 +202,5 @@ class StoreHeader:
         for name in [*mine, *(name for name in theirs if name not in mine)]:
             a, b = mine.get(name, "nothing"), theirs.get(name, "nothing")
             if a != b:
-                return f"{name} {quote(a, 40)}, got {quote(b, 40)}"
+                return f"{name} {quote(a, 40)}", quote(b, 40)
         return None

@@ -44,8 +44,10 @@ class Root:
     def __post_init__(self) -> None:
         if taken := sorted(set(_RESERVED) & set(self.header.attrs)):
             raise StoreError(
-                f"expected provenance under names of its own, got {quote(taken)} in the header of a store; "
-                "rename them"
+                expected="provenance under names of its own",
+                got=quote(taken),
+                where="in the header of a store",
+                remedy="rename them",
             )
 
     @property
@@ -107,8 +109,10 @@ def load_root(path: Path) -> Root:
     version = attributes.get(_SCHEMA)
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise NoStoreError(
-            f"expected a store of schema {SCHEMA_VERSION} or older, got schema {version} at {path}; update "
-            "attnscope"
+            expected=f"a store of schema {SCHEMA_VERSION} or older",
+            got=f"schema {version}",
+            where=f"at {path}",
+            remedy="update attnscope",
         )
     digest = str(attributes.get(_DIGEST))
     if hashlib.sha256(_with_digest(content, _BLANK, instead_of=digest)).hexdigest() != digest:
@@ -151,7 +155,12 @@ def _require_store(path: Path) -> None:
             got = "a folder without zarr.json"
         else:
             return
-    raise NoStoreError(f"expected an attention store, got {got} at {path}; give the path of a store")
+    raise NoStoreError(
+        expected="an attention store",
+        got=f"{got}",
+        where=f"at {path}",
+        remedy="give the path of a store",
+    )
 
 
 def _parsed(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -162,7 +171,10 @@ def _parsed(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Any]]
     attributes = document.get("attributes") if isinstance(document, dict) else None
     if not isinstance(attributes, dict) or _SCHEMA not in attributes:
         raise NoStoreError(
-            f"expected an attention store, got other zarr data at {path}; give a store written by attnscope"
+            expected="an attention store",
+            got="other zarr data",
+            where=f"at {path}",
+            remedy="give a store written by attnscope",
         )
     consolidated = document.get("consolidated_metadata")
     documents = consolidated.get("metadata") if isinstance(consolidated, dict) else None
@@ -173,6 +185,8 @@ def _parsed(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Any]]
 
 def _damaged(path: Path, reason: str) -> StoreError:
     return StoreError(
-        f"expected sound metadata, got a damaged or edited file ({reason}) at {path / ROOT_FILE}; "
-        "restore it from a copy or measure again"
+        expected="sound metadata",
+        got=f"a damaged or edited file ({reason})",
+        where=f"at {path / ROOT_FILE}",
+        remedy="restore it from a copy or measure again",
     )

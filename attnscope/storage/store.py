@@ -98,8 +98,10 @@ class Store:
             taken = place.exists() or place.is_symlink()
         if taken:
             raise StoreError(
-                f"expected a path where nothing is yet, got an existing one at {place}; choose another "
-                "or delete it"
+                expected="a path where nothing is yet",
+                got="an existing one",
+                where=f"at {place}",
+                remedy="choose another or delete it",
             )
         documents, chunks = initial_files(header)
         root = Root(header, datetime.now(UTC).isoformat(timespec="seconds"), documents)
@@ -162,8 +164,10 @@ class Store:
         where = f"prompt {prompt}, step {step}"
         if self._done[unit]:
             raise StoreError(
-                f"expected a unit that is not done, got {where}, done already, in {self.path}; ask is_done "
-                "first"
+                expected="a unit that is not done",
+                got=f"{where}, done already",
+                where=f"in {self.path}",
+                remedy="ask is_done first",
             )
         arrays = self._checked(mass, text_mass, where)
         self._append_step(unit, {TIMESTEP: timestep, SIGMA: sigma}, where)
@@ -217,8 +221,10 @@ class Store:
         num_done, num_units = self.progress()
         if num_done < num_units:
             raise StoreError(
-                f"expected all {num_units} units done, got {num_done} in {self.path}; run the same command "
-                "again"
+                expected=f"all {num_units} units done",
+                got=f"{num_done}",
+                where=f"in {self.path}",
+                remedy="run the same command again",
             )
         if alone:
             remove_partial_files(self.path)
@@ -229,9 +235,10 @@ class Store:
     def _unit(self, prompt: int, step: int) -> tuple[int, int]:
         if not 0 <= prompt < len(self.header.prompts) or step not in self.header.steps:
             raise StoreError(
-                f"expected a prompt from 0 to {len(self.header.prompts) - 1} and a recorded step, got "
-                f"prompt {prompt}, "
-                f"step {step} in {self.path}; use the labels of the header"
+                expected=f"a prompt from 0 to {len(self.header.prompts) - 1} and a recorded step",
+                got=f"prompt {prompt}, step {step}",
+                where=f"in {self.path}",
+                remedy="use the labels of the header",
             )
         return prompt, self.header.steps.index(step)
 
@@ -240,9 +247,10 @@ class Store:
     ) -> dict[str, NDArray[np.float32]]:
         if (text_mass is not None) != self.header.has_text_mass:
             raise SchemaError(
-                f"expected {'text_mass' if text_mass is None else 'no text_mass'}, got the opposite at "
-                f"{where}; "
-                "it must agree with has_text_mass of the header"
+                expected=f"{'text_mass' if text_mass is None else 'no text_mass'}",
+                got="the opposite",
+                where=f"at {where}",
+                remedy="it must agree with has_text_mass of the header",
             )
         given = {MASS: mass} if text_mass is None else {MASS: mass, TEXT_MASS: text_mass}
         arrays = {name: np.asarray(values, dtype=np.float32) for name, values in given.items()}
@@ -252,8 +260,10 @@ class Store:
             shape = tuple(len(labels[dim][1]) for dim in dims)
             if array.shape != shape:
                 raise SchemaError(
-                    f"expected {name} of shape {shape} ({', '.join(dims)}), got {array.shape} at {where}; "
-                    "it must agree with the header of the store"
+                    expected=f"{name} of shape {shape} ({', '.join(dims)})",
+                    got=f"{array.shape}",
+                    where=f"at {where}",
+                    remedy="it must agree with the header of the store",
                 )
         if found := row_violations(arrays[MASS], arrays.get(TEXT_MASS), where, self.header.tolerance):
             raise SchemaError(found[0])
@@ -270,9 +280,10 @@ class Store:
                 others = file.exists() and any((self.path / DONE).glob(f"c.*.{step}"))
             if others:
                 raise StoreError(
-                    f"expected the {name} that other prompts had at this step, got {value} at {where} in "
-                    f"{self.path}; "
-                    "use one scheduler and number of steps per store"
+                    expected=f"the {name} that other prompts had at this step",
+                    got=f"{value} at {where}",
+                    where=f"in {self.path}",
+                    remedy="use one scheduler and number of steps per store",
                 )
             self._write(name, (step,), content)
 
@@ -341,8 +352,10 @@ def resume_or_create(path: str | PathLike[str], header: StoreHeader) -> Store:
     store = Store.open(path)
     if difference := store.header.difference(header):
         raise StoreError(
-            f"expected the settings this store was begun with, {difference} in {path}; "
-            "repeat them to resume, or choose another path"
+            expected=f"the settings this store was begun with, {difference[0]}",
+            got=difference[1],
+            where=f"in {path}",
+            remedy="repeat them to resume, or choose another path",
         )
     return store
 
@@ -360,6 +373,8 @@ def open_store(path: str | PathLike[str], *, lazy: bool = False) -> xr.Dataset:
 
 def _damaged(file: Path) -> StoreError:
     return StoreError(
-        f"expected a whole chunk, got a missing or damaged one at {file}; "
-        "`attnscope validate` lists all of them, delete the unit's done marker to measure it again"
+        expected="a whole chunk",
+        got="a missing or damaged one",
+        where=f"at {file}",
+        remedy="`attnscope validate` lists all of them, delete the unit's done marker to measure it again",
     )

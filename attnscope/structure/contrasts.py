@@ -135,7 +135,10 @@ def first_frame_sink(ds: xr.Dataset, *, queries: str = "other_shots") -> xr.Data
     """
     if queries not in ("other_shots", "all"):
         raise InputError(
-            f"expected queries 'other_shots' or 'all', got {queries!r} in first_frame_sink; name one of the two"
+            expected="queries 'other_shots' or 'all'",
+            got=f"{queries!r}",
+            where="in first_frame_sink",
+            remedy="name one of the two",
         )
     function = partial(pair_means.first_frame_sink, other_shots_only=queries == "other_shots")
     return _per_map(ds, function, "first_frame_sink")

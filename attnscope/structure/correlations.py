@@ -73,8 +73,10 @@ def _number(num_shifts: int | str) -> int | None:
         return None
     if isinstance(num_shifts, str) or num_shifts < 1:
         raise InputError(
-            f"expected 'all' or a number of at least 1, got {num_shifts!r} in num_shifts of correlation; "
-            "use 'all' unless videos have hundreds of latent frames"
+            expected="'all' or a number of at least 1",
+            got=f"{num_shifts!r}",
+            where="in num_shifts of correlation",
+            remedy="use 'all' unless videos have hundreds of latent frames",
         )
     return num_shifts
 
@@ -96,8 +98,10 @@ def combined_p(found: xr.Dataset, dim: str = PROMPT, *, num_draws: int = 9999, s
     """
     if dim not in found["r"].dims:
         raise InputError(
-            f"expected a dim of the correlation to combine, got {dim!r} where there are "
-            f"{', '.join(map(str, found['r'].dims)) or 'none'}; name one of those"
+            expected="a dim of the correlation to combine",
+            got=f"{dim!r}",
+            where=f"where there are {', '.join(map(str, found['r'].dims)) or 'none'}",
+            remedy="name one of those",
         )
     result: xr.DataArray = xr.apply_ufunc(
         partial(shift_null.combined_p, num_draws=num_draws, seed=seed),

@@ -48,8 +48,10 @@ def boundaries(
     """
     if kernel < 2:
         raise InputError(
-            f"expected a half-width of at least 2 latent frames, got {kernel} in kernel of boundaries; "
-            "one frame on each side leaves no pair beside the cut to compare with"
+            expected="a half-width of at least 2 latent frames",
+            got=f"{kernel}",
+            where="in kernel of boundaries",
+            remedy="one frame on each side leaves no pair beside the cut to compare with",
         )
     function = partial(
         curves.checkerboard_novelty,
@@ -80,8 +82,10 @@ def _count(ds: xr.Dataset, num: int | str | None) -> xr.DataArray:
         return cuts_of(ds).sum(BOUNDARY)
     if isinstance(num, str) or (num is not None and num < 0):
         raise InputError(
-            f"expected a number of cuts, 'known' or None, got {num!r} in num of boundaries; "
-            "None picks by threshold"
+            expected="a number of cuts, 'known' or None",
+            got=f"{num!r}",
+            where="in num of boundaries",
+            remedy="None picks by threshold",
         )
     return xr.DataArray(-1 if num is None else num)
 

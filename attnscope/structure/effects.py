@@ -67,8 +67,10 @@ def effect_grid(swept: xr.Dataset, measure: str = "recall", *, rows: str, column
     for name in (rows, columns):
         if name not in values.coords or rows == columns:
             raise InputError(
-                f"expected two different labels out of {', '.join(map(str, values.coords))}, got {rows} and "
-                f"{columns} in effect_grid; name others"
+                expected=f"two different labels out of {', '.join(map(str, values.coords))}",
+                got=f"{rows} and {columns}",
+                where="in effect_grid",
+                remedy="name others",
             )
     dropped = [] if CELL in (rows, columns) else [UNCHANGED, "full"]
     values = values.sel({CELL: [cell not in dropped for cell in values[CELL].values]})
@@ -88,7 +90,9 @@ def effect_grid(swept: xr.Dataset, measure: str = "recall", *, rows: str, column
 def _measured(swept: xr.Dataset, measure: str) -> xr.DataArray:
     if measure not in _MEASURES or measure not in swept or set(swept[measure].dims) != {PROMPT, SEED, CELL}:
         raise InputError(
-            f"expected a sweep and a measure out of {', '.join(_MEASURES)}, got {measure!r} among "
-            f"{', '.join(map(str, swept.data_vars)) or 'nothing'}; give what attnscope.sweep returned"
+            expected=f"a sweep and a measure out of {', '.join(_MEASURES)}",
+            got=f"{measure!r}",
+            where=f"among {', '.join(map(str, swept.data_vars)) or 'nothing'}",
+            remedy="give what attnscope.sweep returned",
         )
     return swept[measure]

@@ -39,11 +39,18 @@ def bootstrap(
     """
     if dim not in values.dims:
         raise InputError(
-            f"expected a dim of the values to resample, got {dim!r} where there are "
-            f"{', '.join(map(str, values.dims)) or 'none'}; name one of those"
+            expected="a dim of the values to resample",
+            got=f"{dim!r}",
+            where=f"where there are {', '.join(map(str, values.dims)) or 'none'}",
+            remedy="name one of those",
         )
     if not 0 < level < 1:
-        raise InputError(f"expected a level between 0 and 1, got {level} in bootstrap; 0.95 is usual")
+        raise InputError(
+            expected="a level between 0 and 1",
+            got=f"{level}",
+            where="in bootstrap",
+            remedy="0.95 is usual",
+        )
     ends: xr.DataArray = xr.apply_ufunc(
         partial(resampling.percentile_interval, level=level, num_draws=num_draws, seed=seed),
         values.astype(np.float64),
@@ -72,8 +79,10 @@ def wilson(
     hits, tries = np.asarray(num_hits, dtype=np.float64), np.asarray(num_tries, dtype=np.float64)
     if not 0 < level < 1 or bool((hits < 0).any()) or bool((hits > tries).any()):
         raise InputError(
-            f"expected hits from 0 to the number of tries and a level between 0 and 1, got "
-            f"{num_hits!r} of {num_tries!r} at {level} in wilson; 0.95 is usual"
+            expected="hits from 0 to the number of tries and a level between 0 and 1",
+            got=f"{num_hits!r} of {num_tries!r} at {level}",
+            where="in wilson",
+            remedy="0.95 is usual",
         )
     quantile = float(ndtri((1 + level) / 2))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -99,8 +108,10 @@ def profile(
     """
     if along not in values.dims:
         raise InputError(
-            f"expected values with the dim {along!r}, got dims {', '.join(map(str, values.dims)) or 'none'} in "
-            "profile; pass a statistic that was not averaged over it"
+            expected=f"values with the dim {along!r}",
+            got=f"dims {', '.join(map(str, values.dims)) or 'none'}",
+            where="in profile",
+            remedy="pass a statistic that was not averaged over it",
         )
     others = [name for name in values.dims if name not in (along, PROMPT)]
     per_prompt = values.mean(others, skipna=True)

@@ -15,13 +15,17 @@ def frame_mass_of(ds: xr.Dataset) -> xr.DataArray:
     """Take the frame maps out of a dataset, in memory, and check that they are frame by frame."""
     if MASS not in ds or not {QUERY_FRAME, KEY_FRAME} <= set(ds[MASS].dims):
         raise SchemaError(
-            f"expected a variable {MASS!r} with dims {QUERY_FRAME} and {KEY_FRAME}, got variables "
-            f"{sorted(map(str, ds.data_vars))} in the dataset; pass what probe or open_zarr returned"
+            expected=f"a variable {MASS!r} with dims {QUERY_FRAME} and {KEY_FRAME}",
+            got=f"variables {sorted(map(str, ds.data_vars))}",
+            where="in the dataset",
+            remedy="pass what probe or open_zarr returned",
         )
     if ds.sizes[QUERY_FRAME] != ds.sizes[KEY_FRAME]:
         raise SchemaError(
-            f"expected as many query as key frames, got {ds.sizes[QUERY_FRAME]} and {ds.sizes[KEY_FRAME]} in "
-            f"{MASS!r}; select both frame dims alike"
+            expected="as many query as key frames",
+            got=f"{ds.sizes[QUERY_FRAME]} and {ds.sizes[KEY_FRAME]}",
+            where=f"in {MASS!r}",
+            remedy="select both frame dims alike",
         )
     return ds[MASS].compute()
 
@@ -30,8 +34,10 @@ def shots_of(ds: xr.Dataset) -> xr.DataArray:
     """Take the shot of each latent frame, `(query_frame)` or `(prompt, query_frame)`; -1 where none was given."""
     if QUERY_SHOT not in ds.coords or not bool((ds[QUERY_SHOT] >= 0).any()):
         raise ShotPlanError(
-            f"expected a shot for each latent frame, got none in coordinate {QUERY_SHOT!r} of the dataset; "
-            "attach a plan with schema.with_shots(ds, plan.to_latent())"
+            expected="a shot for each latent frame",
+            got="none",
+            where=f"in coordinate {QUERY_SHOT!r} of the dataset",
+            remedy="attach a plan with schema.with_shots(ds, plan.to_latent())",
         )
     # Only the shots themselves: other frame coordinates would ride along into every result.
     return ds[QUERY_SHOT].compute().reset_coords(drop=True)
@@ -70,7 +76,12 @@ def mean_map(ds: xr.Dataset, over: str | Sequence[str] = (STEP, HEAD)) -> xr.Dat
     wrong = [name for name in names if name not in DIMS or name in (QUERY_FRAME, KEY_FRAME)]
     if wrong:
         allowed = ", ".join(name for name in DIMS if name not in (QUERY_FRAME, KEY_FRAME))
-        raise InputError(f"expected dims among {allowed}, got {wrong[0]!r} in `over`; name one of those")
+        raise InputError(
+            expected=f"dims among {allowed}",
+            got=f"{wrong[0]!r}",
+            where="in `over`",
+            remedy="name one of those",
+        )
     kept = ds[[name for name in (MASS, TEXT_MASS) if name in ds]]
     present = [name for name in names if name in ds.dims]
     return kept.mean(present, skipna=True, keep_attrs=True, dtype=np.float64)

@@ -70,8 +70,10 @@ def _branch(ds: xr.Dataset, branch: str) -> xr.Dataset:
         return ds
     if branch not in ds[BRANCH].values:
         raise InputError(
-            f"expected a recorded guidance branch, got {branch!r} where the dataset has "
-            f"{', '.join(map(str, ds[BRANCH].values))}; name one of those"
+            expected="a recorded guidance branch",
+            got=f"{branch!r}",
+            where=f"where the dataset has {', '.join(map(str, ds[BRANCH].values))}",
+            remedy="name one of those",
         )
     return ds.sel({BRANCH: branch})
 

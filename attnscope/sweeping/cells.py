@@ -93,13 +93,24 @@ def cells_over(
     """
     if over not in get_args(Over):
         raise InputError(
-            f"expected a sweep over {', '.join(get_args(Over))}, got {quote(over)} in sweep; name one"
+            expected=f"a sweep over {', '.join(get_args(Over))}",
+            got=quote(over),
+            where="in sweep",
+            remedy="name one",
         )
     if isinstance(window, bool) or not isinstance(window, int) or window < 1:
-        raise InputError(f"expected a window of at least 1, got {quote(window)} in sweep; write 1")
+        raise InputError(
+            expected="a window of at least 1",
+            got=quote(window),
+            where="in sweep",
+            remedy="write 1",
+        )
     if by_layer and over != "heads":
         raise InputError(
-            f"expected by_layer with a sweep over heads only, got it over {over} in sweep; leave it out"
+            expected="by_layer with a sweep over heads only",
+            got=f"it over {over}",
+            where="in sweep",
+            remedy="leave it out",
         )
     full = Cell(FULL, layers=format_range(parse_range(layers, labels, name="layers")))
     between = (
@@ -121,8 +132,10 @@ def _levels(full: Cell, over: Over, values: Sequence[str | float] | None) -> lis
         if not (number > 0 and math.isfinite(number) and (over == "strength" or number == int(number))):
             kind = "positive number" if over == "strength" else "whole number of latent frames from 1"
             raise InputError(
-                f"expected a {kind}, got {quote(value)} as a {over} in sweep; hard masks and no "
-                "jitter are the cell full"
+                expected=f"a {kind}",
+                got=f"{quote(value)} as a {over}",
+                where="in sweep",
+                remedy="hard masks and no jitter are the cell full",
             )
         label = f"{over} {number:g}"
         if over == "strength":

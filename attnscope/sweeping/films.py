@@ -58,19 +58,29 @@ class Order:
         plans = (shots,) * len(texts) if isinstance(shots, ShotPlan) else tuple(shots)
         if not texts or len(plans) != len(texts):
             raise InputError(
-                f"expected at least one prompt, and one plan for all or one a prompt, got {len(texts)} prompts and "
-                f"{len(plans)} plans in sweep; give as many"
+                expected="at least one prompt, and one plan for all or one a prompt",
+                got=f"{len(texts)} prompts and {len(plans)} plans",
+                where="in sweep",
+                remedy="give as many",
             )
         for plan in plans:
             if not plan.cuts_frame:
                 raise ShotPlanError(
-                    f"expected plans with a cut to look for, got {plan.describe()} in sweep; plan at least two shots"
+                    expected="plans with a cut to look for",
+                    got=plan.describe(),
+                    where="in sweep",
+                    remedy="plan at least two shots",
                 )
             parse_rule(rule, plan)
         if not seeds or any(
             isinstance(seed, bool) or not isinstance(seed, int) or seed < 0 for seed in seeds
         ):
-            raise InputError(f"expected seeds from 0, got {quote(seeds)} in sweep; write for instance (0, 1)")
+            raise InputError(
+                expected="seeds from 0",
+                got=quote(seeds),
+                where="in sweep",
+                remedy="write for instance (0, 1)",
+            )
         return cls(texts, plans, rule, tuple(seeds), dict(arguments))
 
 
@@ -126,11 +136,18 @@ class Run:
     def __init__(self, model: Any, order: Order, processes: int) -> None:
         named = isinstance(model, str | os.PathLike)
         if isinstance(processes, bool) or not isinstance(processes, int) or processes < 1:
-            raise InputError(f"expected at least 1 process, got {quote(processes)} in sweep; write 1")
+            raise InputError(
+                expected="at least 1 process",
+                got=quote(processes),
+                where="in sweep",
+                remedy="write 1",
+            )
         if processes > 1 and not named:
             raise InputError(
-                f"expected the name of a model for {processes} processes, got a {type(model).__name__} in sweep; every "
-                "process loads its own, or use one process"
+                expected=f"the name of a model for {processes} processes",
+                got=f"a {type(model).__name__}",
+                where="in sweep",
+                remedy="every process loads its own, or use one process",
             )
         self._model, self._processes = (os.fspath(model) if named else ""), processes
         pipe: Any = models.load(model) if named else model
@@ -176,8 +193,10 @@ class Run:
                     yield jobs[job], job.result()
             except BrokenProcessPool as error:
                 raise RunError(
-                    f"expected {num_processes} processes to make {len(units)} films, got one that died, in sweep; "
-                    "the same call goes on; where memory was short, use fewer processes"
+                    expected=f"{num_processes} processes to make {len(units)} films",
+                    got="one that died",
+                    where="in sweep",
+                    remedy="the same call goes on; where memory was short, use fewer processes",
                 ) from error
             finally:
                 pool.shutdown(cancel_futures=True)

@@ -63,8 +63,10 @@ def find_layers(
         or over not in ("layers", "heads")
     ):
         raise InputError(
-            f"expected keep from 0 to 1, measure transition_control or recall and over layers or heads, got "
-            f"{quote(keep)}, {quote(measure)} and {quote(over)} in find_layers; 0.95 is usual"
+            expected="keep from 0 to 1, measure transition_control or recall and over layers or heads",
+            got=f"{quote(keep)}, {quote(measure)} and {quote(over)}",
+            where="in find_layers",
+            remedy="0.95 is usual",
         )
     run = Run(model, Order.read(prompts, shots, rule, seeds, arguments), processes)
     inside = format_range(parse_range(layers, run.studio.labels, name="layers"))
@@ -88,8 +90,10 @@ def find_layers(
     full = score(everything)
     if not full > 0:
         raise InputError(
-            f"expected a rule that cuts in all of {over} {format_range(everything)}, got a {measure} of 0 in "
-            "find_layers; give another rule or more steps"
+            expected=f"a rule that cuts in all of {over} {format_range(everything)}",
+            got=f"a {measure} of 0",
+            where="in find_layers",
+            remedy="give another rule or more steps",
         )
     found = reduce_labels(everything, lambda labels: score(labels) >= keep * full)
     trail = tuple((format_range(labels), value) for labels, value in tried.items())

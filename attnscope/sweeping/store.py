@@ -61,8 +61,10 @@ class SweepStore:
         header = _read(path / HEADER_FILE)
         if header is None or header.get("format") != FORMAT:
             raise StoreError(
-                f"expected a folder with the header {HEADER_FILE} of a sweep, got none in {path}; give the folder that "
-                "attnscope sweep wrote"
+                expected=f"a folder with the header {HEADER_FILE} of a sweep",
+                got="none",
+                where=f"in {path}",
+                remedy="give the folder that attnscope sweep wrote",
             )
         return cls(path, header)
 
@@ -85,8 +87,10 @@ class SweepStore:
             was, now = store.header.get(name), wanted.get(name)
             if was != now:
                 raise StoreError(
-                    f"expected the settings this sweep was begun with, got {name} {quote(now, 80)} where it was "
-                    f"{quote(was, 80)} in {path}; repeat them to resume, or choose another folder"
+                    expected="the settings this sweep was begun with",
+                    got=f"{name} {quote(now, 80)} where it was {quote(was, 80)}",
+                    where=f"in {path}",
+                    remedy="repeat them to resume, or choose another folder",
                 )
         return store
 
@@ -187,6 +191,9 @@ def _read(path: Path) -> dict[str, Any] | None:
             raise ValueError("no object")
     except ValueError as error:
         raise StoreError(
-            f"expected JSON as it was written, got a damaged file {path}; delete it to make this film again"
+            expected="JSON as it was written",
+            got="a damaged file",
+            where=f"at {path}",
+            remedy="delete it to make this film again",
         ) from error
     return document

@@ -85,8 +85,10 @@ def specimen(name: str) -> Specimen:
     if name not in TINY_MODELS:
         near = difflib.get_close_matches(name, TINY_MODELS, n=1)
         raise UnknownModelError(
-            f"expected a tiny model out of {', '.join(TINY_MODELS)}, got {quote(name)}, in testing; "
-            f"{f'did you mean {near[0]}?' if near else 'name one of them'}"
+            expected=f"a tiny model out of {', '.join(TINY_MODELS)}",
+            got=quote(name),
+            where="in testing",
+            remedy=f"{f'did you mean {near[0]}?' if near else 'name one of them'}",
         )
     found: Specimen = import_module(f"attnscope.testing.{TINY_MODELS[name]}").SPECIMENS[name]
     return found

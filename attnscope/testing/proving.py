@@ -93,23 +93,30 @@ def prove_named(name: str) -> Proof:
             return prove_family(family)
     if os.path.isfile(os.path.join(name, INDEX)):
         return _prove_folder(name)
-    raise UnknownModelError(_unknown(name))
+    raise _unknown(name)
 
 
-def _unknown(name: str) -> str:
+def _unknown(name: str) -> UnknownModelError:
     """What to say of a name that is none, and of a folder that is no pipeline."""
     if os.path.isdir(name):
-        return (
-            f"expected the folder of a pipeline, got {quote(name)}, a folder without {INDEX}, to prove; give the "
-            "folder that save_pretrained wrote"
+        return UnknownModelError(
+            expected="the folder of a pipeline",
+            got=f"{quote(name)}, a folder without {INDEX}",
+            where="to prove",
+            remedy="give the folder that save_pretrained wrote",
         )
     families = [family.name for family in FAMILIES]
     known = {each.lower(): each for each in (*TINY_MODELS, *families)}
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.7)
-    return (
-        f"expected a family ({', '.join(families)}), a tiny model ({', '.join(TINY_MODELS)}) or the folder of a "
-        f"pipeline, got {quote(name)}, {'a file' if os.path.isfile(name) else 'no family, no tiny model and no folder'}"
-        f", to prove; {f'did you mean {known[near[0]]}?' if near else 'give one of them'}"
+    found = "a file" if os.path.isfile(name) else "no family, no tiny model and no folder"
+    return UnknownModelError(
+        expected=(
+            f"a family ({', '.join(families)}), a tiny model ({', '.join(TINY_MODELS)}) "
+            "or the folder of a pipeline"
+        ),
+        got=f"{quote(name)}, {found}",
+        where="to prove",
+        remedy=f"did you mean {known[near[0]]}?" if near else "give one of them",
     )
 
 

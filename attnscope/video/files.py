@@ -76,8 +76,10 @@ def read_video(
     ticks = _choose(len(pictures), source_fps, source_fps if fps is None else Fraction(fps), max_frames)
     if len(ticks) < 5:
         raise VideoError(
-            f"expected a video of at least 5 frames, got {len(pictures)}, of which {len(ticks)} would be taken, in "
-            f"{path}; give a longer one or a higher fps"
+            expected="a video of at least 5 frames",
+            got=f"{len(pictures)}, of which {len(ticks)} would be taken",
+            where=f"in {path}",
+            remedy="give a longer one or a higher fps",
         )
     step = Fraction(ticks[-1] - ticks[0], len(ticks) - 1)
     return Footage(
@@ -100,7 +102,12 @@ def read_frames(path: str | os.PathLike[str]) -> Frames:
             return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
     except (av.error.FFmpegError, IndexError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise VideoError(f"expected a video that can be decoded, got {path}: {reason}; delete it") from error
+        raise VideoError(
+            expected="a video that can be decoded",
+            got=reason,
+            where=f"at {path}",
+            remedy="delete it",
+        ) from error
 
 
 def write_video(path: str | os.PathLike[str], frames: Frames, fps: Fraction | int) -> Path:
@@ -133,13 +140,17 @@ def _require_sensible(
         or (max_frames is not None and max_frames < 5)
     ):
         raise VideoError(
-            f"expected at least 1 pixel, a positive rate and at least 5 frames, got height {height}, width {width}, "
-            f"fps {fps}, max_frames {max_frames} in read_video; ask for more"
+            expected="at least 1 pixel, a positive rate and at least 5 frames",
+            got=f"height {height}, width {width}, fps {fps}, max_frames {max_frames}",
+            where="in read_video",
+            remedy="ask for more",
         )
     if not all(0 <= share < 1 for share in crop) or top + bottom >= 1 or left + right >= 1:
         raise VideoError(
-            f"expected shares top, right, bottom, left that leave a picture, got {crop} as crop of read_video; "
-            "crop less"
+            expected="shares top, right, bottom, left that leave a picture",
+            got=f"{crop}",
+            where="as crop of read_video",
+            remedy="crop less",
         )
 
 
@@ -149,14 +160,22 @@ def _decode(
     import av
 
     if not os.path.isfile(path):
-        raise VideoError(f"expected a video file, got {quote(str(path))}, which is no file; check the path")
+        raise VideoError(
+            expected="a video file",
+            got=f"{quote(str(path))}, which is no file",
+            where="as a video",
+            remedy="check the path",
+        )
     times: list[float] = []
     pictures: list[Frames] = []
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise VideoError(
-                    f"expected a video file, got {path}, which has no video stream; check the file"
+                    expected="a video file",
+                    got="one without a video stream",
+                    where=f"at {path}",
+                    remedy="check the file",
                 )
             stream = container.streams.video[0]
             rate, promised = stream.average_rate or stream.guessed_rate, stream.frames
@@ -165,12 +184,17 @@ def _decode(
                 pictures.append(_fit(frame.to_ndarray(format="rgb24"), height, width, crop))
     except av.error.FFmpegError as error:
         raise VideoError(
-            f"expected a video that can be decoded, got {quote(str(error), 120)} in {path}; re-encode it"
+            expected="a video that can be decoded",
+            got=quote(str(error), 120),
+            where=f"in {path}",
+            remedy="re-encode it",
         ) from error
     if len(pictures) < promised - _EDITED_FRAMES:
         raise VideoError(
-            f"expected the {promised} frames that the file promises, got {len(pictures)} in {path}; "
-            "it is cut short, fetch it anew"
+            expected=f"the {promised} frames that the file promises",
+            got=f"{len(pictures)}",
+            where=f"in {path}",
+            remedy="it is cut short, fetch it anew",
         )
     _check_rate(path, times, rate)
     return pictures, Fraction(rate or 1)
@@ -179,14 +203,19 @@ def _decode(
 def _check_rate(path: Path, times: list[float], rate: Fraction | None) -> None:
     if rate is None or not times:
         raise VideoError(
-            f"expected a video with frames and a frame rate, got neither in {path}; re-encode it"
+            expected="a video with frames and a frame rate",
+            got="neither",
+            where=f"in {path}",
+            remedy="re-encode it",
         )
     gaps = np.diff(times)
     if len(gaps) and np.max(np.abs(gaps - 1 / float(rate))) > 0.6 / float(rate):
         worst = float(gaps[np.argmax(np.abs(gaps - 1 / float(rate)))])
         raise VideoError(
-            f"expected a constant frame rate, got gaps of up to {worst:.3f} s at {float(rate):.3g} fps in {path}; "
-            "re-encode it at a constant rate"
+            expected="a constant frame rate",
+            got=f"gaps of up to {worst:.3f} s at {float(rate):.3g} fps",
+            where=f"in {path}",
+            remedy="re-encode it at a constant rate",
         )
 
 

@@ -63,7 +63,10 @@ class Reel(ABC):
             yield np.stack(ready)
         if wanted:
             raise VideoError(
-                f"expected rising frames below {self.num_frames}, got {wanted[0]} in batches; ask for earlier ones"
+                expected=f"rising frames below {self.num_frames}",
+                got=f"{wanted[0]}",
+                where="in batches",
+                remedy="ask for earlier ones",
             )
 
 
@@ -78,7 +81,12 @@ class ArrayReel(Reel):
     def __init__(self, frames: Frames, fps: Fraction | int | float) -> None:
         require_frames(frames)
         if not fps > 0:
-            raise VideoError(f"expected a positive frame rate, got {fps} as fps; give frames per second")
+            raise VideoError(
+                expected="a positive frame rate",
+                got=f"{fps}",
+                where="as fps",
+                remedy="give frames per second",
+            )
         self._frames = frames
         self.fps = Fraction(fps).limit_denominator(100_000)
         self.size = (int(frames.shape[1]), int(frames.shape[2]))
@@ -111,13 +119,19 @@ class FileReel(Reel):
         self._path = Path(path)
         if not os.path.isfile(self._path):
             raise VideoError(
-                f"expected a video file, got {quote(str(path))}, which is no file; check the path"
+                expected="a video file",
+                got=f"{quote(str(path))}, which is no file",
+                where="as a video",
+                remedy="check the path",
             )
         try:
             with av.open(str(self._path)) as container:
                 if not container.streams.video:
                     raise VideoError(
-                        f"expected a video file, got {self._path}, which has no video stream; check the file"
+                        expected="a video file",
+                        got="one without a video stream",
+                        where=f"at {self._path}",
+                        remedy="check the file",
                     )
                 stream = container.streams.video[0]
                 rate, height, width = stream.average_rate, stream.height, stream.width
@@ -126,8 +140,10 @@ class FileReel(Reel):
             raise _undecodable(error, self._path) from error
         if not rate or not height or not width:
             raise VideoError(
-                f"expected a video with a size and a frame rate, got {width}x{height} at {rate} fps in {self._path}; "
-                "re-encode it"
+                expected="a video with a size and a frame rate",
+                got=f"{width}x{height} at {rate} fps",
+                where=f"in {self._path}",
+                remedy="re-encode it",
             )
         self._crop = crop
         self._box = _inner(height, width, crop)
@@ -173,13 +189,17 @@ class FileReel(Reel):
         self.num_frames = index + 1
         if self.num_frames < self._promised - _EDITED_FRAMES:
             raise VideoError(
-                f"expected the {self._promised} frames that the file promises, got {self.num_frames} in {self._path}; "
-                "it is cut short, fetch it anew"
+                expected=f"the {self._promised} frames that the file promises",
+                got=f"{self.num_frames}",
+                where=f"in {self._path}",
+                remedy="it is cut short, fetch it anew",
             )
         if self.num_frames < _WHOLE_PICTURE:
             raise VideoError(
-                f"expected a video of at least {_WHOLE_PICTURE} frames, got {self.num_frames} in {self._path}; give a "
-                "longer one"
+                expected=f"a video of at least {_WHOLE_PICTURE} frames",
+                got=f"{self.num_frames}",
+                where=f"in {self._path}",
+                remedy="give a longer one",
             )
 
 
@@ -204,8 +224,10 @@ class _Clock:
         drift = abs(now_s - self._first_s - index * self._gap_s) / self._gap_s
         if jump > _JUMP_FRAMES or drift > _DRIFT_FRAMES:
             raise VideoError(
-                f"expected frames {self._gap_s:.3f} s apart, got {now_s - self._last_s:.3f} s before frame {index} of "
-                f"{self._path}; re-encode it at a constant rate"
+                expected=f"frames {self._gap_s:.3f} s apart",
+                got=f"{now_s - self._last_s:.3f} s before frame {index}",
+                where=f"of {self._path}",
+                remedy="re-encode it at a constant rate",
             )
         self._last_s = now_s
 
@@ -221,12 +243,17 @@ def require_frames(frames: Frames) -> None:
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
         raise VideoError(
-            f"expected uint8 frames of shape (frames, height, width, 3), got {frames.dtype} of shape "
-            f"{frames.shape}; convert them"
+            expected="uint8 frames of shape (frames, height, width, 3)",
+            got=f"{frames.dtype}",
+            where=f"of shape {frames.shape}",
+            remedy="convert them",
         )
     if len(frames) < _WHOLE_PICTURE or min(frames.shape[1:3]) < 1:
         raise VideoError(
-            f"expected a video of at least {_WHOLE_PICTURE} frames, got shape {frames.shape}; give a longer one"
+            expected=f"a video of at least {_WHOLE_PICTURE} frames",
+            got=f"shape {frames.shape}",
+            where="in score",
+            remedy="give a longer one",
         )
 
 
@@ -282,7 +309,10 @@ def _inner(height: int, width: int, crop: Crop) -> tuple[int, int, int, int]:
     top, right, bottom, left = crop
     if not all(0 <= share < 1 for share in crop) or top + bottom >= 1 or left + right >= 1:
         raise VideoError(
-            f"expected shares top, right, bottom, left that leave a picture, got {crop} as crop; crop less"
+            expected="shares top, right, bottom, left that leave a picture",
+            got=f"{crop}",
+            where="as crop",
+            remedy="crop less",
         )
     # floor on the one side, ceil on the other: of a tiny picture one pixel stays
     return (
@@ -316,5 +346,8 @@ def _cropping(stream: Any, box: tuple[int, int, int, int]) -> Callable[[av.Video
 def _undecodable(error: Exception, path: Path) -> VideoError:
     reason = " ".join(str(error).split())
     return VideoError(
-        f"expected a video that can be decoded, got {quote(reason, 120)} in {path}; re-encode it"
+        expected="a video that can be decoded",
+        got=quote(reason, 120),
+        where=f"in {path}",
+        remedy="re-encode it",
     )

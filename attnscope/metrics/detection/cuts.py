@@ -148,14 +148,19 @@ use one of them
     ) -> None:
         if detector not in get_args(Detector):
             raise InputError(
-                f"expected a detector out of {', '.join(get_args(Detector))}, got {quote(detector)}; use one of them"
+                expected=f"a detector out of {', '.join(get_args(Detector))}",
+                got=quote(detector),
+                where="as detector",
+                remedy="use one of them",
             )
         usual = SPAN_THRESHOLD if detector == "span" else THRESHOLD
         threshold = usual if threshold is None else threshold
         if not 0 < threshold < 1 or not 0 <= shortest_shot_s < 60:
             raise InputError(
-                f"expected a threshold between 0 and 1 and a shortest shot from 0 to 60 s, got {threshold} and "
-                f"{shortest_shot_s} in detect_cuts; {usual} and {SHORTEST_SHOT_S} are usual"
+                expected="a threshold between 0 and 1 and a shortest shot from 0 to 60 s",
+                got=f"{threshold} and {shortest_shot_s}",
+                where="in detect_cuts",
+                remedy=f"{usual} and {SHORTEST_SHOT_S} are usual",
             )
         self.detector: Detector = detector
         self.threshold = threshold

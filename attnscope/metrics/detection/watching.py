@@ -98,8 +98,10 @@ class ClassicalWatcher:
             import scenedetect.detectors as known
         except ImportError as error:
             raise SetupError(
-                f"expected scenedetect-headless for the detector {name}, got no such package in this environment; "
-                'install attnscope with pip install "attnscope[metrics]"'
+                expected=f"scenedetect-headless for the detector {name}",
+                got="no such package",
+                where="in this environment",
+                remedy='install attnscope with pip install "attnscope[metrics]"',
             ) from error
         # one frame: the shortest shot is a rule of ours, in seconds and the same for every detector
         self._detector: Any = (

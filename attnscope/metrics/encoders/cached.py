@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attnscope.errors import SetupError
 from attnscope.video.streams import Frames
 
 _CLASSES = {
@@ -18,6 +17,10 @@ _CLASSES = {
     "clip": "CLIPVisionModelWithProjection",
     "aesthetic": "CLIPVisionModelWithProjection",
 }
+
+
+class UnavailableError(Exception):
+    """Why an encoder cannot be had: the sentence that a value without it carries as its reason."""
 
 
 def has(repository: str, cache_dir: Path | None) -> bool:
@@ -35,11 +38,11 @@ def _weights(repository: str, cache_dir: Path | None) -> Path | None:
 def load(repository: str, kind: str, cache_dir: Path | None, name: str) -> tuple[Any, list[Path]]:
     """Give the model and the files its weights came from.
 
-    Raises: SetupError where the cache does not hold it as safetensors.
+    Raises: UnavailableError where the cache does not hold it as safetensors.
     """
     found = _weights(repository, cache_dir)
     if found is None:
-        raise SetupError(f"{name} is not in the local model cache as safetensors")
+        raise UnavailableError(f"{name} is not in the local model cache as safetensors")
     transformers: Any = import_module("transformers")  # untyped calls
     options: dict[str, Any] = {"cache_dir": cache_dir, "local_files_only": True}
     logging = transformers.utils.logging
@@ -50,7 +53,7 @@ def load(repository: str, kind: str, cache_dir: Path | None, name: str) -> tuple
             repository, use_safetensors=True, trust_remote_code=False, **options
         )
     except OSError as error:
-        raise SetupError(f"{name} lies incomplete in the local model cache") from error
+        raise UnavailableError(f"{name} lies incomplete in the local model cache") from error
     finally:
         if shown:
             logging.enable_progress_bar()
@@ -62,7 +65,7 @@ def aesthetic_judge(
 ) -> Callable[[Frames], npt.NDArray[np.float32]]:
     """Return what judges pictures, (N, 1): a linear layer on CLIP vectors of length 1, a tenth of its marks of 1 to 10.
 
-    Raises: SetupError where the file holds no such layer.
+    Raises: UnavailableError where the file holds no such layer.
     """
     from safetensors.numpy import load_file
 
@@ -70,7 +73,7 @@ def aesthetic_judge(
     try:
         weight, bias = arrays["predictor.weight"], arrays["predictor.bias"]
     except KeyError as error:
-        raise SetupError(f"{name} lies in the local model cache without its linear layer") from error
+        raise UnavailableError(f"{name} lies in the local model cache without its linear layer") from error
 
     def judge(frames: Frames) -> npt.NDArray[np.float32]:
         vectors = encode(frames)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attnscope.errors import InputError, SetupError, quote
+from attnscope.metrics.encoders.cached import UnavailableError
 from attnscope.metrics.encoders.weights import LITE0, WEIGHTS
 from attnscope.video.streams import Frames
 
@@ -83,13 +84,19 @@ def find_encoder(task: Task, name: str = "auto", *, cache_dir: Path | None = Non
     """
     if task not in get_args(Task):
         raise InputError(
-            f"expected a task out of {', '.join(get_args(Task))}, got {quote(task)} in find_encoder; use one of them"
+            expected=f"a task out of {', '.join(get_args(Task))}",
+            got=quote(task),
+            where="in find_encoder",
+            remedy="use one of them",
         )
     entries = [entry for entry in _REGISTRY if task in entry.tasks]
     known = [entry.name for entry in entries]
     if name != "auto" and name not in known:
         raise InputError(
-            f"expected auto or one of {', '.join(known) or 'none'} for {task}, got {quote(name)} as encoder; use auto"
+            expected=f"auto or one of {', '.join(known) or 'none'} for {task}",
+            got=quote(name),
+            where="as encoder",
+            remedy="use auto",
         )
     reasons = []
     for entry in entries:
@@ -97,7 +104,7 @@ def find_encoder(task: Task, name: str = "auto", *, cache_dir: Path | None = Non
             continue
         try:
             return _build(entry, task, cache_dir)
-        except SetupError as error:
+        except (SetupError, UnavailableError) as error:
             reasons.append(str(error))
     return Missing(
         task, ", and ".join([*reasons, *([] if name != "auto" else _NOTHING_PACKAGED.get(task, []))])
@@ -128,18 +135,26 @@ efficientnet-lite0, class-bridge, got 'eyes' as encoder; use them with commas be
     for name in (each.strip() for each in names.split(",")):
         if name not in known:
             raise InputError(
-                f"expected encoders out of {', '.join(known)}, got {quote(name)} as encoder; use them with commas "
-                "between"
+                expected=f"encoders out of {', '.join(known)}",
+                got=quote(name),
+                where="as encoder",
+                remedy="use them with commas between",
             )
         for task in known[name]:
             if task in chosen:
                 raise InputError(
-                    f"expected one encoder for {task}, got {chosen[task]} and {name} as encoders; leave one out"
+                    expected=f"one encoder for {task}",
+                    got=f"{chosen[task]} and {name}",
+                    where="as encoders",
+                    remedy="leave one out",
                 )
             found = find_encoder(task, name, cache_dir=cache_dir)
             if isinstance(found, Missing):
                 raise SetupError(
-                    f"expected the encoder {name}, got nothing to load: {found.reason}; fetch it, or leave it out"
+                    expected=f"the encoder {name}",
+                    got="nothing",
+                    where=f"to load: {found.reason}",
+                    remedy="fetch it, or leave it out",
                 )
             chosen[task] = name
     return chosen
@@ -273,7 +288,7 @@ def _refused_entry(name: str, tasks: tuple[Task, ...], reason: str) -> _Entry:
     """An encoder of the paper that is not loaded even where its files lie in the cache."""
 
     def build(name: str, task: Task, cache_dir: Path | None) -> Encoder:
-        raise SetupError(f"{name} {reason}")
+        raise UnavailableError(f"{name} {reason}")
 
     return _Entry(name, tasks, build, refused=reason)
 

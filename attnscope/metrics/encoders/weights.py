@@ -47,20 +47,27 @@ def _checked(file: PackagedFile) -> Path:
     spec = importlib.util.find_spec(file.package)
     if spec is None or not spec.submodule_search_locations:
         raise SetupError(
-            f"expected the package {file.requirement}, which brings {file.path}, got none in this environment; "
-            'install attnscope with pip install "attnscope[metrics]"'
+            expected=f"the package {file.requirement}, which brings {file.path}",
+            got="none",
+            where="in this environment",
+            remedy='install attnscope with pip install "attnscope[metrics]"',
         )
     path = Path(spec.submodule_search_locations[0]) / file.path
     if not path.is_file():
         raise SetupError(
-            f"expected {file.path} in the package {file.requirement}, got no such file in {path.parent}; reinstall it"
+            expected=f"{file.path} in the package {file.requirement}",
+            got="no such file",
+            where=f"in {path.parent}",
+            remedy="reinstall it",
         )
     with open(path, "rb") as content:
         found = hashlib.file_digest(content, "sha256").hexdigest()
     if found != file.sha256:
         raise SetupError(
-            f"expected {file.requirement} with sha256 {file.sha256[:12]} of {file.path}, got {found[:12]} in "
-            f"{path.parent}; reinstall exactly that version"
+            expected=f"{file.requirement} with sha256 {file.sha256[:12]} of {file.path}",
+            got=f"{found[:12]}",
+            where=f"in {path.parent}",
+            remedy="reinstall exactly that version",
         )
     return path
 

@@ -104,8 +104,10 @@ def _work(waiting: Sequence[tuple[int, Listed]], settings: Settings, jobs: int) 
             yield running[done], done.result()
     except BrokenProcessPool as error:
         raise RunError(
-            f"expected {jobs} processes to live, got one that died while scoring; run the same command with fewer "
-            "--jobs, it goes on where it stopped"
+            expected=f"{jobs} processes to live",
+            got="one that died while scoring",
+            where="in score",
+            remedy="run the same command with fewer --jobs, it goes on where it stopped",
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

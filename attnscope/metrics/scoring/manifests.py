@@ -62,12 +62,17 @@ def list_videos(places: Sequence[Path], *, shots: str | None = None) -> list[Lis
             found[place] = place.name
         else:
             raise InputError(
-                f"expected video files or folders, got {quote(str(place))}, which does not exist; check the path"
+                expected="video files or folders",
+                got=f"{quote(str(place))}, which does not exist",
+                where="among the places to score",
+                remedy="check the path",
             )
     if not found:
         raise InputError(
-            f"expected at least one video ({', '.join(VIDEO_ENDINGS)}), got none in "
-            f"{quote(', '.join(map(str, places)))}; name another folder"
+            expected=f"at least one video ({', '.join(VIDEO_ENDINGS)})",
+            got="none",
+            where=f"in {quote(', '.join(map(str, places)))}",
+            remedy="name another folder",
         )
     cuts_s, cuts_frame = _requested_cuts({"shots": shots or ""}, "the shots asked for")
     return [Listed(path, name, cuts_s=cuts_s, cuts_frame=cuts_frame) for path, name in found.items()]
@@ -90,12 +95,17 @@ def read_manifest(manifest: Path, places: Sequence[Path]) -> list[Listed]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = " ".join(str(error).split())
         raise InputError(
-            f"expected a manifest, a CSV table, got {quote(reason, 100)} in {quote(str(manifest))}; check it"
+            expected="a manifest, a CSV table",
+            got=quote(reason, 100),
+            where=f"in {quote(str(manifest))}",
+            remedy="check it",
         ) from error
     if "file" not in columns or not rows:
         raise InputError(
-            f"expected a manifest with a column file and a line for each video, got the columns "
-            f"{quote(', '.join(columns))} and {len(rows)} lines in {manifest}; add them"
+            expected="a manifest with a column file and a line for each video",
+            got=f"the columns {quote(', '.join(columns))} and {len(rows)} lines",
+            where=f"in {manifest}",
+            remedy="add them",
         )
     roots = [place if place.is_dir() else place.parent for place in places] or [manifest.parent]
     listed = [_listed(row, f"line {number} of {manifest}", roots) for number, row in enumerate(rows, 2)]
@@ -103,7 +113,10 @@ def read_manifest(manifest: Path, places: Sequence[Path]) -> list[Listed]:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(
-            f"expected every file once, got {quote(twice)} {names.count(twice)} times in {manifest}; leave one"
+            expected="every file once",
+            got=f"{quote(twice)} {names.count(twice)} times",
+            where=f"in {manifest}",
+            remedy="leave one",
         )
     return listed
 
@@ -114,7 +127,10 @@ def _listed(row: Mapping[str, str | None], where: str, roots: Iterable[Path]) ->
     path = next((root / name for root in roots if name and (root / name).is_file()), None)
     if path is None:
         raise InputError(
-            f"expected a file, got {quote(name)}, which is not there, in {where}; check the path"
+            expected="a file",
+            got=f"{quote(name)}, which is not there",
+            where=f"in {where}",
+            remedy="check the path",
         )
     cuts_s, cuts_frame = _requested_cuts(cells, where)
     return Listed(
@@ -148,7 +164,10 @@ def _requested_cuts(
         spans_s = [(Fraction(start), Fraction(stop)) for start, stop in _SPAN.findall(times)]
         if not spans_s or _SPAN.sub("", times).strip():
             raise InputError(
-                f"expected times as [0,1] [1,2.5], got {quote(times)} as requested_times_s in {where}; write them so"
+                expected="times as [0,1] [1,2.5]",
+                got=f"{quote(times)} as requested_times_s",
+                where=f"in {where}",
+                remedy="write them so",
             )
         return tuple(start for start, _ in spans_s[1:]), None
     return None, None
@@ -158,7 +177,10 @@ def _num_shots(cells: Mapping[str, str], where: str) -> int | None:
     text = cells.get("requested_shots", "")
     if text and not (text.isascii() and text.isdigit() and int(text) > 0):
         raise InputError(
-            f"expected a number of shots from 1, got {quote(text)} as requested_shots in {where}; write for instance 2"
+            expected="a number of shots from 1",
+            got=f"{quote(text)} as requested_shots",
+            where=f"in {where}",
+            remedy="write for instance 2",
         )
     return int(text) if text else None
 
@@ -169,7 +191,10 @@ def _marked(cells: Mapping[str, str], where: str) -> tuple[int, ...] | None:
         return () if _said_yes(cells, "marked", where) else None
     if not all(word.isascii() and word.isdigit() for word in text.split()):
         raise InputError(
-            f"expected frames with blanks between, got {quote(text)} as marked_cut_frames in {where}; write 30 76"
+            expected="frames with blanks between",
+            got=f"{quote(text)} as marked_cut_frames",
+            where=f"in {where}",
+            remedy="write 30 76",
         )
     return tuple(map(int, text.split()))
 
@@ -177,5 +202,10 @@ def _marked(cells: Mapping[str, str], where: str) -> tuple[int, ...] | None:
 def _said_yes(cells: Mapping[str, str], name: str, where: str) -> bool:
     text = cells.get(name, "").lower()
     if text not in _YES + _NO:
-        raise InputError(f"expected yes or no, got {quote(text)} as {name} in {where}; write one of them")
+        raise InputError(
+            expected="yes or no",
+            got=f"{quote(text)} as {name}",
+            where=f"in {where}",
+            remedy="write one of them",
+        )
     return text in _YES

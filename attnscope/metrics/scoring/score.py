@@ -103,7 +103,10 @@ def score(
         rate = fps if fps is not None else None if plan is None else plan.fps
         if rate is None:
             raise VideoError(
-                "expected the frame rate of frames in memory, got neither fps nor a plan in score; give fps"
+                expected="the frame rate of frames in memory",
+                got="neither fps nor a plan",
+                where="in score",
+                remedy="give fps",
             )
         reel = ArrayReel(np.asarray(video), rate)
     wanted = Wanted(cuts_frame=None if plan is None else plan.cuts_frame, caption=caption)
@@ -127,7 +130,10 @@ def score_reel(reel: Reel, wanted: Wanted, settings: Settings, *, num_frames: in
         eye.see(picture)
     if num_frames is not None and num_frames != reel.num_frames:
         raise VideoError(
-            f"expected a video of {num_frames} frames as its plan has, got {reel.num_frames}; give its own plan"
+            expected=f"a video of {num_frames} frames as its plan has",
+            got=f"{reel.num_frames}",
+            where="in score",
+            remedy="give its own plan",
         )
     detection, traces = watch.finish(reel.num_frames), eye.finish()
     cuts = detection.cuts_frame

@@ -156,8 +156,10 @@ def write_parquet(path: Path, rows: Sequence[Row]) -> None:
         import pyarrow.parquet
     except ImportError as error:
         raise SetupError(
-            "expected pyarrow for a Parquet table, got no such package in this environment; install attnscope with "
-            'pip install "attnscope[metrics]", or read the CSV file'
+            expected="pyarrow for a Parquet table",
+            got="no such package",
+            where="in this environment",
+            remedy='install attnscope with pip install "attnscope[metrics]", or read the CSV file',
         ) from error
     part = path.with_name(path.name + ".partial")
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), part)

@@ -39,7 +39,12 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """
     file = Path(path)
     if not file.is_file():
-        raise InputError(f"expected a checkpoint of LaVie, got no file at {quote(str(file))}; give its path")
+        raise InputError(
+            expected="a checkpoint of LaVie",
+            got="no file",
+            where=f"at {quote(str(file))}",
+            remedy="give its path",
+        )
     if file.suffix == ".safetensors":
         from safetensors.torch import load_file
 
@@ -59,8 +64,10 @@ def config_of(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     def shape(name: str) -> tuple[int, ...]:
         if name not in weights:
             raise InputError(
-                f"expected weights of LaVie, got none called {name} among {len(weights)}; give a checkpoint of LaVie "
-                "or CineTrans-UNet"
+                expected="weights of LaVie",
+                got=f"none called {name}",
+                where=f"among {len(weights)}",
+                remedy="give a checkpoint of LaVie or CineTrans-UNet",
             )
         return tuple(weights[name].shape)
 
@@ -102,8 +109,10 @@ def unet_from(weights: Mapping[str, Tensor], **config: Any) -> LaVieUNet:
     for name, weight in kept.items():
         if weight.shape != expected[name].shape:
             raise InputError(
-                f"expected shape {tuple(expected[name].shape)}, got {tuple(weight.shape)} as {name} in a checkpoint of "
-                "LaVie; fetch it anew"
+                expected=f"shape {tuple(expected[name].shape)}",
+                got=f"{tuple(weight.shape)} as {name}",
+                where="in a checkpoint of LaVie",
+                remedy="fetch it anew",
             )
     unet.load_state_dict(kept, assign=True)
     built: LaVieUNet = unet.eval()
@@ -151,14 +160,18 @@ def _require_frequencies(name: str, frequencies: Tensor) -> None:
         frequencies.float(), expected, rtol=2e-3, atol=1e-4
     ):
         raise InputError(
-            f"expected {len(expected)} rotary frequencies from 1 down to 1e-4, got {quote(frequencies.tolist(), 60)} "
-            f"as {name}; this is another model"
+            expected=f"{len(expected)} rotary frequencies from 1 down to 1e-4",
+            got=quote(frequencies.tolist(), 60),
+            where=f"as {name}",
+            remedy="this is another model",
         )
 
 
 def _require_names(names: set[str], what: str) -> None:
     if names:
         raise InputError(
-            f"expected the weights of LaVie and no others, got {what} {min(names)} ({len(names)} such) in a "
-            "checkpoint; give one of LaVie or CineTrans-UNet"
+            expected="the weights of LaVie and no others",
+            got=f"{what} {min(names)} ({len(names)} such)",
+            where="in a checkpoint",
+            remedy="give one of LaVie or CineTrans-UNet",
         )

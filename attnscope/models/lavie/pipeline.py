@@ -197,8 +197,10 @@ class LaViePipeline(DiffusionPipeline, StableDiffusionMixin, StableDiffusionLora
     def _repeated(self, read: Tensor | None, num_prompts: int, num_videos_per_prompt: int) -> Tensor:
         if read is None or len(read) not in (1, num_prompts):
             raise InputError(
-                f"expected one negative prompt, or one for each of {num_prompts} prompts, got "
-                f"{0 if read is None else len(read)} in LaViePipeline; give one or {num_prompts}"
+                expected=f"one negative prompt, or one for each of {num_prompts} prompts",
+                got=f"{0 if read is None else len(read)}",
+                where="in LaViePipeline",
+                remedy=f"give one or {num_prompts}",
             )
         whole = read.expand(num_prompts, *read.shape[1:]).repeat_interleave(num_videos_per_prompt, 0)
         return whole.to(self._execution_device, self.unet.dtype)
@@ -216,14 +218,24 @@ class LaViePipeline(DiffusionPipeline, StableDiffusionMixin, StableDiffusionLora
         if (prompt is None) == (embeds is None):
             given = "neither" if prompt is None else "both"
             raise InputError(
-                f"expected a prompt or prompt_embeds, got {given} in LaViePipeline; give one of them"
+                expected="a prompt or prompt_embeds",
+                got=f"{given}",
+                where="in LaViePipeline",
+                remedy="give one of them",
             )
         grid = self.vae_scale_factor
         for name, pixels in (("height", height), ("width", width)):
             if pixels < grid or pixels % grid:
                 raise InputError(
-                    f"expected a multiple of {grid} pixels, got {pixels} as {name} in LaViePipeline; use "
-                    f"{max(round(pixels / grid), 1) * grid}"
+                    expected=f"a multiple of {grid} pixels",
+                    got=f"{pixels} as {name}",
+                    where="in LaViePipeline",
+                    remedy=f"use {max(round(pixels / grid), 1) * grid}",
                 )
         if num_frames < 1:
-            raise InputError(f"expected at least 1 frame, got {num_frames} in LaViePipeline; write 16")
+            raise InputError(
+                expected="at least 1 frame",
+                got=f"{num_frames}",
+                where="in LaViePipeline",
+                remedy="write 16",
+            )
