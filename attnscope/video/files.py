@@ -173,7 +173,7 @@ def _decode(
             if not container.streams.video:
                 raise VideoError(
                     expected="a video file",
-                    got="one without a video stream",
+                    got="a file with no video stream",
                     where=f"at {path}",
                     remedy="check the file",
                 )

@@ -129,7 +129,7 @@ class FileReel(Reel):
                 if not container.streams.video:
                     raise VideoError(
                         expected="a video file",
-                        got="one without a video stream",
+                        got="a file with no video stream",
                         where=f"at {self._path}",
                         remedy="check the file",
                     )

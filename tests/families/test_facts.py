@@ -129,7 +129,7 @@ def test_frames_are_called_num_frames_in_every_model_and_a_changed_video_brings_
 def test_a_video_made_piece_by_piece_is_refused():
     small = {name: value for name, value in specimen("skyreels-df").settings.items() if name != "output_type"}
     longer = {**small, "num_frames": 21, "base_num_frames": 9, "overlap_history": 5}
-    with pytest.raises(RunError, match="expected 6 latent frames in one call, got 3, at blocks.0.attn"):
+    with pytest.raises(RunError, match="expected 6 latent frames in one call, got 3 at blocks.0.attn"):
         scope.probe(tiny("skyreels-df"), longer.pop("prompt"), **longer)
 
 

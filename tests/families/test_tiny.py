@@ -12,7 +12,7 @@ SOURCE = Path(attnscope.__file__).parent
 
 def test_the_words_that_tiny_tokenizers_know_are_written_down_once():
     places = [path for path in SOURCE.rglob("*.py") if "WordLevel(" in path.read_text(encoding="utf-8")]
-    assert [path.relative_to(SOURCE).as_posix() for path in places] == ["testing/_text.py"]
+    assert [path.relative_to(SOURCE).as_posix() for path in places] == ["testing/text.py"]
 
 
 def test_one_per_module_of_the_tiny_models_knows_the_same_words():

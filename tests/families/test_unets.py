@@ -114,8 +114,16 @@ def test_the_preset_hides_other_shots_in_those_layers_alone_and_a_cut_can_fall_o
 @pytest.mark.parametrize(
     ("name", "asked", "instead"),
     [
-        ("lavie", "cinetrans-dit", "expected a DiT for layers 7-28 .* a UNet; use preset cinetrans-unet"),
-        ("wan", "cinetrans-unet", "expected a UNet for layers -6: .* a DiT; use preset cinetrans-dit"),
+        (
+            "lavie",
+            "cinetrans-dit",
+            "expected a DiT for layers 7-28 .* a UNet, in intervene; use preset cinetrans-unet",
+        ),
+        (
+            "wan",
+            "cinetrans-unet",
+            "expected a UNet for layers -6: .* a DiT, in intervene; use preset cinetrans-dit",
+        ),
     ],
 )
 def test_layers_that_were_published_for_another_architecture_are_not_taken(name, asked, instead):

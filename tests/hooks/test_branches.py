@@ -82,7 +82,7 @@ def test_videos_with_texts_of_different_lengths_in_one_call_are_refused_where_it
     two = settings("hunyuan-video", prompt=["a cat", "a red ball on the beach"])
     run_with_cache(pipe, names_filter="blocks.0.attn.hook_q", **two)
     with pytest.raises(
-        LayoutError, match="got 2 lengths in one batch, at layer 1; give the pipeline one prompt"
+        LayoutError, match="got 2 lengths in one batch at layer 1; give the pipeline one prompt"
     ):
         run_with_cache(pipe, names_filter="blocks.0.attn.hook_frame_mass", **two)
 

@@ -156,7 +156,7 @@ def test_mass_for_what_a_mask_hides_is_refused(pipe):
         (f"{SITE}.hook_mask", lambda relation, point: torch.eye(4).bool()),
         (MASS, lambda mass, point: torch.full_like(mass, 0.25)),
     ]
-    with pytest.raises(InputError, match="expected no mass where attention is hidden, got some, at blocks.1"):
+    with pytest.raises(InputError, match="expected no mass where attention is hidden, got some at blocks.1"):
         run_with_hooks(pipe, "a cat", fwd_hooks=hooks, **SMALL)
 
 

@@ -481,7 +481,11 @@ def test_a_pipeline_without_a_text_encoder_is_refused_in_one_line(name: str) -> 
     pipe.text_encoder = None
     given = scope.testing.specimen(name).settings
     settings = {each: given[each] for each in given if each not in ("output_type", "prompt", "generator")}
-    with pytest.raises(InputError, match="that can read prompts, got one without text_encoder; load"):
+    with pytest.raises(
+        InputError, match="that can read prompts, got one without text_encoder in this pipeline; load"
+    ):
         scope.probe(pipe, "a red ball", **settings)
-    with pytest.raises(InputError, match="that can read prompts, got one without text_encoder; load"):
+    with pytest.raises(
+        InputError, match="that can read prompts, got one without text_encoder in this pipeline; load"
+    ):
         run_with_cache(pipe, "a red ball", names_filter="blocks.0.attn.hook_q", **settings)
