@@ -103,6 +103,9 @@ def find_world(name: str) -> World:
     """
     if name not in WORLDS:
         raise InputError(
-            f"expected a world ({', '.join(WORLDS)}), got {quote(name)} for a drawn scene; give one of them"
+            expected=f"a world ({', '.join(WORLDS)})",
+            got=quote(name),
+            where="for a drawn scene",
+            remedy="give one of them",
         )
     return WORLDS[name]
