@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from typing_extensions import override
 
 from attnscope.errors import MaskError, quote
 from attnscope.masks.compiling import compile_rule
 from attnscope.masks.frame_rules import FrameRule
-from attnscope.masks.rules import MaskRule, Relation, require_rule, shown
+from attnscope.masks.rules import MaskRule, Relation, by_name, require_rule, require_seed, shown
 from attnscope.masks.shot_rules import Plan, require_plan
 from attnscope.masks.sides import Group, Index, Sides
 from attnscope.shots import LatentPlan, ShotPlan
@@ -17,25 +18,23 @@ from attnscope.shots import LatentPlan, ShotPlan
 _MOST_DRAWS = 100
 
 
+@by_name
 @dataclass(frozen=True)
-class Permuted(MaskRule):
-    """A rule whose frames have been shuffled: groups of the same sizes that are no longer neighbours in time."""
+class permuted(MaskRule):
+    """Shuffle the frames of a rule: as many pairs stay visible, in groups that are scattered over the film.
+
+    Orders are drawn until one makes a difference.
+    """
 
     rule: MaskRule
-    seed: int
+    seed: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         require_rule(self.rule, "permuted")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise MaskError(
-                expected="a seed from 0",
-                got=quote(self.seed),
-                where="in permuted",
-                remedy="write a whole number",
-            )
+        require_seed(self.seed, "permuted")
 
+    @override
     def relation(self, sides: Sides) -> Relation:
-        """Return the rule's numbers with the frames in another order, one that makes a difference."""
         rng = np.random.default_rng(self.seed)
         plain = self.rule.relation(sides)
         for _ in range(_MOST_DRAWS):
@@ -53,14 +52,9 @@ class Permuted(MaskRule):
         )
 
     @property
+    @override
     def words(self) -> str:
-        """The rule, shuffled."""
         return f"({self.rule.words}) with the frames shuffled (seed {self.seed})"
-
-    @property
-    def needs_largest(self) -> bool:
-        """Whether the rule inside does."""
-        return self.rule.needs_largest
 
 
 def _reordered(groups: tuple[Group, ...], order: Index) -> tuple[Group, ...]:
@@ -71,12 +65,12 @@ def _reordered(groups: tuple[Group, ...], order: Index) -> tuple[Group, ...]:
 
 @dataclass(frozen=True)
 class EvenBand(FrameRule):
-    """The ``num_pairs`` pairs of frames that are nearest to the diagonal."""
+    """The ``num_pairs`` pairs of frames nearest to the diagonal: of the last diagonal as many as fit, spread evenly."""
 
     num_pairs: int
 
+    @override
     def between(self, query: Index, key: Index, sides: Sides) -> Relation:
-        """Show whole diagonals from the middle outwards; of the last one as many as fit, spread evenly."""
         size = sides.num_frames
         distance = np.abs(np.arange(size)[:, None] - np.arange(size)[None, :])
         visible = np.zeros((size, size), dtype=np.bool_)
@@ -93,14 +87,9 @@ class EvenBand(FrameRule):
         return shown(visible[np.minimum(query, size - 1), np.minimum(key, size - 1)])
 
     @property
+    @override
     def words(self) -> str:
-        """How many."""
         return f"the {self.num_pairs} pairs of frames that are nearest in time"
-
-
-def permuted(rule: MaskRule, *, seed: int = 0) -> MaskRule:
-    """Shuffle the frames of a rule: as many pairs stay visible, in groups that are scattered over the film."""
-    return Permuted(rule, seed)
 
 
 def equal_band(rule: MaskRule, num_frames: int, *, stride: int = 4) -> MaskRule:

@@ -7,40 +7,14 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from attnscope.errors import MaskError, quote
-from attnscope.masks import controls, frame_rules, shot_rules, text_rules
-from attnscope.masks.rules import MaskRule, Ramp
+from attnscope.masks.rules import BY_NAME, MaskRule
 from attnscope.masks.shot_rules import Plan, require_plan
 
 MAX_LENGTH = 500
 """Longer than any rule one would write, and too short to nest deeply enough to hurt."""
-
-_WITH_PLAN: dict[str, Callable[..., MaskRule]] = {
-    rule.__name__: rule
-    for rule in (
-        shot_rules.same_shot, shot_rules.previous_shot, shot_rules.next_shot, shot_rules.shot_causal,
-        shot_rules.halo, shot_rules.fade, shot_rules.shot_starts, shot_rules.anchors,
-        text_rules.own_text, text_rules.general_text, text_rules.transitions,
-    )
-}  # fmt: skip
-_WITHOUT_PLAN: dict[str, Callable[..., MaskRule]] = {
-    rule.__name__: rule
-    for rule in (
-        frame_rules.first_frame, frame_rules.everything, frame_rules.band, frame_rules.decay, frame_rules.sampled,
-        text_rules.padding_text,
-    )
-}  # fmt: skip
-_OF_RULES: dict[str, Callable[..., MaskRule]] = {
-    "soft": lambda rule, alpha: rule.soft(alpha),
-    "times": lambda rule, multiplicity: rule.times(multiplicity),
-    "permuted": lambda rule, *, seed=0: controls.permuted(rule, seed=seed),
-}
-
-RULE_NAMES = tuple(sorted([*_WITH_PLAN, *_WITHOUT_PLAN, *_OF_RULES, "ramp"]))
-"""The names that a rule can be written with."""
 
 
 def parse_rule(text: str, plan: Plan) -> MaskRule:
@@ -110,22 +84,18 @@ class _Reader:
         return rule if isinstance(rule, MaskRule) else _refuse(self._text, quote(ast.unparse(node)))
 
     def _build(self, name: str, arguments: list[Any], named: dict[str, Any]) -> Any:
-        if name == "ramp":
-            build: Callable[..., Any] = Ramp
-        elif name in _WITH_PLAN:
-            build, arguments = _WITH_PLAN[name], [self._plan, *arguments]
-        elif name in _WITHOUT_PLAN:
-            build = _WITHOUT_PLAN[name]
-        elif name in _OF_RULES:
-            build = _OF_RULES[name]
-            if not arguments or not isinstance(arguments[0], MaskRule):
-                _refuse(self._text, f"{name} without a rule in it")
-        else:
+        if name not in BY_NAME:
             _refuse(self._text, quote(name))
+        build = BY_NAME[name]
+        parameters = inspect.signature(build).parameters
+        if "plan" in parameters:
+            arguments = [self._plan, *arguments]
+        if "rule" in parameters and not (arguments and isinstance(arguments[0], MaskRule)):
+            _refuse(self._text, f"{name} without a rule in it")
         try:
             inspect.signature(build).bind(*arguments, **named)
         except TypeError as error:
-            wanted = [each for each in inspect.signature(build).parameters if each not in ("plan", "rule")]
+            wanted = [each for each in parameters if each not in ("plan", "rule")]
             raise MaskError(
                 expected=f"{name}({', '.join(wanted)})",
                 got=f"{error}",
@@ -137,7 +107,7 @@ class _Reader:
 
 def _refuse(text: str, found: str) -> NoReturn:
     raise MaskError(
-        expected=f"a rule out of {', '.join(RULE_NAMES)}, joined by | & + ~",
+        expected=f"a rule out of {', '.join(sorted(BY_NAME))}, joined by | & + ~",
         got=f"{found}",
         where=f"in the rule {quote(text)}",
         remedy='write for instance "same_shot | first_frame"',

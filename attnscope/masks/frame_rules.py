@@ -5,22 +5,31 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from typing_extensions import override
 
 from attnscope.errors import MaskError, quote
-from attnscope.masks.rules import MaskRule, Relation, require_multiplicity, require_strength, shown
-from attnscope.masks.shot_rules import on_frames, require_whole, say_frames
+from attnscope.masks.rules import (
+    MaskRule,
+    Relation,
+    by_name,
+    require_multiplicity,
+    require_seed,
+    require_strength,
+    shown,
+)
+from attnscope.masks.shot_rules import on_frames, require_whole, say_frames, say_times
 from attnscope.masks.sides import Index, Sides
 
 
 class FrameRule(MaskRule):
     """A rule over pairs of latent frames; it has no opinion on text."""
 
+    @override
     def relation(self, sides: Sides) -> Relation:
-        """Return the numbers of frame pairs, nan elsewhere."""
         return on_frames(sides, self.between(sides.query_index, sides.key_index, sides))
 
     @abstractmethod
@@ -28,69 +37,86 @@ class FrameRule(MaskRule):
         """Return the number for latent frames ``query`` (rows) and ``key`` (columns)."""
 
 
-@dataclass(frozen=True)
-class FirstFrame(FrameRule):
-    """The first latent frames of the video."""
+@by_name
+@dataclass(frozen=True, init=False)
+class first_frame(FrameRule):
+    """Let every frame see the first latent frame of the video (or the first few), counted ``times`` times.
+
+    >>> from attnscope.masks import Sides, compile_rule
+    >>> compile_rule(first_frame(), Sides.of_frames(2)).tolist()
+    [[0.0, -inf], [0.0, -inf]]
+    """
 
     num_frames: int
     multiplicity: float
 
-    def __post_init__(self) -> None:
-        require_whole(self.num_frames, 1, "first_frame")
-        require_multiplicity(self.multiplicity)
+    def __init__(self, num_frames: int = 1, *, times: float = 1) -> None:
+        vars(self).update(num_frames=num_frames, multiplicity=times)
+        require_whole(num_frames, 1, "first_frame")
+        require_multiplicity(times)
 
+    @override
     def between(self, query: Index, key: Index, sides: Sides) -> Relation:
-        """Show the first columns, with the logarithm of their multiplicity."""
         columns = np.where(key < self.num_frames, math.log(self.multiplicity), -np.inf)
         return np.broadcast_to(columns, sides.shape)
 
     @property
+    @override
     def words(self) -> str:
-        """Which frames, how often."""
-        often = "" if self.multiplicity == 1 else f", counted {self.multiplicity:g} times"
-        return f"the first {say_frames(self.num_frames)} of the video{often}"
+        return f"the first {say_frames(self.num_frames)} of the video{say_times(self.multiplicity)}"
 
 
+@by_name
 @dataclass(frozen=True)
-class Everything(FrameRule):
-    """All frames."""
+class everything(FrameRule):
+    """Let every frame see every frame: the unmasked model."""
 
+    @override
     def between(self, query: Index, key: Index, sides: Sides) -> Relation:
-        """Show all."""
         return np.zeros(sides.shape)
 
     @property
+    @override
     def words(self) -> str:
-        """All."""
         return "every frame"
 
 
+@by_name
 @dataclass(frozen=True)
-class Band(FrameRule):
-    """Frames at most ``reach`` away."""
+class band(FrameRule):
+    """Let every frame see frames at most ``reach`` latent frames away; it knows no shots."""
 
     reach: int
 
     def __post_init__(self) -> None:
         require_whole(self.reach, 0, "band")
 
+    @override
     def between(self, query: Index, key: Index, sides: Sides) -> Relation:
-        """Show frames near the diagonal."""
         return shown(np.abs(query - key) <= self.reach)
 
     @property
+    @override
     def words(self) -> str:
-        """How far."""
         return f"frames at most {self.reach} away"
 
 
+@by_name
 @dataclass(frozen=True)
-class Decay(FrameRule):
-    """All frames, weighed down with distance by a Gaussian of width ``width``."""
+class decay(FrameRule):
+    """Weigh frames down with their distance: strength * (exp(-d^2 / 2 width^2) - 1).
+
+    VSTAR (Li et al. 2024) adds strength * exp(-d^2 / 2 width^2) times the largest score of the row; softmax cannot
+    tell that from the form here, which is 0 for the frame itself. ``by_largest`` scales with the largest score.
+
+    >>> from attnscope.masks import Sides, compile_rule
+    >>> compile_rule(decay(1.0, 2.0), Sides.of_frames(2)).round(3).tolist()
+    [[0.0, -0.787], [-0.787, 0.0]]
+    """
 
     width: float
-    strength: float
-    by_largest: bool
+    strength: float = 1.0
+    by_largest: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         require_strength(self.strength, "decay")
@@ -103,8 +129,8 @@ class Decay(FrameRule):
                 remedy="use band(0) for a frame that sees only itself",
             )
 
+    @override
     def between(self, query: Index, key: Index, sides: Sides) -> Relation:
-        """Return strength * (closeness - 1), times the largest score of the query where asked for."""
         closeness = np.exp(-((query - key) ** 2) / (2 * self.width**2))
         return np.asarray(self.strength * self._unit(sides) * (closeness - 1))
 
@@ -121,24 +147,29 @@ class Decay(FrameRule):
         return np.asarray(sides.largest)[:, None]
 
     @property
+    @override
     def words(self) -> str:
-        """How wide, how strong."""
         unit = " times the largest score" if self.by_largest else ""
         return f"every frame, weighed down with distance (width {self.width:g}, strength {self.strength:g}{unit})"
 
     @property
+    @override
     def needs_largest(self) -> bool:
-        """Whether the strength is in units of the largest score."""
         return self.by_largest
 
 
+@by_name
 @dataclass(frozen=True)
-class Sampled(FrameRule):
-    """Frames that are drawn by lot, the same for every query or anew for each."""
+class sampled(FrameRule):
+    """Let every frame see frames that are drawn by lot; join it with a rule that shows the frame itself.
+
+    ``share`` of the frames are drawn, the same for every frame that looks (``per="column"``) or anew for each
+    (``per="pair"``).
+    """
 
     share: float
-    seed: int
-    per: Literal["column", "pair"]
+    seed: int = field(default=0, kw_only=True)
+    per: Literal["column", "pair"] = field(default="column", kw_only=True)
 
     def __post_init__(self) -> None:
         number = isinstance(self.share, int | float) and not isinstance(self.share, bool)
@@ -149,13 +180,7 @@ class Sampled(FrameRule):
                 where="in sampled",
                 remedy="write 0.5",
             )
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise MaskError(
-                expected="a seed from 0",
-                got=quote(self.seed),
-                where="in sampled",
-                remedy="write a whole number",
-            )
+        require_seed(self.seed, "sampled")
         if self.per not in ("column", "pair"):
             raise MaskError(
                 expected='a draw per "column" or "pair"',
@@ -164,8 +189,8 @@ class Sampled(FrameRule):
                 remedy='write per="column"',
             )
 
+    @override
     def between(self, query: Index, key: Index, sides: Sides) -> Relation:
-        """Show the columns (or pairs) that were drawn."""
         rng = np.random.default_rng(self.seed)
         size = sides.num_frames
         if self.per == "pair":
@@ -175,20 +200,47 @@ class Sampled(FrameRule):
         return shown(np.broadcast_to(drawn[np.minimum(key, size - 1)], sides.shape))
 
     @property
+    @override
     def words(self) -> str:
-        """How many, how drawn."""
         how = "the same for all" if self.per == "column" else "anew for each frame that looks"
         return f"{100 * self.share:g}% of the frames, drawn by lot, {how} (seed {self.seed})"
 
 
-@dataclass(frozen=True)
-class Given(FrameRule):
-    """Numbers written down one by one."""
+@dataclass(frozen=True, init=False)
+class from_array(FrameRule):
+    """Say the number of every pair of latent frames yourself: 0 visible, -inf hidden, or any weight in log units.
+
+    Raises
+    ------
+    MaskError
+        The numbers are no square, or one of them is nan or +inf.
+
+    >>> from_array([[0.0, -1.0], [-1.0, 0.0]]).describe()
+    'A frame sees what an array of 2 x 2 numbers says.'
+    """
 
     values: tuple[tuple[float, ...], ...]
 
+    def __init__(self, values: Sequence[Sequence[float]]) -> None:
+        array = np.asarray(values, dtype=np.float64) if len(values) else np.zeros((0, 0))
+        if array.ndim != 2 or array.shape[0] != array.shape[1] or not array.size:
+            raise MaskError(
+                expected="a square of numbers, one row and one column a latent frame",
+                got=f"shape {array.shape}",
+                where="in from_array",
+                remedy="give all pairs",
+            )
+        if bool(np.isnan(array).any()) or bool((array == np.inf).any()):
+            raise MaskError(
+                expected="finite numbers and -inf",
+                got="nan or +inf",
+                where="in from_array",
+                remedy="0 is visible, -inf hidden",
+            )
+        vars(self).update(values=tuple(tuple(row) for row in array.tolist()))
+
+    @override
     def between(self, query: Index, key: Index, sides: Sides) -> Relation:
-        """Return the numbers."""
         size = len(self.values)
         if size != sides.num_frames:
             raise MaskError(
@@ -200,73 +252,6 @@ class Given(FrameRule):
         return np.asarray(self.values)[np.minimum(query, size - 1), np.minimum(key, size - 1)]
 
     @property
+    @override
     def words(self) -> str:
-        """How many."""
         return f"what an array of {len(self.values)} x {len(self.values)} numbers says"
-
-
-def first_frame(num_frames: int = 1, *, times: float = 1) -> MaskRule:
-    """Let every frame see the first latent frame of the video (or the first few), counted ``times`` times.
-
-    >>> from attnscope.masks import Sides, compile_rule
-    >>> compile_rule(first_frame(), Sides.of_frames(2)).tolist()
-    [[0.0, -inf], [0.0, -inf]]
-    """
-    return FirstFrame(num_frames, times)
-
-
-def everything() -> MaskRule:
-    """Let every frame see every frame: the unmasked model."""
-    return Everything()
-
-
-def band(reach: int) -> MaskRule:
-    """Let every frame see frames at most ``reach`` latent frames away; it knows no shots."""
-    return Band(reach)
-
-
-def decay(width: float, strength: float = 1.0, *, by_largest: bool = False) -> MaskRule:
-    """Weigh frames down with their distance: strength * (exp(-d^2 / 2 width^2) - 1).
-
-    VSTAR (Li et al. 2024) adds strength * exp(-d^2 / 2 width^2) times the largest score of the row; softmax cannot
-    tell that from the form here, which is 0 for the frame itself. ``by_largest`` scales with the largest score.
-
-    >>> from attnscope.masks import Sides, compile_rule
-    >>> compile_rule(decay(1.0, 2.0), Sides.of_frames(2)).round(3).tolist()
-    [[0.0, -0.787], [-0.787, 0.0]]
-    """
-    return Decay(width, strength, by_largest)
-
-
-def sampled(share: float, *, seed: int = 0, per: Literal["column", "pair"] = "column") -> MaskRule:
-    """Let every frame see frames that are drawn by lot; join it with a rule that shows the frame itself."""
-    return Sampled(share, seed, per)
-
-
-def from_array(values: Sequence[Sequence[float]]) -> MaskRule:
-    """Say the number of every pair of latent frames yourself: 0 visible, -inf hidden, or any weight in log units.
-
-    Raises
-    ------
-    MaskError
-        The numbers are no square, or one of them is nan or +inf.
-
-    >>> from_array([[0.0, -1.0], [-1.0, 0.0]]).describe()
-    'A frame sees what an array of 2 x 2 numbers says.'
-    """
-    array = np.asarray(values, dtype=np.float64) if len(values) else np.zeros((0, 0))
-    if array.ndim != 2 or array.shape[0] != array.shape[1] or not array.size:
-        raise MaskError(
-            expected="a square of numbers, one row and one column a latent frame",
-            got=f"shape {array.shape}",
-            where="in from_array",
-            remedy="give all pairs",
-        )
-    if bool(np.isnan(array).any()) or bool((array == np.inf).any()):
-        raise MaskError(
-            expected="finite numbers and -inf",
-            got="nan or +inf",
-            where="in from_array",
-            remedy="0 is visible, -inf hidden",
-        )
-    return Given(tuple(tuple(row) for row in array.tolist()))

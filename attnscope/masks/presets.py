@@ -14,6 +14,7 @@ from attnscope.errors import MaskError, quote
 from attnscope.masks.frame_rules import decay, everything, sampled
 from attnscope.masks.frame_rules import first_frame as first_frame_rule
 from attnscope.masks.interventions import Architecture, Intervention, Range
+from attnscope.masks.rules import MaskRule
 from attnscope.masks.shot_rules import Plan, anchors, require_plan, same_shot, shot_starts
 from attnscope.masks.text_rules import general_text, own_text, padding_text, transitions
 
@@ -77,7 +78,7 @@ def _cinetrans_dit(
     ``first_frame=False`` leaves the first frame to its own shot. The published code lets the padding of a visible
     caption be seen; ``padding=False`` hides it.
     """
-    rule = same_shot(plan)
+    rule: MaskRule = same_shot(plan)
     if first_frame:
         rule = rule | first_frame_rule()
     where = _published("DiT", "7-28", layers)

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from attnscope.errors import MaskError, quote
 from attnscope.masks.sides import Sides
@@ -25,7 +28,19 @@ Shown = NDArray[np.bool_]
 MAX_STRENGTH = 1e6
 """Beyond this a weight is 0 in every floating point format; a larger number is a mistake."""
 
+BY_NAME: dict[str, Callable[..., Any]] = {}
+"""What can be written in the text of a rule; each rule enters itself here with :func:`by_name`."""
 
+_Built = TypeVar("_Built", bound=type)
+
+
+def by_name(build: _Built) -> _Built:
+    """Let the text of a rule say this: the name in small letters stands for the class, which is its own constructor."""
+    BY_NAME[build.__name__.lower()] = build
+    return build
+
+
+@by_name
 @dataclass(frozen=True)
 class Ramp:
     """A strength that changes while the video takes shape: from pure noise to the finished picture.
@@ -91,8 +106,8 @@ class MaskRule(ABC):
 
     @property
     def needs_largest(self) -> bool:
-        """Whether the rule must be told the largest score of each frame before it can say a number."""
-        return False
+        """Whether the rule, or a rule in it, must be told the largest score of each frame."""
+        return any(part.needs_largest for part in vars(self).values() if isinstance(part, MaskRule))
 
     def describe(self) -> str:
         """Say the rule in one sentence."""
@@ -152,149 +167,12 @@ def require_strength(strength: object, where: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Either(MaskRule):
-    """What one rule or the other shows."""
-
-    first: MaskRule
-    second: MaskRule
-
-    def relation(self, sides: Sides) -> Relation:
-        """Return the larger number."""
-        return np.asarray(np.fmax(self.first.relation(sides), self.second.relation(sides)))
-
-    @property
-    def words(self) -> str:
-        """Both, joined by "or"."""
-        return f"{self.first.words}, or {self.second.words}"
-
-    @property
-    def needs_largest(self) -> bool:
-        """Whether a part does."""
-        return self.first.needs_largest or self.second.needs_largest
-
-
-@dataclass(frozen=True)
-class Both(MaskRule):
-    """What both rules show."""
-
-    first: MaskRule
-    second: MaskRule
-
-    def relation(self, sides: Sides) -> Relation:
-        """Return the smaller number."""
-        return np.asarray(np.fmin(self.first.relation(sides), self.second.relation(sides)))
-
-    @property
-    def words(self) -> str:
-        """Both, the second as a condition on the first."""
-        return f"({self.first.words}) but only ({self.second.words})"
-
-    @property
-    def needs_largest(self) -> bool:
-        """Whether a part does."""
-        return self.first.needs_largest or self.second.needs_largest
-
-
-@dataclass(frozen=True)
-class Sum(MaskRule):
-    """Both rules at once: the numbers add, so the weights multiply."""
-
-    first: MaskRule
-    second: MaskRule
-
-    def relation(self, sides: Sides) -> Relation:
-        """Return the sum; where one rule has no opinion, the other's number."""
-        first, second = self.first.relation(sides), self.second.relation(sides)
-        silent = np.isnan(first) & np.isnan(second)
-        total = np.where(np.isnan(first), 0.0, first) + np.where(np.isnan(second), 0.0, second)
-        return np.where(silent, np.nan, total)
-
-    @property
-    def words(self) -> str:
-        """Both, joined by "together with"."""
-        return f"{self.first.words}, together with {self.second.words}"
-
-    @property
-    def needs_largest(self) -> bool:
-        """Whether a part does."""
-        return self.first.needs_largest or self.second.needs_largest
-
-
-@dataclass(frozen=True)
-class Not(MaskRule):
-    """What a rule hides; only for rules that show or hide and weigh nothing."""
-
-    rule: MaskRule
-
-    def relation(self, sides: Sides) -> Relation:
-        """Return 0 where the rule hides, -inf where it shows."""
-        values = self.rule.relation(sides)
-        known = values[~np.isnan(values)]
-        if bool(((known != 0) & (known != -np.inf)).any()):
-            raise MaskError(
-                expected="a rule that only shows or hides under ~",
-                got="weights",
-                where=f"in {quote(self.rule.describe())}",
-                remedy="turn the hard rule round first, then make it soft",
-            )
-        return np.where(np.isnan(values), np.nan, shown(np.isneginf(values)))
-
-    @property
-    def words(self) -> str:
-        """The rest."""
-        return f"all but ({self.rule.words})"
-
-
-@dataclass(frozen=True)
-class Soft(MaskRule):
-    """A rule that hides nothing any more: what it hid is weighed down by exp(-alpha)."""
-
-    rule: MaskRule
-    alpha: Strength
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.alpha, Ramp):
-            require_strength(self.alpha, "soft")
-
-    def relation(self, sides: Sides) -> Relation:
-        """Return -alpha where the rule hides."""
-        alpha = self.alpha.at(sides.sigma) if isinstance(self.alpha, Ramp) else float(self.alpha)
-        values = self.rule.relation(sides)
-        return np.where(np.isneginf(values), -alpha, values)
-
-    @property
-    def words(self) -> str:
-        """The rule, and what becomes of the rest."""
-        alpha = self.alpha.describe() if isinstance(self.alpha, Ramp) else f"{self.alpha:g}"
-        return f"({self.rule.words}) and the rest weighed down by exp(-a), a = {alpha}"
-
-    @property
-    def needs_largest(self) -> bool:
-        """Whether the rule inside does."""
-        return self.rule.needs_largest
-
-
-@dataclass(frozen=True)
-class Times(MaskRule):
-    """What a rule shows counts as if it were there several times; the rest is left alone."""
-
-    rule: MaskRule
-    multiplicity: float
-
-    def __post_init__(self) -> None:
-        require_multiplicity(self.multiplicity)
-
-    def relation(self, sides: Sides) -> Relation:
-        """Return log m where the rule shows, 0 where it hides."""
-        values = self.rule.relation(sides)
-        counted = np.where(np.isneginf(values), 0.0, math.log(self.multiplicity))
-        return np.where(np.isnan(values), np.nan, counted)
-
-    @property
-    def words(self) -> str:
-        """The rule, and how often."""
-        return f"all, and ({self.rule.words}) counted {self.multiplicity:g} times"
+def require_seed(seed: object, where: str) -> None:
+    """Refuse what is no whole number from 0."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise MaskError(
+            expected="a seed from 0", got=quote(seed), where=f"in {where}", remedy="write a whole number"
+        )
 
 
 def require_multiplicity(multiplicity: object) -> None:
@@ -307,3 +185,126 @@ def require_multiplicity(multiplicity: object) -> None:
             where="in a rule",
             remedy="2 counts a key twice, hide it with ~ instead of 0",
         )
+
+
+@dataclass(frozen=True)
+class Pair(MaskRule):
+    """Two rules joined by a sign; what the sign does is said by its own class."""
+
+    first: MaskRule
+    second: MaskRule
+
+
+class Either(Pair):
+    """What one rule or the other shows: the larger number."""
+
+    @override
+    def relation(self, sides: Sides) -> Relation:
+        return np.asarray(np.fmax(self.first.relation(sides), self.second.relation(sides)))
+
+    @property
+    @override
+    def words(self) -> str:
+        return f"{self.first.words}, or {self.second.words}"
+
+
+class Both(Pair):
+    """What both rules show: the smaller number."""
+
+    @override
+    def relation(self, sides: Sides) -> Relation:
+        return np.asarray(np.fmin(self.first.relation(sides), self.second.relation(sides)))
+
+    @property
+    @override
+    def words(self) -> str:
+        return f"({self.first.words}) but only ({self.second.words})"
+
+
+class Sum(Pair):
+    """Both rules at once: numbers add, so weights multiply; where one has no opinion, the other's number holds."""
+
+    @override
+    def relation(self, sides: Sides) -> Relation:
+        first, second = self.first.relation(sides), self.second.relation(sides)
+        silent = np.isnan(first) & np.isnan(second)
+        total = np.where(np.isnan(first), 0.0, first) + np.where(np.isnan(second), 0.0, second)
+        return np.where(silent, np.nan, total)
+
+    @property
+    @override
+    def words(self) -> str:
+        return f"{self.first.words}, together with {self.second.words}"
+
+
+@dataclass(frozen=True)
+class Not(MaskRule):
+    """What a rule hides, and nothing of what it shows; only for rules that show or hide and weigh nothing."""
+
+    rule: MaskRule
+
+    @override
+    def relation(self, sides: Sides) -> Relation:
+        values = self.rule.relation(sides)
+        known = values[~np.isnan(values)]
+        if bool(((known != 0) & (known != -np.inf)).any()):
+            raise MaskError(
+                expected="a rule that only shows or hides under ~",
+                got="weights",
+                where=f"in {quote(self.rule.describe())}",
+                remedy="turn the hard rule round first, then make it soft",
+            )
+        return np.where(np.isnan(values), np.nan, shown(np.isneginf(values)))
+
+    @property
+    @override
+    def words(self) -> str:
+        return f"all but ({self.rule.words})"
+
+
+@by_name
+@dataclass(frozen=True)
+class Soft(MaskRule):
+    """A rule that hides nothing any more: what it hid gets the number -alpha, a weight of exp(-alpha)."""
+
+    rule: MaskRule
+    alpha: Strength
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.alpha, Ramp):
+            require_strength(self.alpha, "soft")
+
+    @override
+    def relation(self, sides: Sides) -> Relation:
+        alpha = self.alpha.at(sides.sigma) if isinstance(self.alpha, Ramp) else float(self.alpha)
+        values = self.rule.relation(sides)
+        return np.where(np.isneginf(values), -alpha, values)
+
+    @property
+    @override
+    def words(self) -> str:
+        alpha = self.alpha.describe() if isinstance(self.alpha, Ramp) else f"{self.alpha:g}"
+        return f"({self.rule.words}) and the rest weighed down by exp(-a), a = {alpha}"
+
+
+@by_name
+@dataclass(frozen=True)
+class Times(MaskRule):
+    """What a rule shows counts as if it were there several times (log m); the rest is left alone (0)."""
+
+    rule: MaskRule
+    multiplicity: float
+
+    def __post_init__(self) -> None:
+        require_multiplicity(self.multiplicity)
+
+    @override
+    def relation(self, sides: Sides) -> Relation:
+        values = self.rule.relation(sides)
+        counted = np.where(np.isneginf(values), 0.0, math.log(self.multiplicity))
+        return np.where(np.isnan(values), np.nan, counted)
+
+    @property
+    @override
+    def words(self) -> str:
+        return f"all, and ({self.rule.words}) counted {self.multiplicity:g} times"

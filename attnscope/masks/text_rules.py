@@ -9,48 +9,49 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
-from attnscope.masks.rules import MaskRule, Relation, shown
-from attnscope.masks.shot_rules import Plan, latent_plan, require_plan, say_cuts, shot_of
+from attnscope.masks.rules import MaskRule, Relation, by_name, shown
+from attnscope.masks.shot_rules import Planned, shot_of
 from attnscope.masks.sides import Group, Kind, Sides
 from attnscope.shots import LatentPlan
 
 _TEXT: tuple[Kind, ...] = ("text", "padding")
+_ALL: tuple[Kind, ...] = ("frame", *_TEXT, "transition")
 _NOBODY = -1
 
 
+@by_name
 @dataclass(frozen=True)
-class OwnText(MaskRule):
-    """Frames and the caption of their shot see each other; captions of different shots do not."""
+class own_text(Planned):
+    """Let every frame read the caption of its own shot only, its padding included.
 
-    plan: Plan
+    >>> from attnscope.masks import Sides, compile_rule
+    >>> from attnscope.shots import ShotPlan
+    >>> plan = ShotPlan.from_latent_frames([1], num_frames_latent=2, fps=16)
+    >>> compile_rule(own_text(plan), Sides.of_text(2, num_slabs=2)).tolist()
+    [[0.0, 0.0, -inf, -inf], [-inf, -inf, 0.0, 0.0]]
+    """
 
-    def __post_init__(self) -> None:
-        require_plan(self.plan, "own_text")
-
+    @override
     def relation(self, sides: Sides) -> Relation:
-        """Show frames and slabs of one shot to each other; no opinion where no text takes part."""
-        plan = latent_plan(self.plan, sides)
+        plan = self.plan_on(sides)
         query, key = _shots(sides.queries, plan), _shots(sides.keys, plan)
         return np.where(_with_text(sides), shown(np.asarray(np.equal.outer(query, key))), np.nan)
 
     @property
+    @override
     def words(self) -> str:
-        """Own caption."""
-        return f"the caption of its own shot ({say_cuts(self.plan)})"
+        return f"the caption of its own shot {self.cuts_words}"
 
 
+@by_name
 @dataclass(frozen=True)
-class GeneralText(MaskRule):
-    """Everybody sees the general caption."""
+class general_text(Planned):
+    """Let every frame read the general caption, the slab behind those of the shots."""
 
-    plan: Plan
-
-    def __post_init__(self) -> None:
-        require_plan(self.plan, "general_text")
-
+    @override
     def relation(self, sides: Sides) -> Relation:
-        """Show the slab behind those of the shots, as key and as query; no opinion where no text takes part."""
         general = self.plan.num_shots
         rows, columns = (
             np.array([group.kind in _TEXT and group.index >= general for group in side])
@@ -59,50 +60,44 @@ class GeneralText(MaskRule):
         return np.where(_with_text(sides), shown(np.asarray(np.logical_or.outer(rows, columns))), np.nan)
 
     @property
+    @override
     def words(self) -> str:
-        """The general caption."""
         return "the general caption"
 
 
+@by_name
 @dataclass(frozen=True)
-class PaddingText(MaskRule):
-    """The padding behind the captions."""
+class padding_text(MaskRule):
+    """Let every frame read the padding behind captions; ``& ~padding_text()`` hides it."""
 
+    @override
     def relation(self, sides: Sides) -> Relation:
-        """Show padding keys, hide text keys; no opinion on keys that are no text."""
-        padding = sides.pairs(("frame", "text", "padding", "transition"), ("padding",))
-        about = sides.pairs(("frame", "text", "padding", "transition"), _TEXT)
-        return np.where(about, shown(padding), np.nan)
+        return np.where(sides.pairs(_ALL, _TEXT), shown(sides.pairs(_ALL, ("padding",))), np.nan)
 
     @property
+    @override
     def words(self) -> str:
-        """The padding."""
         return "the padding of the captions"
 
 
+@by_name
 @dataclass(frozen=True)
-class Transitions(MaskRule):
-    """A transition token and the two latent frames at its boundary see each other, and nobody else sees it."""
+class transitions(Planned):
+    """Let the transition token of a boundary and the frames beside it see each other, nobody else (ShotAdapter)."""
 
-    plan: Plan
-
-    def __post_init__(self) -> None:
-        require_plan(self.plan, "transitions")
-
+    @override
     def relation(self, sides: Sides) -> Relation:
-        """Show transition b to the frames before and behind cut b; no opinion where no transition takes part."""
-        plan = latent_plan(self.plan, sides)
+        plan = self.plan_on(sides)
         rows, columns = _at_boundary(sides.queries, plan), _at_boundary(sides.keys, plan)
         # two groups touch where they stand at the same boundary: the token at its own, a frame at those next to it
         touching = np.asarray((rows[:, None, :] & columns[None, :, :]).any(-1))
-        transition = sides.pairs(("transition",), ("frame", "text", "padding", "transition"))
-        transition = transition | sides.pairs(("frame", "text", "padding", "transition"), ("transition",))
-        return np.where(transition, shown(touching), np.nan)
+        concerned = sides.pairs(("transition",), _ALL) | sides.pairs(_ALL, ("transition",))
+        return np.where(concerned, shown(touching), np.nan)
 
     @property
+    @override
     def words(self) -> str:
-        """The tokens of its boundaries."""
-        return f"the transition token of the boundary it stands at ({say_cuts(self.plan)})"
+        return f"the transition token of the boundary it stands at {self.cuts_words}"
 
 
 def _with_text(sides: Sides) -> NDArray[np.bool_]:
@@ -132,30 +127,3 @@ def _at_boundary(groups: tuple[Group, ...], plan: LatentPlan) -> NDArray[np.bool
         elif group.kind == "transition":
             found[place] = np.arange(len(cuts)) == group.index
     return found
-
-
-def own_text(plan: Plan) -> MaskRule:
-    """Let every frame read the caption of its own shot only, its padding included.
-
-    >>> from attnscope.masks import Sides, compile_rule
-    >>> from attnscope.shots import ShotPlan
-    >>> plan = ShotPlan.from_latent_frames([1], num_frames_latent=2, fps=16)
-    >>> compile_rule(own_text(plan), Sides.of_text(2, num_slabs=2)).tolist()
-    [[0.0, 0.0, -inf, -inf], [-inf, -inf, 0.0, 0.0]]
-    """
-    return OwnText(plan)
-
-
-def general_text(plan: Plan) -> MaskRule:
-    """Let every frame read the general caption, the slab behind those of the shots."""
-    return GeneralText(plan)
-
-
-def padding_text() -> MaskRule:
-    """Let every frame read the padding behind captions; ``& ~padding_text()`` hides it."""
-    return PaddingText()
-
-
-def transitions(plan: Plan) -> MaskRule:
-    """Let the transition token of a boundary and the frames beside that boundary see each other (ShotAdapter)."""
-    return Transitions(plan)

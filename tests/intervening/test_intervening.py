@@ -378,7 +378,7 @@ REFUSED = {
     "no rule": ({"rule": "same_shot"}, MaskError, "expected a mask rule or interventions, got 'same_shot'"),
     "nothing": ({"rule": []}, MaskError, r"got \[\] in intervene"),
     "a number": ({"rule": 3}, MaskError, "got 3 in intervene"),
-    "rules without scope in a list": ({"rule": [masks.band(1)]}, MaskError, "expected interventions, got Band"),
+    "rules without scope in a list": ({"rule": [masks.band(1)]}, MaskError, "expected interventions, got band"),
     "scope twice": (
         {"rule": masks.Intervention(masks.band(1)), "layers": 1}, MaskError, "carry their scope, got layers beside",
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from attnscope import masks
 from attnscope.errors import MaskError
 from attnscope.masks import (
     Intervention,
@@ -26,6 +27,7 @@ from attnscope.masks import (
     shot_causal,
     shot_starts,
 )
+from attnscope.masks.rules import BY_NAME
 from attnscope.shots import ShotPlan
 
 PLAN = ShotPlan.from_latent_frames([3, 6], num_frames_latent=9, fps=16)
@@ -117,6 +119,23 @@ def test_what_is_no_rule_is_refused_in_one_line(text: str) -> None:
         parse_rule(text, PLAN)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_every_rule_that_takes_no_array_has_its_own_name_in_text() -> None:
+    shots = [
+        "anchors",
+        "fade",
+        "halo",
+        "next_shot",
+        "previous_shot",
+        "same_shot",
+        "shot_causal",
+        "shot_starts",
+    ]
+    text = ["general_text", "own_text", "padding_text", "transitions"]
+    frames = ["band", "decay", "everything", "first_frame", "sampled"]
+    assert sorted(BY_NAME) == sorted([*shots, *text, *frames, "permuted", "ramp", "soft", "times"])
+    assert all(BY_NAME[name] is getattr(masks, name) for name in [*shots, *text, *frames, "permuted"])
 
 
 def test_there_are_enough_of_them() -> None:

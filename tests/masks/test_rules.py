@@ -29,6 +29,7 @@ from attnscope.masks import (
     next_shot,
     own_text,
     padding_text,
+    permuted,
     previous_shot,
     same_shot,
     sampled,
@@ -311,3 +312,26 @@ def test_what_makes_no_sense_is_refused_in_one_line(case: str) -> None:
         attempt()
     assert "\n" not in str(caught.value)
     assert "; " in str(caught.value)
+
+
+BY_LARGEST = decay(2.0, by_largest=True)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        BY_LARGEST,
+        BY_LARGEST | band(1),
+        band(1) & BY_LARGEST,
+        band(1) + BY_LARGEST,
+        ~BY_LARGEST,
+        BY_LARGEST.soft(4),
+        BY_LARGEST.times(2),
+        permuted(BY_LARGEST),
+        (band(1) | BY_LARGEST).times(2) & everything(),
+    ],
+    ids=lambda rule: type(rule).__name__,
+)
+def test_a_rule_needs_what_a_rule_in_it_needs(rule: MaskRule) -> None:
+    assert rule.needs_largest
+    assert not (band(1) | everything()).times(2).needs_largest
