@@ -4,25 +4,29 @@ An attention dataset is a plain ``xarray.Dataset``. ``mass`` (float32) is the at
 tokens of ``query_frame`` give to all tokens of ``key_frame``, averaged over the query tokens; ``text_mass``,
 where a model mixes text into the same attention, is what they give to text. Both together sum to 1 over the keys.
 
-=====================================  ========  ==========================================================
-name                                   on        values
-=====================================  ========  ==========================================================
-``prompt``, ``text``, ``seed``         prompt    run number from 0; the prompt; the seed
-``step``, ``timestep``, ``sigma``      step      denoising step in the order it ran; scheduler's t; noise
-level ``branch``                             branch    ``cond``, ``uncond``
-``layer``, ``module``, ``stage``       layer     label from 1; module path in the pipeline; UNet stage or ""
-``head``                               head      head, from 0
-``query_frame``, ``key_frame``         itself    latent frame, from 0
-``query_start_frame``, ``..._stop_..`` frames    the video frames it covers, half-open; ``key_...`` alike
-``query_start_s``, ``key_start_s``     frames    when it begins, in seconds
-``query_shot``, ``key_shot``           frames    shot from 0, -1 without a plan; also (prompt, frame)
-``done``                               p., step  in stores only: whether this unit of work is complete
-=====================================  ========  ==========================================================
+==========================================  ============  =====================================================
+name                                        on            values
+==========================================  ============  =====================================================
+``prompt``, ``text``, ``seed``              prompt        run number from 0; the prompt; the seed
+``step``, ``timestep``, ``sigma``           step          step in the order it ran; scheduler's t; noise level
+``branch``                                  branch        ``cond``, ``uncond``
+``layer``, ``module``, ``stage``            layer         label from 1; module path in the pipeline; UNet stage
+``head``                                    head          head, from 0
+``query_frame``, ``key_frame``              itself        latent frame, from 0
+``query_start_frame``, ``key_start_frame``  frame         the first video frame it covers
+``query_stop_frame``, ``key_stop_frame``    frame         the first video frame it no longer covers
+``query_start_s``, ``key_start_s``          frame         when it begins, in seconds
+``query_shot``, ``key_shot``                frame         shot from 0, -1 without a plan; also (prompt, frame)
+``done``                                    prompt, step  in stores only: whether this unit of work is complete
+==========================================  ============  =====================================================
+
+Here "frame" is the frame dim of the same side, ``query_frame`` or ``key_frame``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -78,21 +82,44 @@ Plans = LatentPlan | None | Sequence[LatentPlan | None]
 Coordinate = tuple[tuple[str, ...], NDArray[Any]]
 
 
+@dataclass(frozen=True)
+class Labels:
+    """What every number of an attention dataset is about: the labels of all dims, in order.
+
+    Attributes
+    ----------
+    prompts, seeds : sequences
+        One a run.
+    steps, timesteps, sigmas : sequences
+        One a denoising step: its number from 0, the scheduler's t, the noise level.
+    branches : sequence of str
+        Guidance branches.
+    layers, modules, stages : sequences
+        One a layer: its label from 1, its path in the pipeline, its stage in a UNet or "".
+    heads : sequence of int
+        Heads, from 0.
+    latent : LatentPlan
+        The latent frames and their shots; :func:`with_shots` gives each prompt its own, or takes them away.
+    """
+
+    prompts: Sequence[str]
+    seeds: Sequence[int]
+    steps: Sequence[int]
+    timesteps: Sequence[float]
+    sigmas: Sequence[float]
+    branches: Sequence[str]
+    layers: Sequence[int]
+    modules: Sequence[str]
+    stages: Sequence[str]
+    heads: Sequence[int]
+    latent: LatentPlan
+
+
 def build_dataset(
     mass: NDArray[np.float32],
+    labels: Labels,
     *,
     text_mass: NDArray[np.float32] | None = None,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    steps: Sequence[int],
-    timesteps: Sequence[float],
-    sigmas: Sequence[float],
-    branches: Sequence[str],
-    layers: Sequence[int],
-    modules: Sequence[str],
-    stages: Sequence[str],
-    heads: Sequence[int],
-    latent: LatentPlan,
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Label measured attention so that every number says which prompt, step, layer, head and frames it is about.
@@ -101,12 +128,10 @@ def build_dataset(
     ----------
     mass : array (prompt, step, branch, layer, head, query_frame, key_frame)
         Attention probability per frame pair, float32; rows sum to 1, with ``text_mass`` where given.
+    labels : Labels
+        The labels of the dims.
     text_mass : array (prompt, step, branch, layer, head, query_frame), optional
         Attention probability given to text.
-    prompts, seeds, steps, timesteps, sigmas, branches, layers, modules, stages, heads : sequences
-        Labels of the dims, in order; ``layers`` are labels from 1.
-    latent : LatentPlan
-        The latent frames and their shots; :func:`with_shots` gives each prompt its own, or takes them away.
     attrs : mapping, optional
         Provenance.
 
@@ -119,66 +144,42 @@ def build_dataset(
     --------
     >>> import numpy as np
     >>> from attnscope.shots import ShotPlan
-    >>> latent = ShotPlan.from_frames([5], num_frames=9, fps=8).to_latent()
-    >>> dataset = build_dataset(
-    ...     np.full((1, 1, 1, 1, 1, 3, 3), 1 / 3, dtype=np.float32), prompts=["a dog"], seeds=[0], steps=[0],
-    ...     timesteps=[999.0], sigmas=[1.0], branches=["cond"], layers=[7], modules=["blocks.6.attn1"],
-    ...     stages=[""], heads=[0], latent=latent)
+    >>> labels = Labels(
+    ...     prompts=["a dog"], seeds=[0], steps=[0], timesteps=[999.0], sigmas=[1.0], branches=["cond"], layers=[7],
+    ...     modules=["blocks.6.attn1"], stages=[""], heads=[0],
+    ...     latent=ShotPlan.from_frames([5], num_frames=9, fps=8).to_latent())
+    >>> dataset = build_dataset(np.full((1, 1, 1, 1, 1, 3, 3), 1 / 3, dtype=np.float32), labels)
     >>> dataset.query_start_frame.values.tolist(), dataset.query_shot.values.tolist()
     ([0, 1, 5], [0, 0, 1])
     """
-    values = coordinates(
-        prompts=prompts, seeds=seeds, steps=steps, timesteps=timesteps, sigmas=sigmas, branches=branches,
-        layers=layers, modules=modules, stages=stages, heads=heads, latent=latent,
-    )  # fmt: skip
+    values = coordinates(labels)
     _require_shape(mass, MASS, DIMS, values)
     variables: dict[str, Coordinate] = {MASS: (DIMS, mass)}
     if text_mass is not None:
         _require_shape(text_mass, TEXT_MASS, TEXT_DIMS, values)
         variables[TEXT_MASS] = (TEXT_DIMS, text_mass)
     dataset = xr.Dataset(variables, values, {"attnscope_schema": SCHEMA_VERSION, **(attrs or {})})
-    dataset = with_shots(dataset, latent)
+    dataset = with_shots(dataset, labels.latent)
     check(dataset)
     return dataset
 
 
-def coordinates(
-    *,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    steps: Sequence[int],
-    timesteps: Sequence[float],
-    sigmas: Sequence[float],
-    branches: Sequence[str],
-    layers: Sequence[int],
-    modules: Sequence[str],
-    stages: Sequence[str],
-    heads: Sequence[int],
-    latent: LatentPlan,
-) -> dict[str, Coordinate]:
+def coordinates(labels: Labels) -> dict[str, Coordinate]:
     """Return every coordinate of an attention dataset but the shots, as (dims, values)."""
     values: dict[str, tuple[str, NDArray[Any]]] = {
-        PROMPT: (PROMPT, np.arange(len(prompts), dtype=np.int32)),
-        TEXT: (PROMPT, np.asarray(prompts, dtype=str)),
-        SEED: (PROMPT, np.asarray(seeds, dtype=np.int64)),
-        STEP: (STEP, np.asarray(steps, dtype=np.int32)),
-        TIMESTEP: (STEP, np.asarray(timesteps, dtype=np.float64)),
-        SIGMA: (STEP, np.asarray(sigmas, dtype=np.float64)),
-        BRANCH: (BRANCH, np.asarray(branches, dtype=str)),
-        LAYER: (LAYER, np.asarray(layers, dtype=np.int32)),
-        MODULE: (LAYER, np.asarray(modules, dtype=str)),
-        STAGE: (LAYER, np.asarray(stages, dtype=str)),
-        HEAD: (HEAD, np.asarray(heads, dtype=np.int32)),
+        PROMPT: (PROMPT, np.arange(len(labels.prompts), dtype=np.int32)),
+        TEXT: (PROMPT, np.asarray(labels.prompts, dtype=str)),
+        SEED: (PROMPT, np.asarray(labels.seeds, dtype=np.int64)),
+        STEP: (STEP, np.asarray(labels.steps, dtype=np.int32)),
+        TIMESTEP: (STEP, np.asarray(labels.timesteps, dtype=np.float64)),
+        SIGMA: (STEP, np.asarray(labels.sigmas, dtype=np.float64)),
+        BRANCH: (BRANCH, np.asarray(labels.branches, dtype=str)),
+        LAYER: (LAYER, np.asarray(labels.layers, dtype=np.int32)),
+        MODULE: (LAYER, np.asarray(labels.modules, dtype=str)),
+        STAGE: (LAYER, np.asarray(labels.stages, dtype=str)),
+        HEAD: (HEAD, np.asarray(labels.heads, dtype=np.int32)),
+        **_frame_coordinates(labels.latent),
     }
-    first_frames = [latent.first_frame(frame) for frame in range(latent.num_frames + 1)]
-    for side, dim in FRAME_DIMS.items():
-        values[dim] = (dim, np.arange(latent.num_frames, dtype=np.int32))
-        values[f"{side}_start_frame"] = (dim, np.asarray(first_frames[:-1], dtype=np.int32))
-        values[f"{side}_stop_frame"] = (dim, np.asarray(first_frames[1:], dtype=np.int32))
-        values[f"{side}_start_s"] = (
-            dim,
-            np.asarray([float(frame / latent.fps) for frame in first_frames[:-1]]),
-        )
     length: dict[str, int] = {dim: len(values[dim][1]) for dim in DIMS}
     for name, (dim, array) in values.items():
         if array.shape != (length[dim],):
@@ -189,6 +190,19 @@ def coordinates(
                 remedy=f"give as many as there are {dim}s",
             )
     return {name: ((dim,), array) for name, (dim, array) in values.items()}
+
+
+def _frame_coordinates(latent: LatentPlan) -> dict[str, tuple[str, NDArray[Any]]]:
+    """Which video frames each latent frame covers, for both sides of the attention."""
+    bounds = np.asarray([latent.first_frame(frame) for frame in range(latent.num_frames + 1)], dtype=np.int32)
+    start_s = np.asarray([float(frame / latent.fps) for frame in bounds[:-1].tolist()])
+    values: dict[str, tuple[str, NDArray[Any]]] = {}
+    for side, dim in FRAME_DIMS.items():
+        values[dim] = (dim, np.arange(latent.num_frames, dtype=np.int32))
+        values[f"{side}_start_frame"] = (dim, bounds[:-1])
+        values[f"{side}_stop_frame"] = (dim, bounds[1:])
+        values[f"{side}_start_s"] = (dim, start_s)
+    return values
 
 
 def shot_coordinates(plans: Plans, *, num_prompts: int, num_frames: int) -> dict[str, Coordinate]:

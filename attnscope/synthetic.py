@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from attnscope.errors import InputError
-from attnscope.schema import build_dataset
+from attnscope.schema import Labels, build_dataset
 from attnscope.shots import LatentPlan
 
 
@@ -66,8 +66,7 @@ def block_attention(
     )
     mass = weights / weights.sum(axis=-1, keepdims=True) * (1.0 - first_frame_sink)
     mass[..., 0] += first_frame_sink
-    return build_dataset(
-        mass.astype(np.float32),
+    labels = Labels(
         prompts=["synthetic block attention"],
         seeds=[seed],
         steps=range(num_steps),
@@ -79,9 +78,15 @@ def block_attention(
         stages=[""] * num_layers,
         heads=range(num_heads),
         latent=latent,
-        attrs={"model_id": "synthetic", "contrast": contrast, "locality": locality, "noise": noise,
-               "first_frame_sink": first_frame_sink},
-    )  # fmt: skip
+    )
+    facts = {
+        "model_id": "synthetic",
+        "contrast": contrast,
+        "locality": locality,
+        "noise": noise,
+        "first_frame_sink": first_frame_sink,
+    }
+    return build_dataset(mass.astype(np.float32), labels, attrs=facts)
 
 
 def _weights(latent: LatentPlan, contrast: float, locality: float) -> NDArray[np.float64]:

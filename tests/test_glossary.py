@@ -30,6 +30,18 @@ INSTEAD = {
     "nlayers": "num_layers",
     "idx": "the thing's own name, or index",
 }
+# what is said in one room only; elsewhere the word has a meaning of its own
+INSTEAD_IN = {
+    "attnscope/sweeping/": {
+        "order": "request",
+        "studio": "maker",
+        "run": "job",
+        "unit": "key",
+        "units": "keys",
+        "cell": "variant (`cell` is the dim of the dataset)",
+        "cells": "variants (`cell` is the dim of the dataset)",
+    },
+}
 # whole names that say something wrong although each word is right
 WRONG_NAMES = {
     r"(do|get)_.*": "the verb or the noun itself",
@@ -76,7 +88,11 @@ def complaint(definition: Definition) -> str | None:
     for pattern, instead in WRONG_NAMES.items():
         if re.fullmatch(pattern, definition.name):
             return f"{definition.where}: {definition.name}; say {instead}"
+    rooms = [instead for room, instead in INSTEAD_IN.items() if definition.where.startswith(room)]
     for word in words(definition.name):
+        for instead in rooms:
+            if word in instead:
+                return f"{definition.where}: {definition.name}; say {instead[word]}"
         if word in ("timestep", "timesteps") and definition.name.lower() == word:
             continue
         if word in ("scene", "scenes") and "dataset" in definition.where:
@@ -148,3 +164,9 @@ def test_a_right_word_is_left_alone(source: str) -> None:
 def test_a_scene_is_what_is_filmed() -> None:
     assert complaint(Definition("Scene", "attnscope/dataset/scenes.py")) is None
     assert complaint(Definition("Scene", "attnscope/shots.py"))
+
+
+@pytest.mark.parametrize("name", ["Order", "FilmStudio", "Run", "unit_of", "cells"])
+def test_a_word_of_another_room_is_seen(name: str) -> None:
+    assert complaint(Definition(name, "attnscope/sweeping/films.py, line 1"))
+    assert complaint(Definition(name, "attnscope/storage/store.py, line 1")) is None

@@ -1,3 +1,4 @@
+import re
 import warnings
 from fractions import Fraction
 
@@ -16,7 +17,7 @@ SHAPE = (2, 3, 2, 4, 2, 4, 4)
 
 
 def labels(**changes):
-    return {
+    given = {
         "prompts": ["a dog", "a cat"],
         "seeds": [0, 2**40],
         "steps": [0, 1, 2],
@@ -30,6 +31,7 @@ def labels(**changes):
         "latent": LATENT,
         **changes,
     }
+    return schema.Labels(**given)
 
 
 def uniform(shape=SHAPE, total=1.0):
@@ -37,7 +39,7 @@ def uniform(shape=SHAPE, total=1.0):
 
 
 def test_dims_are_in_display_order_and_every_documented_name_is_there():
-    dataset = schema.build_dataset(uniform(), **labels())
+    dataset = schema.build_dataset(uniform(), labels())
     assert dataset.mass.dims == schema.DIMS
     assert dataset.mass.dims == (
         "prompt", "step", "branch", "layer", "head", "query_frame", "key_frame",
@@ -46,14 +48,26 @@ def test_dims_are_in_display_order_and_every_documented_name_is_there():
     assert schema.violations(dataset) == []
 
 
+def test_the_table_of_the_docstring_is_the_schema():
+    rule = re.search(r"^=+  =+  =+$", schema.__doc__, re.MULTILINE)[0]
+    name_width, on_width = (len(part) for part in rule.split("  ")[:2])
+    documented = {}
+    for line in schema.__doc__.split(rule)[2].strip().splitlines():
+        on = line[name_width + 2 : name_width + 2 + on_width].strip()
+        for name in re.findall(r"``(\w+)``", line[:name_width]):
+            side_dim = schema.FRAME_DIMS.get(name.split("_")[0])
+            documented[name] = {"itself": name, "frame": side_dim}.get(on, on)
+    assert documented == {**schema.COORDINATES, "done": "prompt, step"}
+
+
 def test_a_layer_is_named_not_counted():
-    dataset = schema.build_dataset(uniform(), **labels())
+    dataset = schema.build_dataset(uniform(), labels())
     assert dataset.sel(layer=slice(2, 3)).module.values.tolist() == ["blocks.1.attn1", "blocks.2.attn1"]
     assert dataset.sel(branch="uncond").sizes["layer"] == 4
 
 
 def test_frames_say_what_they_cover():
-    dataset = schema.build_dataset(uniform(), **labels())
+    dataset = schema.build_dataset(uniform(), labels())
     for side in ("query", "key"):
         assert dataset[f"{side}_start_frame"].values.tolist() == [0, 1, 5, 9]
         assert dataset[f"{side}_stop_frame"].values.tolist() == [1, 5, 9, 13]
@@ -62,7 +76,7 @@ def test_frames_say_what_they_cover():
 
 
 def test_shots_may_differ_by_prompt_or_be_missing():
-    dataset = schema.build_dataset(uniform(), **labels())
+    dataset = schema.build_dataset(uniform(), labels())
     each = schema.with_shots(dataset, [OTHER, None])
     assert each.query_shot.dims == ("prompt", "query_frame")
     assert each.key_shot.values.tolist() == [[0, 0, 0, 1], [-1, -1, -1, -1]]
@@ -74,15 +88,15 @@ def test_shots_may_differ_by_prompt_or_be_missing():
 
 def test_text_takes_its_share():
     dataset = schema.build_dataset(
-        uniform(total=0.75), text_mass=np.full(SHAPE[:-1], 0.25, np.float32), **labels()
+        uniform(total=0.75), labels(), text_mass=np.full(SHAPE[:-1], 0.25, np.float32)
     )
     assert dataset.text_mass.dims == schema.TEXT_DIMS
     with pytest.raises(SchemaError, match="off by 0.25"):
-        schema.build_dataset(uniform(total=0.75), **labels())
+        schema.build_dataset(uniform(total=0.75), labels())
 
 
 def test_it_survives_netcdf(tmp_path):
-    dataset = schema.build_dataset(uniform(), **labels(seeds=[0, 1]))
+    dataset = schema.build_dataset(uniform(), labels(seeds=[0, 1]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         dataset.to_netcdf(tmp_path / "a.nc", engine="scipy")
@@ -92,7 +106,7 @@ def test_it_survives_netcdf(tmp_path):
 
 
 def _broken(change):
-    dataset = schema.build_dataset(uniform(), **labels())
+    dataset = schema.build_dataset(uniform(), labels())
     return change(dataset)
 
 
@@ -139,14 +153,14 @@ def test_each_violation_is_one_line(change, message):
 
 
 def test_the_tolerance_is_given_or_written_in_the_dataset():
-    dataset = _set(schema.build_dataset(uniform(), **labels()), 0.2505)
+    dataset = _set(schema.build_dataset(uniform(), labels()), 0.2505)
     assert schema.violations(dataset, 1e-3) == []
     assert len(schema.violations(dataset)) == 1
     assert schema.violations(dataset.assign_attrs(row_sum_tolerance=1e-3)) == []
 
 
 def test_units_that_are_not_done_are_left_out():
-    dataset = _set(schema.build_dataset(uniform(), **labels()), np.nan)
+    dataset = _set(schema.build_dataset(uniform(), labels()), np.nan)
     done = np.ones((2, 3), dtype=bool)
     assert len(schema.violations(dataset.assign_coords(done=(("prompt", "step"), done)))) == 1
     done[1, 2] = False
@@ -157,15 +171,15 @@ def test_units_that_are_not_done_are_left_out():
     ("make", "message"),
     [
         (
-            lambda: schema.build_dataset(uniform(), **labels(seeds=[0])),
+            lambda: schema.build_dataset(uniform(), labels(seeds=[0])),
             "expected one seed for each of 2 prompts, got 1",
         ),
         (
-            lambda: schema.build_dataset(uniform(), **labels(heads=[0])),
+            lambda: schema.build_dataset(uniform(), labels(heads=[0])),
             "expected mass of shape (2, 3, 2, 4, 1, 4, 4) (prompt, step, branch, layer, head, query_frame, key_frame)",
         ),
         (
-            lambda: schema.build_dataset(uniform(), text_mass=uniform(), **labels()),
+            lambda: schema.build_dataset(uniform(), labels(), text_mass=uniform()),
             "expected text_mass of shape",
         ),
         (

@@ -57,22 +57,9 @@ class Memory:
         grid = [[self._units[prompt, step] for step in head.steps] for prompt in range(len(head.prompts))]
         masses = np.stack([np.stack([unit[0] for unit in row]) for row in grid])
         texts = [[unit[1] for unit in row if unit[1] is not None] for row in grid]
-        dataset = build_dataset(
-            masses,
-            text_mass=np.stack([np.stack(row) for row in texts]) if head.has_text_mass else None,
-            prompts=head.prompts,
-            seeds=head.seeds,
-            steps=head.steps,
-            timesteps=[unit[2] for unit in grid[0]],
-            sigmas=[unit[3] for unit in grid[0]],
-            branches=head.branches,
-            layers=head.layers,
-            modules=head.modules,
-            stages=head.stages,
-            heads=head.heads,
-            latent=head.grid,
-            attrs=head.attrs,
-        )
+        labels = head.labels([unit[2] for unit in grid[0]], [unit[3] for unit in grid[0]])
+        text_mass = np.stack([np.stack(row) for row in texts]) if head.has_text_mass else None
+        dataset = build_dataset(masses, labels, text_mass=text_mass, attrs=head.attrs)
         return with_shots(dataset, head.plans)
 
 

@@ -39,7 +39,7 @@ class LatentPlan:
     requested_frame: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fps", exact(self.fps, "fps"))
+        object.__setattr__(self, "fps", read_number(self.fps, "fps"))
         require_grid(self.stride, self.num_frames, self.fps)
         object.__setattr__(self, "cuts", rising_cuts(self.cuts, self.num_frames, "latent frame"))
         object.__setattr__(self, "requested_frame", tuple(int(frame) for frame in self.requested_frame))
@@ -95,7 +95,7 @@ class LatentPlan:
         return "; ".join(parts)
 
 
-def exact(number: Number, what: str) -> Fraction:
+def read_number(number: Number, what: str) -> Fraction:
     """Read a number as it was written: 0.1 is one tenth, not the binary number nearest to it."""
     try:
         if isinstance(number, str) and not _WRITTEN_NUMBER.fullmatch(number):

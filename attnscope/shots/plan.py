@@ -21,8 +21,8 @@ from attnscope.errors import ShotPlanError, quote
 from attnscope.shots.latent import (
     LatentPlan,
     Number,
-    exact,
     grid_first_frame,
+    read_number,
     require_grid,
     rising_cuts,
     shot_of_position,
@@ -68,7 +68,7 @@ class ShotPlan:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fps", exact(self.fps, "fps"))
+        object.__setattr__(self, "fps", read_number(self.fps, "fps"))
         require_grid(1, self.num_frames, self.fps)
         object.__setattr__(self, "cuts_frame", rising_cuts(self.cuts_frame, self.num_frames, "frame"))
 
@@ -84,9 +84,9 @@ class ShotPlan:
         >>> ShotPlan.from_seconds([1.5], duration=3, fps=8).notes
         ('duration 3 s at 8 fps is 24 frames, rounded to 25 = 4*6+1',)
         """
-        rate = exact(fps, "fps")
-        num_frames, notes = _frames_of_duration(exact(duration, "duration"), rate, stride)
-        cuts_s = [exact(cut, "cut") for cut in cuts]
+        rate = read_number(fps, "fps")
+        num_frames, notes = _frames_of_duration(read_number(duration, "duration"), rate, stride)
+        cuts_s = [read_number(cut, "cut") for cut in cuts]
         return cls(num_frames, tuple(_round(cut_s * rate) for cut_s in cuts_s), rate, notes)
 
     @classmethod
@@ -96,7 +96,7 @@ class ShotPlan:
         >>> ShotPlan.from_frames([41], num_frames=81, fps=16).cuts_s
         (2.5625,)
         """
-        return cls(num_frames, tuple(cuts), exact(fps, "fps"))
+        return cls(num_frames, tuple(cuts), read_number(fps, "fps"))
 
     @classmethod
     def from_latent_frames(
@@ -107,7 +107,7 @@ class ShotPlan:
         >>> ShotPlan.from_latent_frames([11], num_frames_latent=21, fps=16).cuts_frame
         (41,)
         """
-        rate = exact(fps, "fps")
+        rate = read_number(fps, "fps")
         require_grid(stride, num_frames_latent, rate)
         latent = rising_cuts(cuts, num_frames_latent, "latent frame")
         cuts_frame = tuple(grid_first_frame(cut, stride) for cut in latent)
@@ -224,11 +224,11 @@ latent frame 17, so shot 2 would be empty. One latent frame holds 4 frames here;
                 remedy=f"use {below} or {below + stride} frames",
             )
         num_latent = (self.num_frames - 1) // stride + 1
-        cuts = tuple(self._snapped(cut, stride, snap) for cut in self.cuts_frame)
+        cuts = tuple(self._snap_cut(cut, stride, snap) for cut in self.cuts_frame)
         self._require_no_empty_shot(cuts, num_latent, stride)
         return LatentPlan(num_latent, cuts, stride, self.fps, self.cuts_frame)
 
-    def _snapped(self, cut_frame: int, stride: int, snap: Snap) -> int:
+    def _snap_cut(self, cut_frame: int, stride: int, snap: Snap) -> int:
         below = (cut_frame - 1) // stride + 1
         excess = (cut_frame - 1) % stride
         if excess and snap == "error":

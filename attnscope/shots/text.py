@@ -82,7 +82,7 @@ def parse_prompt(text: str) -> ShotPrompt:
                 remedy="write start and stop in seconds",
             )
         spans.append((Fraction(span[1]), Fraction(span[2])))
-        captions.append(_trimmed(body[span.end() :]))
+        captions.append(_trim(body[span.end() :]))
     _require_contiguous(spans, "s", text)
     general = _general(text[: markers[0].start()], len(markers), text)
     return ShotPrompt(general, tuple(captions), tuple((float(start), float(stop)) for start, stop in spans))
@@ -91,7 +91,7 @@ def parse_prompt(text: str) -> ShotPrompt:
 def _general(head: str, num_listed: int, text: str) -> str:
     declared = _DECLARED.match(head)
     if declared is None:
-        return _trimmed(head)
+        return _trim(head)
     word = declared[1].lower()
     num_declared = int(word) if word.isdigit() else _WORDS.index(word) + 1
     if num_declared != num_listed:
@@ -101,10 +101,10 @@ def _general(head: str, num_listed: int, text: str) -> str:
             where=f"in {quote(text)}",
             remedy="correct the number or list the missing shots",
         )
-    return _trimmed(head[declared.end() :])
+    return _trim(head[declared.end() :])
 
 
-def _trimmed(text: str) -> str:
+def _trim(text: str) -> str:
     return text.strip(" \t\r\n;,")
 
 

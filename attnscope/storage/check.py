@@ -22,7 +22,7 @@ from attnscope.storage.arrays import (
     document_bytes,
     unit_index,
 )
-from attnscope.storage.disk import explained
+from attnscope.storage.disk import explain
 from attnscope.storage.root import ROOT_FILE, Root, load_root
 
 _READ_AGAIN = "restore it from a copy or measure again"
@@ -66,19 +66,19 @@ def _check(place: Path, root: Root) -> Iterator[str]:
 
 def _check_coordinate(directory: Path, codec: ChunkCodec, wanted: NDArray[Any] | None) -> Iterator[str]:
     for index, content in _chunks(directory):
-        values = _decoded(codec, index, content)
+        values = _decode(codec, index, content)
         if values is None:
             yield _bad_chunk(directory / chunk_name(index))
         elif wanted is not None and not np.array_equal(values.astype(wanted.dtype), wanted):
             yield f"expected what the header says, got {quote(values.tolist())} at {directory}; {_READ_AGAIN}"
     if wanted is not None and _content(directory / chunk_name((0,) * wanted.ndim)) is None:
-        yield _missing(directory / chunk_name((0,) * wanted.ndim))
+        yield _missing_chunk(directory / chunk_name((0,) * wanted.ndim))
 
 
 def _check_markers(directory: Path, codec: ChunkCodec) -> tuple[dict[Index, bool], list[str]]:
     done, lines = {}, []
     for unit, content in _chunks(directory):
-        values = _decoded(codec, unit, content)
+        values = _decode(codec, unit, content)
         if values is None:
             lines.append(_bad_chunk(directory / chunk_name(unit)))
         else:
@@ -95,13 +95,13 @@ def _check_units(place: Path, root: Root, codecs: dict[str, ChunkCodec], units: 
             index = unit_index(name, unit[0], unit[1])
             file = place / name / chunk_name(index)
             content = _content(file)
-            values = None if content is None else _decoded(codecs[name], index, content)
+            values = None if content is None else _decode(codecs[name], index, content)
             if values is not None:
                 arrays[name] = values[0, 0]
             elif content is not None:
                 yield _bad_chunk(file)
             elif unit in units:
-                yield _missing(file)
+                yield _missing_chunk(file)
         if unit in units and len(arrays) == len(names):
             where = f"prompt {unit[0]}, step {root.header.steps[unit[1]]} in {place}"
             yield from row_violations(arrays[MASS], arrays.get(TEXT_MASS), where, root.header.tolerance)
@@ -112,10 +112,10 @@ def _check_missing(place: Path, root: Root, units: set[Index]) -> Iterator[str]:
     for name in STEP_ARRAYS:
         for step in sorted({unit[1] for unit in units}):
             if _content(place / name / chunk_name((step,))) is None:
-                yield _missing(place / name / chunk_name((step,)))
+                yield _missing_chunk(place / name / chunk_name((step,)))
     for unit in np.ndindex(num_prompts, num_steps):
         if root.finalised and _content(place / DONE / chunk_name(unit)) is None:
-            yield _missing(place / DONE / chunk_name(unit))
+            yield _missing_chunk(place / DONE / chunk_name(unit))
 
 
 def _check_without_root(place: Path) -> Iterator[str]:
@@ -130,7 +130,7 @@ def _check_without_root(place: Path) -> Iterator[str]:
             )
             continue
         for index, content in _chunks(file.parent):
-            if _decoded(codec, index, content) is None:
+            if _decode(codec, index, content) is None:
                 yield _bad_chunk(file.parent / chunk_name(index))
 
 
@@ -143,7 +143,7 @@ def _chunks(directory: Path) -> Iterator[tuple[Index, bytes]]:
 
 def _sorted(directory: Path, pattern: str) -> list[Path]:
     try:
-        with explained(directory):
+        with explain(directory):
             return sorted(directory.glob(pattern)) if directory.is_dir() else []
     except AttnscopeError:
         # Whatever should be in there is then reported as missing.
@@ -152,14 +152,14 @@ def _sorted(directory: Path, pattern: str) -> list[Path]:
 
 def _content(file: Path) -> bytes | None:
     try:
-        with explained(file):
+        with explain(file):
             return file.read_bytes() if file.is_file() else None
     except AttnscopeError:
         # An unreadable file is reported like a missing one: its content is gone either way.
         return None
 
 
-def _decoded(codec: ChunkCodec, index: Index, content: bytes) -> NDArray[Any] | None:
+def _decode(codec: ChunkCodec, index: Index, content: bytes) -> NDArray[Any] | None:
     try:
         return codec.decode(index, content)
     except DAMAGE:
@@ -170,5 +170,5 @@ def _bad_chunk(file: Path) -> str:
     return f"expected the bytes that were written, got a damaged chunk at {file}; {_READ_AGAIN}"
 
 
-def _missing(file: Path) -> str:
+def _missing_chunk(file: Path) -> str:
     return f"expected a chunk, got no readable file at {file}; {_READ_AGAIN}"

@@ -17,7 +17,7 @@ PARTIAL_SUFFIX = ".partial"
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explain(path: Path) -> Iterator[None]:
     """Turn what the operating system says about a path into one line of ours."""
     try:
         yield
@@ -44,7 +44,7 @@ def explained(path: Path) -> Iterator[None]:
 def write_durably(path: Path, content: bytes) -> None:
     """Put a file in place so that after a power cut it is there whole, or not there, or still the old one."""
     partial = _beside(path)
-    with explained(path):
+    with explain(path):
         try:
             with partial.open("wb") as file:
                 file.write(content)
@@ -63,7 +63,7 @@ def create_tree(path: Path, files: Mapping[str, bytes]) -> None:
     Of several processes that try, one succeeds and the others fail; then the directory is there.
     """
     building = _beside(path)
-    with explained(path):
+    with explain(path):
         building.mkdir(parents=True)
         try:
             for name, content in files.items():
@@ -82,7 +82,7 @@ def create_tree(path: Path, files: Mapping[str, bytes]) -> None:
 
 def remove_partial_files(path: Path) -> None:
     """Sweep up what killed writers left behind; only while nobody else writes."""
-    with explained(path):
+    with explain(path):
         for partial in path.rglob(f".*{PARTIAL_SUFFIX}"):
             partial.unlink()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from attnscope.errors import StoreError, quote
-from attnscope.schema import DEFAULT_TOLERANCE, Coordinate, coordinates, shot_coordinates
+from attnscope.schema import DEFAULT_TOLERANCE, Coordinate, Labels, coordinates, shot_coordinates
 from attnscope.shots import LatentPlan
 
 
@@ -141,12 +141,12 @@ class StoreHeader:
         text = json.dumps([self.to_json(), self.attrs], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def coordinates(
-        self, timesteps: list[float] | None = None, sigmas: list[float] | None = None
-    ) -> dict[str, Coordinate]:
-        """Return all coordinates of the dataset; timesteps and sigmas are NaN until they are known."""
+    def labels(
+        self, timesteps: Sequence[float] | None = None, sigmas: Sequence[float] | None = None
+    ) -> Labels:
+        """Return what every number of the dataset is about; timesteps and sigmas are NaN until they are known."""
         unknown = [float("nan")] * len(self.steps)
-        labels = coordinates(
+        return Labels(
             prompts=self.prompts,
             seeds=self.seeds,
             steps=self.steps,
@@ -159,6 +159,12 @@ class StoreHeader:
             heads=self.heads,
             latent=self.grid,
         )
+
+    def coordinates(
+        self, timesteps: list[float] | None = None, sigmas: list[float] | None = None
+    ) -> dict[str, Coordinate]:
+        """Return all coordinates of the dataset; timesteps and sigmas are NaN until they are known."""
+        labels = coordinates(self.labels(timesteps, sigmas))
         return labels | shot_coordinates(
             self.plans, num_prompts=len(self.prompts), num_frames=self.num_frames
         )

@@ -17,7 +17,7 @@ from typing import Any
 from attnscope.errors import AttnscopeError, StoreError, quote
 from attnscope.schema import DIMS, MASS, SCHEMA_VERSION, TEXT_MASS, TOLERANCE
 from attnscope.storage.arrays import document_bytes
-from attnscope.storage.disk import explained
+from attnscope.storage.disk import explain
 from attnscope.storage.header import StoreHeader
 
 ROOT_FILE = "zarr.json"
@@ -103,9 +103,9 @@ def load_root(path: Path) -> Root:
         The path is no store of ours, a newer one, or its metadata was damaged or edited.
     """
     _require_store(path)
-    with explained(path):
+    with explain(path):
         content = (path / ROOT_FILE).read_bytes()
-    attributes, documents = _parsed(content, path)
+    attributes, documents = _parse(content, path)
     version = attributes.get(_SCHEMA)
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise NoStoreError(
@@ -116,13 +116,13 @@ def load_root(path: Path) -> Root:
         )
     digest = str(attributes.get(_DIGEST))
     if hashlib.sha256(_with_digest(content, _BLANK, instead_of=digest)).hexdigest() != digest:
-        raise _damaged(path, "it is not what was written")
+        raise _damage_error(path, "it is not what was written")
     try:
         attrs = {key: value for key, value in attributes.items() if key not in _RESERVED}
         header = StoreHeader.from_json(json.loads(attributes[_HEADER]), attrs)
         return Root(header, attributes[_CREATED], documents, attributes[_FINALISED])
     except (KeyError, TypeError, ValueError, AttnscopeError) as error:
-        raise _damaged(path, str(error)) from error
+        raise _damage_error(path, str(error)) from error
 
 
 def require_store(path: str | PathLike[str]) -> None:
@@ -142,7 +142,7 @@ def require_store(path: str | PathLike[str]) -> None:
 
 
 def _require_store(path: Path) -> None:
-    with explained(path):
+    with explain(path):
         if not path.exists():
             got = "nothing"
         elif not path.is_dir():
@@ -150,7 +150,7 @@ def _require_store(path: Path) -> None:
         elif not any(path.iterdir()):
             got = "an empty folder"
         elif not (path / ROOT_FILE).exists() and (path / MASS / ROOT_FILE).exists():
-            raise _damaged(path, "it is missing")
+            raise _damage_error(path, "it is missing")
         elif not (path / ROOT_FILE).exists():
             got = "a folder without zarr.json"
         else:
@@ -163,11 +163,11 @@ def _require_store(path: Path) -> None:
     )
 
 
-def _parsed(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parse(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, "it cannot be parsed") from error
+        raise _damage_error(path, "it cannot be parsed") from error
     attributes = document.get("attributes") if isinstance(document, dict) else None
     if not isinstance(attributes, dict) or _SCHEMA not in attributes:
         raise NoStoreError(
@@ -179,11 +179,11 @@ def _parsed(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Any]]
     consolidated = document.get("consolidated_metadata")
     documents = consolidated.get("metadata") if isinstance(consolidated, dict) else None
     if not isinstance(documents, dict):
-        raise _damaged(path, "the arrays are not described")
+        raise _damage_error(path, "the arrays are not described")
     return attributes, documents
 
 
-def _damaged(path: Path, reason: str) -> StoreError:
+def _damage_error(path: Path, reason: str) -> StoreError:
     return StoreError(
         expected="sound metadata",
         got=f"a damaged or edited file ({reason})",

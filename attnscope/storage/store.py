@@ -49,7 +49,7 @@ from attnscope.storage.arrays import (
     initial_files,
     unit_index,
 )
-from attnscope.storage.disk import create_tree, explained, remove_partial_files, write_durably
+from attnscope.storage.disk import create_tree, explain, remove_partial_files, write_durably
 from attnscope.storage.header import StoreHeader
 from attnscope.storage.root import ROOT_FILE, Root, load_root
 
@@ -94,7 +94,7 @@ class Store:
             The disk is full.
         """
         place = Path(path)
-        with explained(place):
+        with explain(place):
             taken = place.exists() or place.is_symlink()
         if taken:
             raise StoreError(
@@ -169,7 +169,7 @@ class Store:
                 where=f"in {self.path}",
                 remedy="ask is_done first",
             )
-        arrays = self._checked(mass, text_mass, where)
+        arrays = self._check_arrays(mass, text_mass, where)
         self._append_step(unit, {TIMESTEP: timestep, SIGMA: sigma}, where)
         for name, values in arrays.items():
             index = unit_index(name, *unit)
@@ -195,7 +195,7 @@ class Store:
         coords[DONE] = ((PROMPT, STEP), self._done.copy())
         names = {MASS: DIMS, TEXT_MASS: TEXT_DIMS} if header.has_text_mass else {MASS: DIMS}
         if lazy:
-            with explained(self.path):
+            with explain(self.path):
                 opened = xr.open_zarr(self.path, chunks=None)
             variables = {name: opened[name].variable for name in names}
         else:
@@ -242,7 +242,7 @@ class Store:
             )
         return prompt, self.header.steps.index(step)
 
-    def _checked(
+    def _check_arrays(
         self, mass: ArrayLike, text_mass: ArrayLike | None, where: str
     ) -> dict[str, NDArray[np.float32]]:
         if (text_mass is not None) != self.header.has_text_mass:
@@ -274,7 +274,7 @@ class Store:
         for name, value in values.items():
             content = self._codecs[name].encode((step,), np.array([value], dtype=np.float64))
             file = self._file(name, (step,))
-            with explained(file):
+            with explain(file):
                 if file.exists() and file.read_bytes() == content:
                     continue
                 others = file.exists() and any((self.path / DONE).glob(f"c.*.{step}"))
@@ -295,20 +295,20 @@ class Store:
 
     def _read(self, name: str, index: tuple[int, ...]) -> NDArray[Any] | None:
         file = self._file(name, index)
-        with explained(file):
+        with explain(file):
             content = file.read_bytes() if file.exists() else None
         if content is None:
             return None
         try:
             return self._codecs[name].decode(index, content)
         except DAMAGE as error:
-            raise _damaged(file) from error
+            raise _damage_error(file) from error
 
     def _read_done(self) -> NDArray[np.bool_]:
         done = np.zeros((len(self.header.prompts), len(self.header.steps)), dtype=bool)
         for unit in np.ndindex(*done.shape):
             file = self._file(DONE, unit)
-            with explained(file):
+            with explain(file):
                 done[unit] = file.exists() and file.read_bytes() == self._done_marker
                 if file.exists() and not done[unit]:
                     # A power cut may tear the marker itself: then the unit was never acknowledged.
@@ -317,7 +317,7 @@ class Store:
 
     def _require_readable_markers(self) -> None:
         if self._unreadable:
-            raise _damaged(self._file(DONE, min(self._unreadable)))
+            raise _damage_error(self._file(DONE, min(self._unreadable)))
 
     def _step_values(self, name: str) -> list[float]:
         chunks = [self._read(name, (step,)) for step in range(len(self.header.steps))]
@@ -330,7 +330,7 @@ class Store:
             index = unit_index(name, prompt, step)
             unit = self._read(name, index)
             if unit is None:
-                raise _damaged(self._file(name, index))
+                raise _damage_error(self._file(name, index))
             values[prompt, step] = unit[0, 0]
         return values
 
@@ -371,7 +371,7 @@ def open_store(path: str | PathLike[str], *, lazy: bool = False) -> xr.Dataset:
     return Store.open(path).dataset(lazy)
 
 
-def _damaged(file: Path) -> StoreError:
+def _damage_error(file: Path) -> StoreError:
     return StoreError(
         expected="a whole chunk",
         got="a missing or damaged one",

@@ -19,8 +19,8 @@ from attnscope.families.calling import require_runnable, settled
 from attnscope.intervening.generate import generate
 from attnscope.masks import parse_rule
 from attnscope.shots import ShotPlan
-from attnscope.sweeping.cells import Cell
-from attnscope.sweeping.store import SweepStore, Unit
+from attnscope.sweeping.store import FilmKey, SweepStore
+from attnscope.sweeping.variants import Variant
 
 OnFilm = Callable[[int, int], None]
 Plans = ShotPlan | Sequence[ShotPlan]
@@ -29,7 +29,7 @@ _SAMPLED = 4096  # numbers of each parameter that tell weights from other weight
 
 
 @dataclass(frozen=True)
-class Order:
+class Request:
     """What all films of a sweep have in common, ready to be sent to another process."""
 
     prompts: tuple[str, ...]
@@ -46,7 +46,7 @@ class Order:
         rule: str,
         seeds: Sequence[int],
         arguments: Mapping[str, Any],
-    ) -> Order:
+    ) -> Request:
         """Bring what was given to one form, and refuse what cannot be made.
 
         Raises
@@ -84,40 +84,40 @@ class Order:
         return cls(texts, plans, rule, tuple(seeds), dict(arguments))
 
 
-class Studio:
-    """A model that makes the films of an order."""
+class FilmMaker:
+    """A model that makes the films of a request."""
 
-    def __init__(self, pipe: Any, order: Order) -> None:
-        self.pipe, self.order = pipe, order
+    def __init__(self, pipe: Any, request: Request) -> None:
+        self.pipe, self.request = pipe, request
         family = find(pipe)
         denoiser = next(iter(family.denoisers(pipe).values()))
         sites = [site for site in family.sites(denoiser) if site.kind == "self"]
         attentions: list[Any] = [denoiser.get_submodule(site.module) for site in sites]
         self.labels = tuple(dict.fromkeys(site.layer for site in sites))
         self.num_heads = min(int(attention.heads) for attention in attentions)
-        self.num_steps = require_runnable(settled(pipe, family, order.arguments), ("cond",))
-        self.plans = tuple(plan.to_latent(family.temporal_stride(pipe)) for plan in order.plans)
+        self.num_steps = require_runnable(settled(pipe, family, request.arguments), ("cond",))
+        self.plans = tuple(plan.to_latent(family.temporal_stride(pipe)) for plan in request.plans)
 
     def header(self) -> dict[str, Any]:
         """What the folder of a sweep must agree with."""
         asked = {
             name: value
-            for name, value in settled(self.pipe, find(self.pipe), self.order.arguments).items()
+            for name, value in settled(self.pipe, find(self.pipe), self.request.arguments).items()
             if name != "num_frames"
         }
         return {
-            "model": type(self.pipe).__name__, "weights": self._weights(), "rule": self.order.rule,
-            "prompts": list(self.order.prompts), "seeds": list(self.order.seeds),
-            "num_frames": [plan.num_frames for plan in self.order.plans],
+            "model": type(self.pipe).__name__, "weights": self._weights(), "rule": self.request.rule,
+            "prompts": list(self.request.prompts), "seeds": list(self.request.seeds),
+            "num_frames": [plan.num_frames for plan in self.request.plans],
             "cuts_frame": [list(plan.realised_frame) for plan in self.plans], "arguments": asked,
         }  # fmt: skip
 
-    def make(self, unit: Unit) -> tuple[int, ...]:
+    def make(self, key: FilmKey) -> tuple[int, ...]:
         """Make one film, and say where it is cut."""
-        changes = unit.cell.changes(self.order.rule, self.plans[unit.film], self.labels, unit.seed)
+        changes = key.variant.changes(self.request.rule, self.plans[key.film], self.labels, key.seed)
         film = generate(
-            self.pipe, self.order.prompts[unit.film], shots=self.order.plans[unit.film], rule=changes or None,
-            seed=unit.seed, **self.order.arguments,
+            self.pipe, self.request.prompts[key.film], shots=self.request.plans[key.film], rule=changes or None,
+            seed=key.seed, **self.request.arguments,
         )  # fmt: skip
         return film.cuts.found_frame
 
@@ -130,10 +130,10 @@ class Studio:
         return digest.hexdigest()[:16]
 
 
-class Run:
+class Job:
     """A sweep that is being made: its folder, and who makes its films."""
 
-    def __init__(self, model: Any, order: Order, processes: int) -> None:
+    def __init__(self, model: Any, request: Request, processes: int) -> None:
         named = isinstance(model, str | os.PathLike)
         if isinstance(processes, bool) or not isinstance(processes, int) or processes < 1:
             raise InputError(
@@ -153,47 +153,47 @@ class Run:
         pipe: Any = models.load(model) if named else model
         if named:
             pipe.set_progress_bar_config(disable=True)
-        self.studio = Studio(pipe, order)
+        self.maker = FilmMaker(pipe, request)
         self.store: SweepStore
 
     def begin(self, out: str | os.PathLike[str]) -> None:
         """Open the folder, once nothing is left to refuse."""
-        self.store = SweepStore.resume_or_create(Path(out), self.studio.header())
+        self.store = SweepStore.resume_or_create(Path(out), self.maker.header())
 
-    def make(self, cells: Sequence[Cell], on_film: OnFilm | None = None) -> None:
-        """Make what is missing of these cells, all cells of a prompt before the next prompt."""
-        order = self.studio.order
-        units = [
-            Unit(film, seed, cell)
-            for film in range(len(order.prompts))
-            for seed in order.seeds
-            for cell in cells
+    def make(self, variants: Sequence[Variant], on_film: OnFilm | None = None) -> None:
+        """Make what is missing of these variants, all variants of a prompt before the next prompt."""
+        request = self.maker.request
+        keys = [
+            FilmKey(film, seed, variant)
+            for film in range(len(request.prompts))
+            for seed in request.seeds
+            for variant in variants
         ]
-        missing = [unit for unit in units if not self.store.has(unit)]
-        num_done = len(units) - len(missing)
-        for unit, found in self._made(missing):
-            self.store.put(unit, found)
+        missing = [key for key in keys if not self.store.has(key)]
+        num_done = len(keys) - len(missing)
+        for key, found in self._make_all(missing):
+            self.store.put(key, found)
             num_done += 1
             if on_film is not None:
-                on_film(num_done, len(units))
+                on_film(num_done, len(keys))
 
-    def _made(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, tuple[int, ...]]]:
-        if self._processes == 1 or len(units) < 2:
-            yield from ((unit, self.studio.make(unit)) for unit in units)
+    def _make_all(self, keys: Sequence[FilmKey]) -> Iterator[tuple[FilmKey, tuple[int, ...]]]:
+        if self._processes == 1 or len(keys) < 2:
+            yield from ((key, self.maker.make(key)) for key in keys)
             return
-        num_processes = min(self._processes, len(units))
+        num_processes = min(self._processes, len(keys))
         threads = max(1, (os.cpu_count() or 1) // num_processes)
         with ProcessPoolExecutor(
             # a forked process would inherit the locks of torch's threads, but not the threads
-            num_processes, get_context("spawn"), _begin, (self._model, self.studio.order, threads)
+            num_processes, get_context("spawn"), _begin, (self._model, self.maker.request, threads)
         ) as pool:  # fmt: skip
-            jobs: dict[Future[tuple[int, ...]], Unit] = {pool.submit(_make, unit): unit for unit in units}
+            running: dict[Future[tuple[int, ...]], FilmKey] = {pool.submit(_make, key): key for key in keys}
             try:
-                for job in as_completed(jobs):
-                    yield jobs[job], job.result()
+                for film in as_completed(running):
+                    yield running[film], film.result()
             except BrokenProcessPool as error:
                 raise RunError(
-                    expected=f"{num_processes} processes to make {len(units)} films",
+                    expected=f"{num_processes} processes to make {len(keys)} films",
                     got="one that died",
                     where="in sweep",
                     remedy="the same call goes on; where memory was short, use fewer processes",
@@ -202,20 +202,20 @@ class Run:
                 pool.shutdown(cancel_futures=True)
 
 
-_studio: Studio | None = None
+_maker: FilmMaker | None = None
 """The model of this process, where it is one of several."""
 
 
-def _begin(model: str, order: Order, num_threads: int) -> None:
-    global _studio
+def _begin(model: str, request: Request, num_threads: int) -> None:
+    global _maker
     import torch
 
     torch.set_num_threads(num_threads)
     pipe: Any = models.load(model)
     pipe.set_progress_bar_config(disable=True)
-    _studio = Studio(pipe, order)
+    _maker = FilmMaker(pipe, request)
 
 
-def _make(unit: Unit) -> tuple[int, ...]:
-    assert _studio is not None
-    return _studio.make(unit)
+def _make(key: FilmKey) -> tuple[int, ...]:
+    assert _maker is not None
+    return _maker.make(key)

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from attnscope.errors import InputError, quote
 from attnscope.ranges import format_range, parse_range
-from attnscope.sweeping.cells import Cell
-from attnscope.sweeping.films import OnFilm, Order, Plans, Run
+from attnscope.sweeping.films import Job, OnFilm, Plans, Request
 from attnscope.sweeping.reduction import reduce_labels
+from attnscope.sweeping.variants import Variant
 
 
 @dataclass(frozen=True)
@@ -68,24 +68,24 @@ def find_layers(
             where="in find_layers",
             remedy="0.95 is usual",
         )
-    run = Run(model, Order.read(prompts, shots, rule, seeds, arguments), processes)
-    inside = format_range(parse_range(layers, run.studio.labels, name="layers"))
-    run.begin(out)
+    job = Job(model, Request.read(prompts, shots, rule, seeds, arguments), processes)
+    inside = format_range(parse_range(layers, job.maker.labels, name="layers"))
+    job.begin(out)
     tried: dict[tuple[int, ...], float] = {}
 
     def score(labels: tuple[int, ...]) -> float:
         if labels not in tried:
             said = format_range(labels)
             chosen = (said, "all") if over == "layers" else (inside, said)
-            cell = Cell(f"{over} {said}", *chosen)
-            run.make((cell,), on_film)
-            tried[labels] = float(run.store.dataset((cell,))[measure].mean())
+            variant = Variant(f"{over} {said}", *chosen)
+            job.make((variant,), on_film)
+            tried[labels] = float(job.store.dataset((variant,))[measure].mean())
         return tried[labels]
 
     everything = (
-        parse_range(inside, run.studio.labels, name="layers")
+        parse_range(inside, job.maker.labels, name="layers")
         if over == "layers"
-        else tuple(range(run.studio.num_heads))
+        else tuple(range(job.maker.num_heads))
     )
     full = score(everything)
     if not full > 0:

@@ -4,7 +4,7 @@ The layout::
 
     folder/
     ├── sweep.json     what all films have in common: model, prompts, plans, rule, arguments
-    └── films/         <film>-<seed>-<digest of the cell>.json: the cuts that were found
+    └── films/         <film>-<seed>-<digest of the variant>.json: the cuts that were found
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import xarray as xr
 
 from attnscope.errors import StoreError, quote
 from attnscope.intervening.cut_check import CutCheck
-from attnscope.storage.disk import create_tree, explained, write_durably
-from attnscope.sweeping.cells import Cell, cell_from, facts_of
+from attnscope.storage.disk import create_tree, explain, write_durably
+from attnscope.sweeping.variants import Variant, facts_of, variant_from
 
 HEADER_FILE, FILMS = "sweep.json", "films"
 FORMAT = "attnscope sweep 1"
@@ -30,17 +30,17 @@ _MEASURES = ("recall", "precision", "transition_control")
 
 
 @dataclass(frozen=True)
-class Unit:
-    """One film: which prompt, which seed, which cell."""
+class FilmKey:
+    """One film: which prompt, which seed, which variant."""
 
     film: int
     seed: int
-    cell: Cell
+    variant: Variant
 
     @property
     def file_name(self) -> str:
         """Where it lies among the films."""
-        return f"{self.film}-{self.seed}-{self.cell.digest}.json"
+        return f"{self.film}-{self.seed}-{self.variant.digest}.json"
 
 
 class SweepStore:
@@ -78,7 +78,7 @@ class SweepStore:
             The folder holds something else, or a sweep of other settings; the message names the first difference.
         """
         wanted = {"format": FORMAT, **json.loads(json.dumps(header))}
-        with explained(path):
+        with explain(path):
             begun = path.exists()
         if not begun:
             create_tree(path, {HEADER_FILE: json.dumps(wanted, indent=1).encode(), f"{FILMS}/.keep": b""})
@@ -94,21 +94,21 @@ class SweepStore:
                 )
         return store
 
-    def has(self, unit: Unit) -> bool:
+    def has(self, key: FilmKey) -> bool:
         """Say whether a film was looked at."""
-        return (self.path / FILMS / unit.file_name).is_file()
+        return (self.path / FILMS / key.file_name).is_file()
 
-    def put(self, unit: Unit, found_frame: Sequence[int]) -> None:
+    def put(self, key: FilmKey, found_frame: Sequence[int]) -> None:
         """Write down what was found in a film, durably."""
         row = {
-            "film": unit.film,
-            "seed": unit.seed,
-            "cell": facts_of(unit.cell),
+            "film": key.film,
+            "seed": key.seed,
+            "cell": facts_of(key.variant),
             "found_frame": list(found_frame),
         }
-        write_durably(self.path / FILMS / unit.file_name, json.dumps(row).encode())
+        write_durably(self.path / FILMS / key.file_name, json.dumps(row).encode())
 
-    def found_frame(self, unit: Unit) -> tuple[int, ...] | None:
+    def found_frame(self, key: FilmKey) -> tuple[int, ...] | None:
         """The cuts of a film, None if it is still to be made.
 
         Raises
@@ -116,36 +116,36 @@ class SweepStore:
         StoreError
             What was written down is damaged.
         """
-        row = _read(self.path / FILMS / unit.file_name)
+        row = _read(self.path / FILMS / key.file_name)
         return None if row is None else tuple(row["found_frame"])
 
-    def cells(self) -> tuple[Cell, ...]:
-        """All cells of which there is a film, in no particular order but always the same."""
-        cells: dict[str, Cell] = {}
+    def variants(self) -> tuple[Variant, ...]:
+        """All variants of which there is a film, in no particular order but always the same."""
+        variants: dict[str, Variant] = {}
         for path in sorted((self.path / FILMS).glob("*.json")):
             row = _read(path)
             if row is not None:
-                cell = cell_from(row["cell"])
-                cells.setdefault(cell.digest, cell)
-        labels = [cell.label for cell in cells.values()]
-        # two sweeps of one folder may both have a cell "full", in different layers
+                variant = variant_from(row["cell"])
+                variants.setdefault(variant.digest, variant)
+        labels = [variant.label for variant in variants.values()]
+        # two sweeps of one folder may both have a variant "full", in different layers
         return tuple(
-            replace(cell, label=f"{cell.label} (layers {cell.layers})")
-            if labels.count(cell.label) > 1
-            else cell
-            for cell in cells.values()
+            replace(variant, label=f"{variant.label} (layers {variant.layers})")
+            if labels.count(variant.label) > 1
+            else variant
+            for variant in variants.values()
         )
 
-    def dataset(self, cells: Iterable[Cell] | None = None) -> xr.Dataset:
+    def dataset(self, variants: Iterable[Variant] | None = None) -> xr.Dataset:
         """What was found, over (prompt, seed, cell); nan where a film is still to be made."""
-        listed = tuple(self.cells() if cells is None else cells)
+        listed = tuple(self.variants() if variants is None else variants)
         prompts, seeds = self.header["prompts"], self.header["seeds"]
         shape = (len(prompts), len(seeds), len(listed))
         arrays = {name: np.full(shape, np.nan) for name in ("num_detected", "num_matched", *_MEASURES)}
         for film, asked in enumerate(self.header["cuts_frame"]):
             for row, seed in enumerate(seeds):
-                for column, cell in enumerate(listed):
-                    found = self.found_frame(Unit(film, seed, cell))
+                for column, variant in enumerate(listed):
+                    found = self.found_frame(FilmKey(film, seed, variant))
                     if found is None:
                         continue
                     check, place = CutCheck(tuple(asked), found), (film, row, column)
@@ -164,10 +164,10 @@ class SweepStore:
         )
 
 
-def _coordinates(header: dict[str, Any], cells: Sequence[Cell]) -> dict[str, Any]:
+def _coordinates(header: dict[str, Any], variants: Sequence[Variant]) -> dict[str, Any]:
     cuts = [",".join(map(str, asked)) for asked in header["cuts_frame"]]
-    of_cells = {
-        name: ("cell", [getattr(cell, name) for cell in cells])
+    of_variants = {
+        name: ("cell", [getattr(variant, name) for variant in variants])
         for name in ("layers", "heads", "steps", "strength", "jitter")
     }
     return {
@@ -175,13 +175,13 @@ def _coordinates(header: dict[str, Any], cells: Sequence[Cell]) -> dict[str, Any
         "text": ("prompt", header["prompts"]),
         "cuts_frame": ("prompt", cuts),
         "seed": header["seeds"],
-        "cell": [cell.label for cell in cells],
-        **of_cells,
+        "cell": [variant.label for variant in variants],
+        **of_variants,
     }
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    with explained(path):
+    with explain(path):
         content = path.read_bytes() if path.is_file() else None
     if content is None:
         return None

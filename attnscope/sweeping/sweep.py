@@ -9,9 +9,9 @@ from typing import Any
 
 import xarray as xr
 
-from attnscope.sweeping.cells import Over, cells_over
-from attnscope.sweeping.films import OnFilm, Order, Plans, Run
+from attnscope.sweeping.films import Job, OnFilm, Plans, Request
 from attnscope.sweeping.store import SweepStore
+from attnscope.sweeping.variants import Over, variants_over
 
 
 def sweep(
@@ -96,14 +96,14 @@ def sweep(
     >>> swept.recall.dims, swept.cell.values.tolist()
     (('prompt', 'seed', 'cell'), ['none', 'full', 'strength 4'])
     """
-    run = Run(model, Order.read(prompts, shots, rule, seeds, arguments), processes)
-    cells = cells_over(
-        over, layers=layers, labels=run.studio.labels, num_heads=run.studio.num_heads,
-        num_steps=run.studio.num_steps, values=values, window=window, by_layer=by_layer,
+    job = Job(model, Request.read(prompts, shots, rule, seeds, arguments), processes)
+    variants = variants_over(
+        over, layers=layers, labels=job.maker.labels, num_heads=job.maker.num_heads,
+        num_steps=job.maker.num_steps, values=values, window=window, by_layer=by_layer,
     )  # fmt: skip
-    run.begin(out)
-    run.make(cells, on_film)
-    return run.store.dataset(cells)
+    job.begin(out)
+    job.make(variants, on_film)
+    return job.store.dataset(variants)
 
 
 def open_sweep(path: str | os.PathLike[str]) -> xr.Dataset:

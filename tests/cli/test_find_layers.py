@@ -25,13 +25,13 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """No film is made: it is cut as asked where layer 2 and head 1 are masked. Nothing waits for the disk."""
     asked: list[str] = []
 
-    def make(self: Any, unit: Any) -> tuple[int, ...]:
-        asked.append(unit.cell.label)
-        cuts = unit.cell.layers in ("1-2", "2") and unit.cell.heads in ("all", "0-1", "1")
-        return tuple(self.plans[unit.film].realised_frame) if cuts else ()
+    def make(self: Any, key: Any) -> tuple[int, ...]:
+        asked.append(key.variant.label)
+        cuts = key.variant.layers in ("1-2", "2") and key.variant.heads in ("all", "0-1", "1")
+        return tuple(self.plans[key.film].realised_frame) if cuts else ()
 
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
-    monkeypatch.setattr("attnscope.sweeping.films.Studio.make", make)
+    monkeypatch.setattr("attnscope.sweeping.films.FilmMaker.make", make)
     return asked
 
 

@@ -20,8 +20,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No film is made: the cells with a mask are cut where that is asked for. Nothing waits for the disk."""
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
     monkeypatch.setattr(
-        "attnscope.sweeping.films.Studio.make",
-        lambda self, unit: () if unit.cell.label == "none" else self.plans[unit.film].realised_frame,
+        "attnscope.sweeping.films.FilmMaker.make",
+        lambda self, key: () if key.variant.label == "none" else self.plans[key.film].realised_frame,
     )
 
 

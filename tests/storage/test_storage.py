@@ -29,10 +29,20 @@ def test_the_store_agrees_with_build_dataset(sweep, tmp_path):
     sweep.full_store(tmp_path / "a.zarr", plans=(sweep.LATENT, sweep.LATENT))
     built = schema.build_dataset(
         np.stack([[sweep.unit_of(p, s) for s in range(3)] for p in range(2)]),
-        prompts=sweep.header().prompts, seeds=sweep.header().seeds, steps=range(3), timesteps=[999.0, 998.0, 997.0],
-        sigmas=[1.0, 1 - 1 / 3, 1 - 2 / 3], branches=["cond"], layers=[1, 2], modules=sweep.header().modules,
-        stages=["", ""], heads=[0, 1], latent=sweep.LATENT,
-    )  # fmt: skip
+        schema.Labels(
+            prompts=sweep.header().prompts,
+            seeds=sweep.header().seeds,
+            steps=range(3),
+            timesteps=[999.0, 998.0, 997.0],
+            sigmas=[1.0, 1 - 1 / 3, 1 - 2 / 3],
+            branches=["cond"],
+            layers=[1, 2],
+            modules=sweep.header().modules,
+            stages=["", ""],
+            heads=[0, 1],
+            latent=sweep.LATENT,
+        ),
+    )
     xr.testing.assert_equal(open_store(tmp_path / "a.zarr").drop_vars("done"), built)
 
 

@@ -24,9 +24,9 @@ from attnscope import masks
 from attnscope.errors import InputError, RangeError, RunError, ShotPlanError, StoreError
 from attnscope.masks import Sides, compile_rule
 from attnscope.ranges import parse_range
-from attnscope.sweeping.cells import Cell, cell_from, cells_over, facts_of
-from attnscope.sweeping.films import Studio
+from attnscope.sweeping.films import FilmMaker
 from attnscope.sweeping.reduction import reduce_labels
+from attnscope.sweeping.variants import Variant, facts_of, variant_from, variants_over
 from attnscope.testing.wan import tiny_wan
 
 PLANS = [scope.ShotPlan.from_latent_frames([cut], num_frames_latent=5, fps=16) for cut in (2, 3)]
@@ -49,9 +49,9 @@ def swept(pipe: Any, out: Path, over: Any = "layers", **options: Any) -> Any:
     return scope.sweep(pipe, over, PROMPTS, shots=PLANS, out=out, **{"layers": "all", **SMALL, **options})
 
 
-def cells(over: Any, **options: Any) -> tuple[Cell, ...]:
+def cells(over: Any, **options: Any) -> tuple[Variant, ...]:
     given = {"layers": "7-28", "values": None, "window": 1, "by_layer": False, **OPTIONS, **options}
-    return cells_over(over, **given)
+    return variants_over(over, **given)
 
 
 def test_cells_begin_with_nothing_and_everything() -> None:
@@ -78,13 +78,13 @@ def test_cells_begin_with_nothing_and_everything() -> None:
 
 def test_cells_survive_writing_down() -> None:
     for cell in (*cells("strength"), *cells("heads")):
-        assert cell_from(json.loads(json.dumps(facts_of(cell)))) == cell
+        assert variant_from(json.loads(json.dumps(facts_of(cell)))) == cell
 
 
 def test_a_cell_is_the_intervention_that_it_names() -> None:
     plan = PLANS[0].to_latent()
-    assert Cell("none").changes("same_shot", plan, LABELS, 0) == []
-    (change,) = Cell("x", "7-8", "1", "0-4", 2.0).changes("same_shot", plan, LABELS, 0)
+    assert Variant("none").changes("same_shot", plan, LABELS, 0) == []
+    (change,) = Variant("x", "7-8", "1", "0-4", 2.0).changes("same_shot", plan, LABELS, 0)
     assert change == masks.Intervention(
         masks.same_shot(plan).soft(2.0), layers=(7, 8), heads="1", steps="0-4"
     )
@@ -92,8 +92,8 @@ def test_a_cell_is_the_intervention_that_it_names() -> None:
 
 def test_jitter_moves_the_cuts_layer_by_layer_within_reach_and_leaves_no_shot_empty() -> None:
     plan = scope.ShotPlan.from_latent_frames([3, 4, 9], num_frames_latent=13, fps=16).to_latent()
-    changes = Cell("x", jitter=2).changes("same_shot", plan, LABELS, 5)
-    again = Cell("x", jitter=2).changes("same_shot", plan, LABELS, 5)
+    changes = Variant("x", jitter=2).changes("same_shot", plan, LABELS, 5)
+    again = Variant("x", jitter=2).changes("same_shot", plan, LABELS, 5)
     assert changes == again
     assert sorted(layer for each in changes for layer in each.layers) == list(LABELS)
     found = [each.rule.plan.cuts for each in changes]
@@ -134,7 +134,7 @@ def test_cells_that_make_no_sense(over: Any, options: dict[str, Any], message: s
 
 
 def test_the_dataset_says_what_was_made(pipe: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(Studio, "make", lambda self, unit: ())
+    monkeypatch.setattr(FilmMaker, "make", lambda self, key: ())
     told: list[tuple[int, int]] = []
     found = swept(
         pipe, tmp_path / "s", values=["1", "2-3"], seeds=(0, 7), on_film=lambda *done: told.append(done)
@@ -152,7 +152,7 @@ def test_the_dataset_says_what_was_made(pipe: Any, tmp_path: Path, monkeypatch: 
 
 def test_what_a_film_is_scored_by_is_what_generate_says(pipe: Any, tmp_path: Path, monkeypatch: Any) -> None:
     found_frame = {("none", 0): (), ("full", 0): (5,), ("none", 1): (1,), ("full", 1): (10, 14)}
-    monkeypatch.setattr(Studio, "make", lambda self, unit: found_frame[unit.cell.label, unit.film])
+    monkeypatch.setattr(FilmMaker, "make", lambda self, key: found_frame[key.variant.label, key.film])
     found = swept(pipe, tmp_path / "s", "strength", values=[]).isel(seed=0)
     np.testing.assert_array_equal(found.recall, [[0, 1], [0, 1]])
     np.testing.assert_array_equal(found.precision, [[np.nan, 1], [0, 0.5]])
@@ -163,24 +163,24 @@ def test_what_a_film_is_scored_by_is_what_generate_says(pipe: Any, tmp_path: Pat
 
 
 def test_films_are_those_of_generate(pipe: Any, tmp_path: Path) -> None:
-    studio_films: list[Any] = []
+    films: list[Any] = []
     real = scope.generate
 
     def spied(*args: Any, **kwargs: Any) -> Any:
-        studio_films.append(real(*args, **kwargs))
-        return studio_films[-1]
+        films.append(real(*args, **kwargs))
+        return films[-1]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("attnscope.sweeping.films.generate", spied)
         swept(pipe, tmp_path / "s", values=["2"], seeds=(3,))
     rule = masks.Intervention(masks.same_shot(PLANS[0].to_latent()), layers="2")
     alone = scope.generate(pipe, PROMPTS[0], shots=PLANS[0], rule=rule, seed=3, **SMALL)
-    np.testing.assert_array_equal(studio_films[2].frames, alone.frames)
+    np.testing.assert_array_equal(films[2].frames, alone.frames)
 
 
 def test_nothing_is_made_twice_and_sweeps_share_a_folder(pipe: Any, tmp_path: Path, monkeypatch: Any) -> None:
     made: list[str] = []
-    monkeypatch.setattr(Studio, "make", lambda self, unit: made.append(unit.cell.label) or ())
+    monkeypatch.setattr(FilmMaker, "make", lambda self, key: made.append(key.variant.label) or ())
     swept(pipe, tmp_path / "s", values=["1"])
     assert len(made) == 6
     swept(pipe, tmp_path / "s", values=["1", "2"])
@@ -195,7 +195,7 @@ def test_nothing_is_made_twice_and_sweeps_share_a_folder(pipe: Any, tmp_path: Pa
 
 
 def test_a_folder_of_other_settings_is_refused(pipe: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(Studio, "make", lambda self, unit: ())
+    monkeypatch.setattr(FilmMaker, "make", lambda self, key: ())
     swept(pipe, tmp_path / "s", values=["1"])
     for change in ({"rule": "halo(1)"}, {"seeds": (1,)}, {"num_inference_steps": 3}, {"guidance_scale": 2.0}):
         with pytest.raises(StoreError, match="settings this sweep was begun with"):
@@ -210,7 +210,7 @@ def test_a_folder_of_other_settings_is_refused(pipe: Any, tmp_path: Path, monkey
 
 
 def test_a_damaged_film_is_named(pipe: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(Studio, "make", lambda self, unit: ())
+    monkeypatch.setattr(FilmMaker, "make", lambda self, key: ())
     swept(pipe, tmp_path / "s", values=["1"])
     film = next((tmp_path / "s" / "films").glob("*.json"))
     film.write_text(film.read_text()[:-3])
@@ -344,19 +344,19 @@ def test_the_smallest_layers_that_cut(pipe: Any, tmp_path: Path, monkeypatch: An
     """A model that cuts only if layer 2 is masked and at least one of 1 and 3."""
     wide, asked = tiny_wan(4), []
 
-    def make(self: Any, unit: Any) -> tuple[int, ...]:
-        chosen = set(parse_range(unit.cell.layers, range(1, 5), name="layers"))
-        asked.append(unit.cell.layers)
-        return tuple(self.plans[unit.film].realised_frame) if 2 in chosen and chosen & {1, 3} else ()
+    def make(self: Any, key: Any) -> tuple[int, ...]:
+        chosen = set(parse_range(key.variant.layers, range(1, 5), name="layers"))
+        asked.append(key.variant.layers)
+        return tuple(self.plans[key.film].realised_frame) if 2 in chosen and chosen & {1, 3} else ()
 
-    monkeypatch.setattr(Studio, "make", make)
+    monkeypatch.setattr(FilmMaker, "make", make)
     found = scope.find_layers(wide, PROMPTS, shots=PLANS, out=tmp_path / "s", **SMALL)
     assert (found.layers, found.score, found.full_score) in (("1-2", 1.0, 1.0), ("2-3", 1.0, 1.0))
     assert found.trail[0] == ("1-4", 1.0)
     num_asked = len(asked)
     assert scope.find_layers(wide, PROMPTS, shots=PLANS, out=tmp_path / "s", **SMALL) == found
     assert len(asked) == num_asked
-    monkeypatch.setattr(Studio, "make", lambda self, unit: ())
+    monkeypatch.setattr(FilmMaker, "make", lambda self, key: ())
     with pytest.raises(InputError, match="a rule that cuts in all of layers 1-4"):
         scope.find_layers(wide, PROMPTS, shots=PLANS, out=tmp_path / "other", **SMALL)
     for wrong in ({"keep": 0}, {"keep": math.nan}, {"measure": "beauty"}, {"over": "steps"}):

@@ -1,4 +1,4 @@
-"""The cells of a sweep: one change to a model's attention each, as data that can be written down and shared out."""
+"""The variants of a sweep, its "cells": one change to a model's attention each, as data that can be written down."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ JITTERS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
-class Cell:
+class Variant:
     """A rule, and where it holds. ``strength`` is what hidden pairs lose in natural-log units, infinity hides them.
 
-    ``jitter`` moves the cuts of the mask anew in each layer, by up to so many latent frames either way. The cell
+    ``jitter`` moves the cuts of the mask anew in each layer, by up to so many latent frames either way. The variant
     "none" leaves the model alone.
     """
 
@@ -40,7 +40,7 @@ class Cell:
 
     @property
     def digest(self) -> str:
-        """A name for files that is the same wherever the cell means the same."""
+        """A name for files that is the same wherever the variant means the same."""
         facts = {name: value for name, value in asdict(self).items() if name != "label"}
         facts["none"] = self.label == NONE
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
@@ -52,7 +52,7 @@ class Cell:
         chosen = parse_range(self.layers, labels, name="layers")
         groups: dict[LatentPlan, list[int]] = {}
         for layer in chosen:
-            groups.setdefault(_moved(plan, self.jitter, (seed, layer)), []).append(layer)
+            groups.setdefault(_move_cuts(plan, self.jitter, (seed, layer)), []).append(layer)
         found = []
         for moved, layers in groups.items():
             read = parse_rule(rule, moved)
@@ -61,7 +61,7 @@ class Cell:
         return found
 
 
-def _moved(plan: LatentPlan, reach: int, seed: tuple[int, int]) -> LatentPlan:
+def _move_cuts(plan: LatentPlan, reach: int, seed: tuple[int, int]) -> LatentPlan:
     """The plan with every cut somewhere within its reach, shots kept in order and none of them empty."""
     if not reach:
         return plan
@@ -73,7 +73,7 @@ def _moved(plan: LatentPlan, reach: int, seed: tuple[int, int]) -> LatentPlan:
     return replace(plan, cuts=tuple(cuts), requested_frame=tuple(map(plan.first_frame, cuts)))
 
 
-def cells_over(
+def variants_over(
     over: Over,
     *,
     layers: str,
@@ -83,8 +83,8 @@ def cells_over(
     values: Sequence[str | float] | None,
     window: int,
     by_layer: bool,
-) -> tuple[Cell, ...]:
-    """The cells of a sweep: nothing, everything (the rule in ``layers``), and the values between.
+) -> tuple[Variant, ...]:
+    """The variants of a sweep: nothing, everything (the rule in ``layers``), and the values between.
 
     Raises
     ------
@@ -112,18 +112,18 @@ def cells_over(
             where="in sweep",
             remedy="leave it out",
         )
-    full = Cell(FULL, layers=format_range(parse_range(layers, labels, name="layers")))
+    full = Variant(FULL, layers=format_range(parse_range(layers, labels, name="layers")))
     between = (
         _levels(full, over, values)
         if over in ("strength", "jitter")
         else _windows(full, over, values, window, by_layer, labels, num_heads, num_steps)
     )
-    return (Cell(NONE), full, *between)
+    return (Variant(NONE), full, *between)
 
 
-def _levels(full: Cell, over: Over, values: Sequence[str | float] | None) -> list[Cell]:
+def _levels(full: Variant, over: Over, values: Sequence[str | float] | None) -> list[Variant]:
     default: Sequence[str | float] = STRENGTHS if over == "strength" else JITTERS
-    cells = []
+    variants = []
     for value in default if values is None else values:
         try:
             number = float(value)
@@ -139,14 +139,14 @@ def _levels(full: Cell, over: Over, values: Sequence[str | float] | None) -> lis
             )
         label = f"{over} {number:g}"
         if over == "strength":
-            cells.append(replace(full, label=label, strength=number))
+            variants.append(replace(full, label=label, strength=number))
         else:
-            cells.append(replace(full, label=label, jitter=int(number)))
-    return cells
+            variants.append(replace(full, label=label, jitter=int(number)))
+    return variants
 
 
 def _windows(
-    full: Cell,
+    full: Variant,
     over: Over,
     values: Sequence[str | float] | None,
     window: int,
@@ -154,7 +154,7 @@ def _windows(
     labels: Sequence[int],
     num_heads: int,
     num_steps: int,
-) -> list[Cell]:
+) -> list[Variant]:
     available = {"layers": labels, "heads": range(num_heads), "steps": range(num_steps)}[over]
     inside = parse_range(full.layers, labels, name="layers") if over == "layers" else tuple(available)
     windows = (
@@ -166,32 +166,32 @@ def _windows(
     if by_layer:
         base = [replace(full, layers=str(layer)) for layer in parse_range(full.layers, labels, name="layers")]
     return [
-        _placed(each, over, format_range(window), _label(over, window, each if by_layer else None))
+        _place(each, over, format_range(window), _label(over, window, each if by_layer else None))
         for each in base
         for window in windows
     ]
 
 
-def _placed(cell: Cell, over: Over, window: str, label: str) -> Cell:
+def _place(variant: Variant, over: Over, window: str, label: str) -> Variant:
     if over == "layers":
-        return replace(cell, label=label, layers=window)
+        return replace(variant, label=label, layers=window)
     return (
-        replace(cell, label=label, heads=window)
+        replace(variant, label=label, heads=window)
         if over == "heads"
-        else replace(cell, label=label, steps=window)
+        else replace(variant, label=label, steps=window)
     )
 
 
-def _label(over: str, window: Iterable[int], of_layer: Cell | None) -> str:
+def _label(over: str, window: Iterable[int], of_layer: Variant | None) -> str:
     said = f"{over} {format_range(window)}"
     return said if of_layer is None else f"layers {of_layer.layers} {said}"
 
 
-def cell_from(facts: dict[str, Any]) -> Cell:
-    """Read a cell that was written down; infinity is written as null."""
-    return Cell(**{**facts, "strength": math.inf if facts["strength"] is None else facts["strength"]})
+def variant_from(facts: dict[str, Any]) -> Variant:
+    """Read a variant that was written down; infinity is written as null."""
+    return Variant(**{**facts, "strength": math.inf if facts["strength"] is None else facts["strength"]})
 
 
-def facts_of(cell: Cell) -> dict[str, Any]:
-    """Write a cell down as JSON can hold it."""
-    return {**asdict(cell), "strength": None if math.isinf(cell.strength) else cell.strength}
+def facts_of(variant: Variant) -> dict[str, Any]:
+    """Write a variant down as JSON can hold it."""
+    return {**asdict(variant), "strength": None if math.isinf(variant.strength) else variant.strength}
