@@ -70,17 +70,17 @@ wrong = scope.schema.with_shots(
 )
 for name, maps in (("true cuts", quiet), ("wrong cuts", wrong)):
     contrast = scope.structure.contrast(maps).max("layer").item()
-    r = scope.structure.correlation(maps)["r"].max("layer").item()
-    removed = scope.structure.correlation(maps, distance_removed=True)["r"].max("layer").item()
+    r = scope.structure.correlation(maps).max("layer").item()
+    removed = scope.structure.correlation(maps, distance_removed=True).max("layer").item()
     print(
         f"{name:10}  best layer: contrast {contrast:5.2f}   r {r:5.2f}   r, distance removed {removed:5.2f}"
     )
 
 # %%
 contrast = scope.structure.profile(scope.structure.contrast(quiet))
-r = scope.structure.profile(scope.structure.correlation(quiet)["r"])
-removed = scope.structure.profile(scope.structure.correlation(quiet, distance_removed=True)["r"])
-scope.plots.plot_profile(contrast, r, distance_removed=removed)
+r = scope.structure.profile(scope.structure.correlation(quiet))
+removed = scope.structure.profile(scope.structure.correlation(quiet, distance_removed=True))
+scope.plots.plot_profile(contrast, r, adjusted=removed)
 
 # %% [markdown]
 # ## Where would attention itself put the cuts?

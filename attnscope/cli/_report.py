@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,34 +15,44 @@ PAPER_LAYERS = (7, 28)
 """The layers that CineTrans masks in a 30-block Wan; marked in profiles of such models."""
 
 _LINES = (
-    ("contrast", "intra-shot mass / inter-shot mass"),
-    ("contrast_no_diagonal", "the same without the diagonal"),
-    ("contrast_lag_matched", "the same at equal frame distance"),
+    ("adjusted_contrast", "adjusted contrast: own shot / across, as far and as popular"),
+    ("adjusted_r", "adjusted r: the same as a correlation"),
+    ("place_matched_contrast", "contrast at the same places of other films"),
+    ("p", "p: would other cuts fit as well?"),
+    ("contrast", "contrast: intra-shot mass / inter-shot mass"),
+    ("contrast_distance_only", "what distance alone makes of the contrast"),
+    ("contrast_lag_matched", "contrast at equal frame distance"),
     ("own_shot_mass", "share of attention that stays in the shot"),
-    ("pearson_r", "r of mass with same-shot, off-diagonal"),
-    ("pearson_p", "p from circular shifts of the cuts"),
-    ("pearson_p_smallest", "the smallest p that was possible"),
+    ("pearson_r", "raw r of mass with same-shot, off-diagonal"),
     ("pearson_r_distance_removed", "r with the frame-distance profile removed"),
     ("first_frame_sink", "pull of the first frame (1 = none)"),
     ("boundary_recall_within_1", "cuts read from attention, within 1 latent frame"),
 )
 
 
-def print_summary(summary: Mapping[str, Any]) -> None:
-    """Print the headline numbers, and the layers that follow the cuts best once distance is removed."""
-    rows = [(words, summary[name]) for name, words in _LINES if name in summary]
-    print_table("Attention across the cuts (mean over heads, steps, layers)", ("measure", "value"), rows)
-    contrast, r = summary["contrast_by_layer"], summary["pearson_r_by_layer"]
-    removed = summary["pearson_r_distance_removed_by_layer"]
-    known = [(layer, value) for layer, value in removed.items() if value is not None]
+def print_summary(summary: Mapping[str, Any], *, against: str = "the cuts") -> None:
+    """Print the headline numbers, and the layers where attention follows the cuts most on these films."""
+    rows = [(words, summary[name], _range(summary.get(f"{name}_ci"))) for name, words in _LINES]
+    title = f"Attention across {against} (mean over heads, steps, layers)"
+    print_table(title, ("measure", "value", "95 %"), rows)
+    adjusted, r = summary["adjusted_contrast_by_layer"], summary["adjusted_r_by_layer"]
+    contrast, alone = summary["contrast_by_layer"], summary["contrast_distance_only_by_layer"]
+    known = [(layer, value) for layer, value in adjusted.items() if value is not None]
     best = [layer for layer, _ in sorted(known, key=lambda item: -item[1])[:5]]
-    lines = [(f"layer {layer}", removed[layer], r[layer], contrast[layer]) for layer in best]
+    lines = [(f"layer {layer}", adjusted[layer], r[layer], contrast[layer], alone[layer]) for layer in best]
     if lines:
-        print_table(
-            "Layers that follow the cuts best", ("layer", "r, distance removed", "r", "contrast"), lines
-        )
+        columns = ("layer", "adjusted contrast", "adjusted r", "contrast", "by distance alone")
+        print_table("Highest on these very films, so higher than on others", columns, lines)
+    if summary.get("p") is None and summary.get("p_reason"):
+        print(f"no p: {summary['p_reason']}")
     for note in summary.get("notes", []):
         print(f"note: {note}")
+
+
+def _range(ends: Sequence[float | None] | None) -> str | None:
+    if ends is None or None in ends:
+        return None
+    return " to ".join(f"{end:.3g}" for end in ends)
 
 
 def measure(dataset: xr.Dataset, *, branch: str) -> dict[str, Any]:
@@ -86,14 +96,15 @@ def draw_figures(dataset: xr.Dataset, folder: Path, *, branch: str, film: Any | 
 
 
 def layer_curves(dataset: xr.Dataset, *, branch: str) -> dict[str, xr.Dataset]:
-    """Contrast and both correlations over layers, on maps averaged over heads and steps, with their ranges."""
+    """Contrast, what distance alone makes of it, and the correlations over layers, with their intervals."""
     from attnscope import structure
 
     maps = structure.mean_map(dataset.sel(branch=branch))
     return {
-        "contrast": structure.profile(structure.contrast(maps)),
-        "correlation": structure.profile(structure.correlation(maps)["r"]),
-        "distance_removed": structure.profile(structure.correlation(maps, distance_removed=True)["r"]),
+        "contrast": structure.profile(structure.contrast(maps), scale="log"),
+        "distance_only": structure.profile(structure.distance_only_contrast(maps), scale="log"),
+        "correlation": structure.profile(structure.correlation(maps)),
+        "adjusted": structure.profile(structure.adjusted_r(maps)),
     }
 
 

@@ -107,15 +107,18 @@ def colour_bar(fig: Figure, image: AxesImage, ax: Axes, label: str, *, horizonta
     axis.set_minor_locator(NullLocator())
 
 
-def draw_curve(ax: Axes, curve: xr.Dataset, colour: str, label: str) -> None:
-    """Draw `mean` over layers, with a band from `low` to `high` where they are known."""
+def draw_curve(ax: Axes, curve: xr.Dataset, colour: str, label: str, *, dashed: bool = False) -> None:
+    """Draw `mean` over layers, with a band from `low` to `high` where they are known, unless it is dashed."""
     (dim,) = curve["mean"].dims
     layer = np.asarray(curve[dim].values, dtype=float)
     low, high = (np.asarray(curve[name].values, dtype=float) for name in ("low", "high"))
-    if np.isfinite(low).any():
+    if np.isfinite(low).any() and not dashed:
         ax.fill_between(layer, low, high, color=colour, alpha=0.2, linewidth=0)
-    marker = "o" if len(layer) <= 16 else None
-    ax.plot(layer, curve["mean"].values, color=colour, label=label, marker=marker, markersize=3)
+    marker = "o" if len(layer) <= 16 and not dashed else None
+    style = (0, (3, 2)) if dashed else "-"
+    ax.plot(
+        layer, curve["mean"].values, color=colour, label=label, marker=marker, markersize=3, linestyle=style
+    )
 
 
 def prepare_layer_axis(ax: Axes, curve: xr.Dataset, band: tuple[int, int] | None, *, named: bool) -> None:

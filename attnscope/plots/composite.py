@@ -33,7 +33,8 @@ def plot_overview(
     contrast: xr.Dataset,
     correlation: xr.Dataset | None = None,
     *,
-    distance_removed: xr.Dataset | None = None,
+    distance_only: xr.Dataset | None = None,
+    adjusted: xr.Dataset | None = None,
     layer: int | None = None,
     steps: Sequence[int] | None = None,
     prompt: Any = None,
@@ -46,7 +47,7 @@ def plot_overview(
     """Draw one page: who looks at whom in one layer, how that comes about while denoising, and which layers do it.
 
     Left: the frame map of `layer`, mean over denoising steps and heads, with cuts and shots; without `layer`, the
-    one with the highest `mean` in `distance_removed`, or else in `contrast`. Right, above: the same layer at
+    one with the highest `mean` in `adjusted`, or else in `contrast`. Right, above: the same layer at
     single steps (`steps`, or four spread evenly), on the same colours. Right, below: the curves, as in
     `plot_profile`, with a green line at `layer`. The curves come from `structure.profile`. `film`, one picture
     (height, width, 3) a latent frame, is shown along the top.
@@ -62,9 +63,7 @@ def plot_overview(
     6
     """
     view = view_of(ds, prompt=prompt, branch=branch)
-    (shown,) = chosen(
-        view, LAYER, [_highest(distance_removed, contrast) if layer is None else layer], at_most=1
-    )
+    (shown,) = chosen(view, LAYER, [_highest(adjusted, contrast) if layer is None else layer], at_most=1)
     columns = chosen(view, STEP, steps, at_most=4)
     with _theme.theme():
         room = 0.0 if film is None else strip_height(film, _STRIP) + _STRIP_GAP
@@ -72,8 +71,8 @@ def plot_overview(
         if film is not None:
             draw_strip(fig, film, view, left=_BIG_LEFT, bottom=_HEIGHT + _STRIP_GAP / 3, width=_STRIP)
         _maps(fig, view, shown, columns, cmap)
-        curves = [curve for curve in (correlation, distance_removed) if curve is not None]
-        _curves(fig, contrast, correlation, distance_removed, band, shown, stacked=bool(curves))
+        stacked = correlation is not None or adjusted is not None
+        _curves(fig, (contrast, distance_only), (correlation, adjusted), band, shown, stacked=stacked)
         if title:
             fig.text(
                 _BIG_LEFT / _WIDTH, 1 - 0.07 / fig.get_size_inches()[1], title, ha="left", va="top", fontsize=10,
@@ -136,9 +135,8 @@ def _name_shots(ax: Axes, view: View) -> None:
 
 def _curves(
     fig: Figure,
-    contrast: xr.Dataset,
-    correlation: xr.Dataset | None,
-    distance_removed: xr.Dataset | None,
+    contrasts: tuple[xr.Dataset, xr.Dataset | None],
+    correlations: tuple[xr.Dataset | None, xr.Dataset | None],
     band: tuple[int, int] | None,
     layer: int,
     *,
@@ -147,12 +145,12 @@ def _curves(
     room = _CURVES_TOP - _CURVES_BOTTOM
     height = (room - _CURVES_GAP) / 2 if stacked else room
     upper = axes_in(fig, _RIGHT_LEFT, _CURVES_TOP - height, _RIGHT_WIDTH, height)
-    draw_contrast(upper, contrast, band)
+    draw_contrast(upper, *contrasts, band)
     upper.axvline(layer, color=_theme.GREEN, linewidth=0.8, zorder=1)
     lowest = upper
     if stacked:
         lowest = axes_in(fig, _RIGHT_LEFT, _CURVES_BOTTOM, _RIGHT_WIDTH, height)
-        draw_correlation(lowest, correlation, distance_removed, band)
+        draw_correlation(lowest, *correlations, band)
         lowest.axvline(layer, color=_theme.GREEN, linewidth=0.8, zorder=1)
         upper.tick_params(labelbottom=False)
     lowest.set_xlabel("layer", labelpad=1)

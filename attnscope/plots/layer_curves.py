@@ -18,7 +18,8 @@ def plot_profile(
     contrast: xr.Dataset,
     correlation: xr.Dataset | None = None,
     *,
-    distance_removed: xr.Dataset | None = None,
+    distance_only: xr.Dataset | None = None,
+    adjusted: xr.Dataset | None = None,
     band: tuple[int, int] | None = None,
     width_in: float = _theme.WIDTH_TEXT_IN,
     title: str | None = None,
@@ -26,9 +27,11 @@ def plot_profile(
     """Draw through which layers attention keeps to its shot: contrast above, correlation with the shots below.
 
     Each argument is a curve as `structure.profile` returns it: `mean`, `low`, `high` over `layer`; the band from low
-    to high is left out where it is unknown (a single video). Contrast is drawn on a logarithmic axis with a line at 1
-    (cuts ignored). `distance_removed` adds the correlation that is left without mere locality. `band=(7, 28)` shades
-    layers, first and last included: those are the ones that CineTrans masks in Wan 1.3B.
+    to high is left out where it is unknown (few videos). Contrast is drawn on a logarithmic axis. `distance_only`, from
+    `structure.distance_only_contrast`, is drawn beside it: what a model makes that knows only how far apart frames are,
+    and what contrast is to be held against. `adjusted` adds the correlation that is left without distance and the
+    popularity of frames (`structure.adjusted_r`). `band=(7, 28)` shades layers, first and last included: those are the
+    ones that CineTrans masks in Wan 1.3B.
 
     Raises: InputError for a dataset that is no such curve.
 
@@ -37,7 +40,7 @@ def plot_profile(
     >>> len(plot_profile(curve, curve).axes)
     2
     """
-    for curve in (contrast, correlation, distance_removed):
+    for curve in (contrast, correlation, distance_only, adjusted):
         if curve is not None and not set(_NEEDED) <= set(curve.data_vars):
             raise InputError(
                 expected="a curve with mean, low and high",
@@ -45,48 +48,50 @@ def plot_profile(
                 where="in plot_profile",
                 remedy="pass what structure.profile returned",
             )
-    below = correlation is not None or distance_removed is not None
+    below = correlation is not None or adjusted is not None
     with _theme.theme():
         fig = Figure(
             figsize=(width_in, (3.6 if below else 2.1) + (0.2 if title else 0)), layout="constrained"
         )
         axes = fig.subplots(2 if below else 1, 1, sharex=True, squeeze=False)[:, 0]
-        draw_contrast(axes[0], contrast, band)
+        draw_contrast(axes[0], contrast, distance_only, band)
         if below:
-            draw_correlation(axes[1], correlation, distance_removed, band)
+            draw_correlation(axes[1], correlation, adjusted, band)
         axes[-1].set_xlabel("layer")
         if title:
             fig.suptitle(title, fontsize=8.5, fontweight="bold", x=0.02, ha="left")
     return fig
 
 
-def draw_contrast(ax: Axes, contrast: xr.Dataset, band: tuple[int, int] | None) -> None:
-    """Draw the contrast curve on a logarithmic axis with a line at 1."""
+def draw_contrast(
+    ax: Axes, contrast: xr.Dataset, distance_only: xr.Dataset | None, band: tuple[int, int] | None
+) -> None:
+    """Draw the contrast curve on a logarithmic axis, and what distance alone would make of it."""
     prepare_layer_axis(ax, contrast, band, named=True)
     ax.set_yscale("log")
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_tick_params(which="minor", length=0)
-    ax.axhline(1, color=_theme.MUTED, linewidth=0.8, linestyle=(0, (4, 2)))
-    draw_curve(ax, contrast, _theme.BLUE, "contrast")
-    ax.annotate(
-        "cuts ignored", (1, 1), xycoords=ax.get_yaxis_transform(), xytext=(0, 2), textcoords="offset points",
-        ha="right", va="bottom", fontsize=6.5, color=_theme.MUTED,
-    )  # fmt: skip
+    draw_curve(ax, contrast, _theme.BLUE, "measured")
+    if distance_only is not None:
+        draw_curve(ax, distance_only, _theme.MUTED, "by distance alone", dashed=True)
+        ax.legend(loc="upper left", ncols=2, borderaxespad=0.1, handlelength=1.8)
+        low, high = ax.get_ylim()
+        ax.set_ylim(low, high * (high / low) ** 0.18)  # room for the legend
     ax.set_ylabel("attention inside\n÷ across cuts")
 
 
 def draw_correlation(
     ax: Axes,
     correlation: xr.Dataset | None,
-    distance_removed: xr.Dataset | None,
+    adjusted: xr.Dataset | None,
     band: tuple[int, int] | None,
 ) -> None:
-    """Draw the correlations with the shots, raw and without distance, around 0."""
+    """Draw the correlations with the shots, raw and adjusted, around 0."""
     curves = [
         (correlation, _theme.MUTED, "raw (locality counts too)"),
-        (distance_removed, _theme.ORANGE, "distance removed"),
+        (adjusted, _theme.ORANGE, "adjusted"),
     ]
     for curve, colour, label in curves:
         if curve is not None:

@@ -2,38 +2,51 @@
 
 Every function takes a dataset that obeys `attnscope.schema` with shots attached, for all prompts alike
 (`query_shot` on `query_frame`) or one plan per prompt (`prompt, query_frame`), and returns labelled arrays with the
-frame dims gone. The mathematics on plain arrays is in `attnscope.structure.arrays`.
+frame dims gone. Maps are averaged over steps and heads before they are measured, unless `over` says otherwise. The
+mathematics on plain arrays is in `attnscope.structure.arrays`; how often each p and each interval holds is in
+docs/calibration.md.
 """
 
+from attnscope.structure.adjusting import adjusted_contrast, adjusted_r, place_matched_contrast
+from attnscope.structure.choosing import best_on_other_films
 from attnscope.structure.contrasts import (
     contrast,
+    distance_only_contrast,
     first_frame_sink,
     lag_matched_contrast,
     own_shot_mass,
     pooled_contrast,
 )
-from attnscope.structure.correlations import combined_p, correlation
+from attnscope.structure.correlations import correlation
 from attnscope.structure.cut_places import boundaries, boundary_error
 from attnscope.structure.effects import causal_effect, effect_grid
-from attnscope.structure.intervals import bootstrap, profile, wilson
+from attnscope.structure.evidence import cut_test
+from attnscope.structure.intervals import interval, mean_over, profile, share_interval, wilson
 from attnscope.structure.maps import mean_map
 from attnscope.structure.overview import summary
 
 __all__ = [
-    "bootstrap",
+    "adjusted_contrast",
+    "adjusted_r",
+    "best_on_other_films",
     "boundaries",
     "boundary_error",
     "causal_effect",
-    "combined_p",
     "contrast",
     "correlation",
+    "cut_test",
+    "distance_only_contrast",
     "effect_grid",
     "first_frame_sink",
+    "interval",
     "lag_matched_contrast",
     "mean_map",
+    "mean_over",
     "own_shot_mass",
+    "place_matched_contrast",
     "pooled_contrast",
     "profile",
+    "share_interval",
     "summary",
     "wilson",
 ]

@@ -10,27 +10,44 @@ import xarray as xr
 from attnscope.errors import InputError
 from attnscope.schema import HEAD, KEY_FRAME, LAYER, PROMPT, QUERY_FRAME, STEP
 from attnscope.structure.arrays import pair_means
-from attnscope.structure.maps import frame_mass_of, shots_of
+from attnscope.structure.maps import AVERAGED, frame_mass_of, mean_map, shots_of
 
 _CORE = [[QUERY_FRAME, KEY_FRAME], [QUERY_FRAME]]
 
 
-def _per_map(ds: xr.Dataset, function: Callable[..., pair_means.Floats], name: str) -> xr.DataArray:
-    """Apply an array function of (mass, shot) to each frame map of the dataset."""
-    result: xr.DataArray = xr.apply_ufunc(function, frame_mass_of(ds), shots_of(ds), input_core_dims=_CORE)
+def _per_map(
+    ds: xr.Dataset, function: Callable[..., pair_means.Floats], name: str, over: Sequence[str]
+) -> xr.DataArray:
+    """Apply an array function of (mass, shot) to each frame map of the dataset, once averaged along `over`."""
+    maps = mean_map(ds, over)
+    result: xr.DataArray = xr.apply_ufunc(
+        function, frame_mass_of(maps), shots_of(maps), input_core_dims=_CORE
+    )
     return result.rename(name)
 
 
-def contrast(ds: xr.Dataset, *, diagonal: bool = True, first_key_frame: bool = True) -> xr.DataArray:
+def contrast(
+    ds: xr.Dataset,
+    *,
+    over: Sequence[str] = AVERAGED,
+    diagonal: bool = True,
+    first_key_frame: bool = True,
+) -> xr.DataArray:
     """Say how many times more a frame looks at a frame of its own shot than at one across a cut.
 
-    Mean `mass` over all pairs of latent frames in one shot, divided by the mean over all pairs in different shots;
-    one number per map (dims of `ds` without the frames). 1 means that attention ignores the cuts; the paper reports
-    about 26.68 for its pooled maps. `diagonal=False` leaves out what a frame gives to itself, `first_key_frame=False`
+    One definition, in Python and on the command line: maps are averaged along `over` first, over denoising steps and
+    heads unless asked; then the mean `mass` over all pairs of latent frames in one shot is divided by the mean over
+    all pairs in different shots. One number for each map that is left (dims of `ds` without the frames and `over`).
+    Contrasts of several videos are averaged as their logarithms (`interval` and `profile` with `scale="log"`). The
+    contrast of a mean map is not the mean of contrasts: `over=()` gives those of single maps, which one extreme head
+    can carry, and `pooled_contrast` the ratio over all maps together.
+
+    1 means that attention ignores the cuts; the paper reports about 26.68 for its pooled maps. Attention that only
+    decays with distance gives more than 1 too: read it beside `distance_only_contrast`, which is that, and
+    `adjusted_contrast`. `diagonal=False` leaves out what a frame gives to itself, `first_key_frame=False`
     leaves out what is given to latent frame 0 (a sink in many layers). NaN for a single-shot video (there is no pair
     across a cut), for a prompt without a plan and for a map that was not recorded; infinite when nothing crosses a
-    cut (a hard mask). Attention that only decays with distance also gives more than 1: read it beside
-    `lag_matched_contrast`. Averaging the result is the mean of ratios; `pooled_contrast` is the ratio of means.
+    cut (a hard mask).
 
     Raises: SchemaError, ShotPlanError (no plan at all). Source: CineTrans (arXiv 2508.11484), section on analysis;
     the exact population there is not published.
@@ -42,7 +59,31 @@ def contrast(ds: xr.Dataset, *, diagonal: bool = True, first_key_frame: bool = T
     10.0
     """
     function = partial(pair_means.contrast, diagonal=diagonal, first_key_frame=first_key_frame)
-    return _per_map(ds, function, "contrast")
+    return _per_map(ds, function, "contrast", over)
+
+
+def distance_only_contrast(
+    ds: xr.Dataset,
+    *,
+    over: Sequence[str] = AVERAGED,
+    diagonal: bool = True,
+    first_key_frame: bool = True,
+) -> xr.DataArray:
+    """Say what the contrast would be if attention knew how far apart two frames are and nothing else.
+
+    Each pair of frames gets the mean mass of all pairs equally far apart, |query frame - key frame|; of that map the
+    contrast is taken. A head that looks at its neighbours has a high one in a film of one shot against any cut: what
+    `contrast` has beyond this is what is left to explain. Arguments, dims and NaN as in `contrast`.
+
+    >>> from attnscope import synthetic
+    >>> from attnscope.shots import ShotPlan
+    >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
+    >>> local = synthetic.block_attention(plan, contrast=1.0, locality=1.0)
+    >>> round(float(contrast(local).mean()), 1), round(float(distance_only_contrast(local).mean()), 1)
+    (6.1, 5.8)
+    """
+    function = partial(pair_means.distance_only_contrast, diagonal=diagonal, first_key_frame=first_key_frame)
+    return _per_map(ds, function, "distance_only_contrast", over)
 
 
 def pooled_contrast(
@@ -83,7 +124,9 @@ def pooled_contrast(
     return result.rename("pooled_contrast")
 
 
-def lag_matched_contrast(ds: xr.Dataset, *, first_key_frame: bool = True) -> xr.DataArray:
+def lag_matched_contrast(
+    ds: xr.Dataset, *, over: Sequence[str] = AVERAGED, first_key_frame: bool = True
+) -> xr.DataArray:
     """Say how much more a frame looks inside its shot than across a cut, at the same distance in time.
 
     For each |query frame - key frame| at which pairs of both kinds exist, the mean inside is set against the mean
@@ -98,15 +141,15 @@ def lag_matched_contrast(ds: xr.Dataset, *, first_key_frame: bool = True) -> xr.
     10.0
     """
     function = partial(pair_means.lag_matched_contrast, first_key_frame=first_key_frame)
-    return _per_map(ds, function, "lag_matched_contrast")
+    return _per_map(ds, function, "lag_matched_contrast", over)
 
 
-def own_shot_mass(ds: xr.Dataset) -> xr.DataArray:
+def own_shot_mass(ds: xr.Dataset, *, over: Sequence[str] = AVERAGED) -> xr.DataArray:
     """Give the share of attention that stays in the query's own shot, between 0 and 1.
 
     Mean over query frames of the mass on the frames of the same shot, divided by the mass on all frames (text is
     left out). 1 under a hard mask, where `contrast` is infinite; the share of frames in the own shot if attention
-    is even. Dims of `ds` without the frames. 1 for a single-shot video, NaN without a plan.
+    is even. Maps are averaged along `over` first, as in `contrast`. 1 for a single-shot video, NaN without a plan.
 
     >>> from attnscope import synthetic
     >>> from attnscope.shots import ShotPlan
@@ -114,16 +157,19 @@ def own_shot_mass(ds: xr.Dataset) -> xr.DataArray:
     >>> round(float(own_shot_mass(synthetic.block_attention(plan, contrast=9.0)).mean()), 3)
     0.9
     """
-    return _per_map(ds, pair_means.own_shot_mass, "own_shot_mass")
+    return _per_map(ds, pair_means.own_shot_mass, "own_shot_mass", over)
 
 
-def first_frame_sink(ds: xr.Dataset, *, queries: str = "other_shots") -> xr.DataArray:
+def first_frame_sink(
+    ds: xr.Dataset, *, over: Sequence[str] = AVERAGED, queries: str = "other_shots"
+) -> xr.DataArray:
     """Say how many times more than expected later frames look back at the very first latent frame.
 
     The mass that queries outside the first shot give to key frame 0, divided by what pairs across a cut with the
     same |query frame - key frame| and another key give on average. 1 means that frame 0 is a frame like any other.
     `queries="all"` takes every query but frame 0 itself and compares with all pairs equally far apart, whatever their
-    shots; that form is also defined for a single-shot video, where the default is NaN. Dims of `ds` without the frames.
+    shots; that form is also defined for a single-shot video, where the default is NaN. Maps are averaged along `over`
+    first, as in `contrast`.
 
     Source: the motive for the visible first frame in CineTrans (arXiv 2508.11484); the measure is ours.
 
@@ -141,4 +187,4 @@ def first_frame_sink(ds: xr.Dataset, *, queries: str = "other_shots") -> xr.Data
             remedy="name one of the two",
         )
     function = partial(pair_means.first_frame_sink, other_shots_only=queries == "other_shots")
-    return _per_map(ds, function, "first_frame_sink")
+    return _per_map(ds, function, "first_frame_sink", over)

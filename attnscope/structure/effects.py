@@ -7,41 +7,50 @@ import xarray as xr
 
 from attnscope.errors import InputError
 from attnscope.schema import PROMPT
-from attnscope.structure.intervals import bootstrap
+from attnscope.structure.intervals import interval, share_interval
 
 SEED, CELL = "seed", "cell"
 UNCHANGED = "none"
 
-_MEASURES = ("recall", "precision", "transition_control", "num_detected")
+_COUNTS = ("num_detected",)
+_MEASURES = ("recall", "precision", "transition_control", *_COUNTS)
 
 
-def causal_effect(
-    swept: xr.Dataset, measure: str = "recall", *, level: float = 0.95, num_draws: int = 2000, seed: int = 0
-) -> xr.Dataset:
+def causal_effect(swept: xr.Dataset, measure: str = "recall", *, level: float = 0.95) -> xr.Dataset:
     """Say how much each change of a sweep does: its mean over films, how sure that is, and the gain over no change.
 
     `swept` is what :func:`attnscope.sweep` returns. Means are over seeds first and then over prompts, films without a
-    value left out (precision of a film without cuts). `low` and `high` are bootstrapped over prompts. `effect` is the
-    mean difference to the cell "none" over the films that both have, with `effect_low` and `effect_high`; nan where the
-    sweep has no such cell. `num` counts prompts with a value.
+    value left out (precision of a film without cuts). `low` and `high` are the interval over prompts: for shares
+    `share_interval`, in which the cuts of a film and the seeds of a prompt go together; for counts `interval`.
+    `effect` is the mean difference to the cell "none" over the films that both have, with `effect_low` and
+    `effect_high` (a difference of shares is a share of the way from -1 to 1); nan where the sweep has no such cell.
+    Intervals are nan below three prompts. `num` counts prompts with a value.
 
     Raises: InputError (no sweep, no such measure).
 
-    >>> recall = xr.DataArray([[[0.0, 1.0]], [[0.0, 0.0]]], dims=("prompt", "seed", "cell"))
+    >>> recall = xr.DataArray([[[0.0, 1.0]], [[0.0, 1.0]], [[0.0, 1.0]]], dims=("prompt", "seed", "cell"))
     >>> swept = xr.Dataset({"recall": recall}, {"cell": ["none", "full"]})
     >>> effect = causal_effect(swept)
-    >>> effect["mean"].values.tolist(), effect["effect"].values.tolist()
-    ([0.0, 0.5], [0.0, 0.5])
+    >>> effect["mean"].values.tolist(), effect["low"].values.round(2).tolist(), effect["effect"].values.tolist()
+    ([0.0, 1.0], [0.0, 0.14], [0.0, 1.0])
     """
-    per_prompt = _measured(swept, measure).mean(SEED, skipna=True)
-    options = {"level": level, "num_draws": num_draws, "seed": seed}
-    low, high = bootstrap(per_prompt, **options)  # type: ignore[arg-type]
-    found = {"mean": per_prompt.mean(PROMPT, skipna=True), "low": low, "high": high}
+    values = _measured(swept, measure)
+    per_prompt = values.mean(SEED, skipna=True)
     gain = xr.full_like(per_prompt, np.nan)
     if UNCHANGED in per_prompt[CELL].values:
         gain = per_prompt - per_prompt.sel({CELL: UNCHANGED}, drop=True)
-    effect_low, effect_high = bootstrap(gain, **options)  # type: ignore[arg-type]
-    found |= {
+    if measure in _COUNTS:
+        low, high = interval(per_prompt, level=level)
+        effect_low, effect_high = interval(gain, level=level)
+    else:
+        cuts = float(swept["num_requested"].max()) if "num_requested" in swept else 1.0
+        tries = cuts * values.sizes[SEED]
+        low, high = share_interval(per_prompt, most_tries=tries, level=level)
+        # a difference runs over twice the length of a share: what varies as little counts for four times the tries
+        halves = share_interval((1 + gain) / 2, most_tries=4 * tries, level=level)
+        effect_low, effect_high = (2 * end - 1 for end in halves)
+    found = {
+        "mean": per_prompt.mean(PROMPT, skipna=True), "low": low, "high": high,
         "effect": gain.mean(PROMPT, skipna=True), "effect_low": effect_low, "effect_high": effect_high,
         "num": per_prompt.notnull().sum(PROMPT),
     }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,50 +12,79 @@ from scipy.special import ndtri
 
 from attnscope.errors import InputError
 from attnscope.schema import LAYER, PROMPT
-from attnscope.structure.arrays import resampling
+from attnscope.structure.arrays import student
 
 Floats = npt.NDArray[np.float64]
+Scale = Literal["linear", "log"]
 
 
-def bootstrap(
-    values: xr.DataArray,
-    dim: str = PROMPT,
-    *,
-    level: float = 0.95,
-    num_draws: int = 2000,
-    seed: int = 0,
+def mean_over(values: xr.DataArray, dim: str = PROMPT, *, scale: Scale = "linear") -> xr.DataArray:
+    """Average over videos; ratios, such as every contrast, as their logarithms.
+
+    NaN is left out. With `scale="log"` it is the geometric mean: a contrast of 2 and one of 1/2 make 1.
+
+    Raises: InputError (scale).
+
+    >>> float(mean_over(xr.DataArray([0.5, 2.0], dims="prompt"), scale="log"))
+    1.0
+    """
+    with np.errstate(divide="ignore"):
+        mean = _to_scale(values, scale).mean(dim, skipna=True)
+    return _from_scale(mean, scale)
+
+
+def interval(
+    values: xr.DataArray, dim: str = PROMPT, *, level: float = 0.95, scale: Scale = "linear"
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Give the range in which the mean over videos would likely fall if other videos had been drawn: (low, high).
 
-    Percentile bootstrap of the mean along `dim`: the videos are drawn again with replacement `num_draws` times (the
-    same draws for every layer, step and head, so curves move together); NaN values are left out. Both results are NaN
-    where fewer than two values exist, as nothing is known then about the spread. With fewer than about 15 videos the
-    range is too narrow. Dims: those of `values` without `dim`.
+    Student's t interval of the mean along `dim`, with one degree of freedom given up for skewness; NaN values are left
+    out. `scale="log"` is for ratios and belongs to their geometric mean (`mean_over`). Both results are NaN where
+    fewer than three values exist. How often it holds is in docs/calibration.md. For shares of tries (recall of cuts)
+    use `share_interval`. Dims: those of `values` without `dim`.
+
+    Raises: InputError (dim, level, scale).
+
+    >>> low, high = interval(xr.DataArray([1.0, 2.0, 3.0, 4.0], dims="prompt"))
+    >>> round(float(low), 2), round(float(high), 2)
+    (-0.28, 5.28)
+    """
+    _require(values, dim, level)
+    ends: xr.DataArray = xr.apply_ufunc(
+        partial(student.student_interval, level=level),
+        _to_scale(values, scale),
+        input_core_dims=[[dim]],
+        output_core_dims=[["end"]],
+    )
+    ends = _from_scale(ends, scale)
+    return ends.isel(end=0), ends.isel(end=1)
+
+
+def share_interval(
+    values: xr.DataArray, dim: str = PROMPT, *, most_tries: xr.DataArray | float = 1.0, level: float = 0.95
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Give the range in which a mean of shares would likely fall if other films had been made: (low, high).
+
+    `values` are shares in [0, 1], one a film, such as the share of its cuts that were found. Wilson's score interval,
+    which holds for shares of 0 and 1 and few films, with as many tries as the films vary: cuts of one film, and films
+    of one prompt, go together, and counting each of them as a try would make the interval too short. `most_tries` is
+    how many tries a share stands for at most: the cuts of a film, times the seeds. Below five films Student's quantile
+    makes it wider; NaN below three.
+
+    Source: Wilson, JASA 22 (1927); effective numbers of tries as in Korn and Graubard, Survey Methodology 24 (1998).
 
     Raises: InputError (dim, level).
 
-    >>> low, high = bootstrap(xr.DataArray([1.0, 2.0, 3.0, 4.0], dims="prompt"))
-    >>> bool(1 < low < 2.5 < high < 4)
-    True
+    >>> low, high = share_interval(xr.DataArray([1.0, 1.0, 1.0, 1.0], dims="prompt"))
+    >>> round(float(low), 2), float(high)
+    (0.28, 1.0)
     """
-    if dim not in values.dims:
-        raise InputError(
-            expected="a dim of the values to resample",
-            got=f"{dim!r}",
-            where=f"where there are {', '.join(map(str, values.dims)) or 'none'}",
-            remedy="name one of those",
-        )
-    if not 0 < level < 1:
-        raise InputError(
-            expected="a level between 0 and 1",
-            got=f"{level}",
-            where="in bootstrap",
-            remedy="0.95 is usual",
-        )
+    _require(values, dim, level)
     ends: xr.DataArray = xr.apply_ufunc(
-        partial(resampling.percentile_interval, level=level, num_draws=num_draws, seed=seed),
+        partial(student.share_interval, level=level),
         values.astype(np.float64),
-        input_core_dims=[[dim]],
+        most_tries,
+        input_core_dims=[[dim], []],
         output_core_dims=[["end"]],
     )
     return ends.isel(end=0), ends.isel(end=1)
@@ -66,7 +96,8 @@ def wilson(
     """Give the range in which a share would likely lie if counted without end: (low, high).
 
     Wilson's score interval for ``num_hits`` out of ``num_tries``; it holds for shares of 0 and 1 and for few tries,
-    where the usual one collapses. NaN where nothing was tried. Tries are taken as independent.
+    where the usual one collapses. NaN where nothing was tried. Tries are taken as independent: for several cuts of one
+    film see `share_interval`.
 
     Source: Wilson, JASA 22 (1927), 209-212.
 
@@ -84,26 +115,24 @@ def wilson(
             where="in wilson",
             remedy="0.95 is usual",
         )
-    quantile = float(ndtri((1 + level) / 2))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share, spread = hits / tries, quantile**2 / tries
-        centre = (share + spread / 2) / (1 + spread)
-        reach = quantile * np.sqrt(share * (1 - share) / tries + spread / (4 * tries)) / (1 + spread)
-    # exactly 0 and 1 at the ends, where rounding would leave them a little inside
-    return np.where(share == 0, 0.0, centre - reach), np.where(share == 1, 1.0, centre + reach)
+    with np.errstate(invalid="ignore"):
+        ends = student.wilson(hits / tries, tries, float(ndtri((1 + level) / 2)))
+    return ends[..., 0], ends[..., 1]
 
 
 def profile(
-    values: xr.DataArray, along: str = LAYER, *, level: float = 0.95, num_draws: int = 2000, seed: int = 0
+    values: xr.DataArray, along: str = LAYER, *, level: float = 0.95, scale: Scale = "linear"
 ) -> xr.Dataset:
     """Follow a statistic through the layers: its mean over everything else, and how sure that mean is.
 
     `values` is any statistic with the dim `along`. First the mean over all dims but `along` and `prompt`, then
-    `mean`, `low` and `high` (see `bootstrap`) and `num` (videos with a value) over prompts, each on dim `along`.
-    For the paper's reading average the maps first: `profile(contrast(mean_map(ds)))`. NaN is left out of means.
+    `mean`, `low` and `high` (see `mean_over` and `interval`) and `num` (videos with a value) over prompts, each on dim
+    `along`. NaN is left out of means. Contrasts want `scale="log"`.
 
-    >>> values = xr.DataArray([[1.0, 10.0], [3.0, 30.0]], dims=("prompt", "layer"), coords={"layer": [1, 2]})
-    >>> profile(values)["mean"].values
+    Raises: InputError (no such dim, level, scale).
+
+    >>> values = xr.DataArray([[1.0, 10.0], [4.0, 40.0]], dims=("prompt", "layer"), coords={"layer": [1, 2]})
+    >>> profile(values, scale="log")["mean"].values
     array([ 2., 20.])
     """
     if along not in values.dims:
@@ -117,13 +146,50 @@ def profile(
     per_prompt = values.mean(others, skipna=True)
     if PROMPT not in per_prompt.dims:
         per_prompt = per_prompt.expand_dims(PROMPT)
-    low, high = bootstrap(per_prompt, level=level, num_draws=num_draws, seed=seed)
+    low, high = interval(per_prompt, level=level, scale=scale)
     return xr.Dataset(
         {
-            "mean": per_prompt.mean(PROMPT, skipna=True),
+            "mean": mean_over(per_prompt, scale=scale),
             "low": low,
             "high": high,
             "num": per_prompt.notnull().sum(PROMPT),
         },
-        attrs={"level": level, "statistic": str(values.name or "")},
+        attrs={"level": level, "statistic": str(values.name or ""), "scale": scale},
     )
+
+
+def _require(values: xr.DataArray, dim: str, level: float) -> None:
+    if dim not in values.dims:
+        raise InputError(
+            expected="a dim of the values to average",
+            got=f"{dim!r}",
+            where=f"where there are {', '.join(map(str, values.dims)) or 'none'}",
+            remedy="name one of those",
+        )
+    if not 0 < level < 1:
+        raise InputError(
+            expected="a level between 0 and 1", got=f"{level}", where="in interval", remedy="0.95 is usual"
+        )
+
+
+def _to_scale(values: xr.DataArray, scale: Scale) -> xr.DataArray:
+    if scale not in ("linear", "log"):
+        raise InputError(
+            expected="scale 'linear' or 'log'",
+            got=f"{scale!r}",
+            where="in interval",
+            remedy="ratios go on the log scale",
+        )
+    numbers = values.astype(np.float64)
+    if scale == "linear":
+        return numbers
+    with np.errstate(divide="ignore"):
+        logs: xr.DataArray = xr.apply_ufunc(np.log, numbers)
+    return logs
+
+
+def _from_scale(values: xr.DataArray, scale: Scale) -> xr.DataArray:
+    if scale == "linear":
+        return values
+    ratios: xr.DataArray = xr.apply_ufunc(np.exp, values)
+    return ratios

@@ -10,6 +10,9 @@ import xarray as xr
 from attnscope.errors import InputError, SchemaError, ShotPlanError
 from attnscope.schema import DIMS, HEAD, KEY_FRAME, MASS, QUERY_FRAME, QUERY_SHOT, STEP, TEXT_MASS
 
+AVERAGED = (STEP, HEAD)
+"""Along these a statistic averages maps before it measures, unless told otherwise: as the paper averages heads."""
+
 
 def frame_mass_of(ds: xr.Dataset) -> xr.DataArray:
     """Take the frame maps out of a dataset, in memory, and check that they are frame by frame."""
@@ -57,7 +60,7 @@ def cuts_of(ds: xr.Dataset) -> xr.DataArray:
     )
 
 
-def mean_map(ds: xr.Dataset, over: str | Sequence[str] = (STEP, HEAD)) -> xr.Dataset:
+def mean_map(ds: xr.Dataset, over: str | Sequence[str] = AVERAGED) -> xr.Dataset:
     """Average frame maps before anything is measured on them, as the paper averages heads.
 
     Averages `mass` (and `text_mass`) over the dims `over`, in float64; maps that were not recorded (NaN) are left
@@ -83,5 +86,7 @@ def mean_map(ds: xr.Dataset, over: str | Sequence[str] = (STEP, HEAD)) -> xr.Dat
             remedy="name one of those",
         )
     kept = ds[[name for name in (MASS, TEXT_MASS) if name in ds]]
-    present = [name for name in names if name in ds.dims]
+    present = [name for name in names if name in kept.dims]
+    if not present:
+        return kept
     return kept.mean(present, skipna=True, keep_attrs=True, dtype=np.float64)

@@ -9,16 +9,19 @@ import xarray as xr
 
 from attnscope.errors import InputError
 from attnscope.schema import BRANCH, HEAD, LAYER, PROMPT, STEP
+from attnscope.structure.adjusting import adjusted_contrast, adjusted_r, place_matched_contrast
 from attnscope.structure.contrasts import (
     contrast,
+    distance_only_contrast,
     first_frame_sink,
     lag_matched_contrast,
     own_shot_mass,
     pooled_contrast,
 )
-from attnscope.structure.correlations import combined_p, correlation
+from attnscope.structure.correlations import correlation
 from attnscope.structure.cut_places import boundaries, boundary_error
-from attnscope.structure.intervals import bootstrap
+from attnscope.structure.evidence import cut_test
+from attnscope.structure.intervals import Scale, interval, mean_over
 from attnscope.structure.maps import cuts_of, mean_map
 
 Number: TypeAlias = float | None
@@ -26,16 +29,21 @@ Summary: TypeAlias = dict[str, Number | str | list[str] | list[Number] | dict[in
 
 
 def summary(ds: xr.Dataset, *, branch: str = "cond", seed: int = 0) -> Summary:
-    """Put what attention does across the cuts into a dozen plain numbers.
+    """Put what attention does across the cuts into two dozen plain numbers; the command line prints the same.
 
     Averaged before measuring: maps over heads and denoising steps, and over all layers of `ds` for the headline
-    numbers (the `_by_layer` ones keep layers apart; keys are layer labels). Averaged after measuring: prompts, one
-    value each, with a bootstrap 95 % range in `..._ci` ([None, None] for one prompt). `contrast_pooled` averages
-    nothing first (ratio of means over all maps), `contrast_mean_of_ratios` is the mean over all recorded maps.
-    Correlations leave out the diagonal; their p is exact for one prompt, drawn for more (see `combined_p`), and
-    `pearson_p_smallest` is the least it could have been. `boundary_recall` is for as many peaks as the plan has cuts,
-    on the exact latent frame; `boundary_recall_within_1` allows one; `boundary_precision` is for places above the
-    threshold; `boundary_distance_frame` is the mean distance of the former from the cuts, in latent frames.
+    numbers (the `_by_layer` ones keep layers apart; keys are layer labels). Averaged after measuring: prompts, ratios
+    as their logarithms, with a 95 % interval in `..._ci` ([None, None] below three prompts).
+
+    The headline is `adjusted_contrast` and `adjusted_r` (distance and popularity of frames taken out; also with frame
+    0 always in, `..._all_frames`, and always out, `..._no_first_key_frame`), `place_matched_contrast` (places compared
+    between films; None for fewer than two films with different cuts), and `p` of `cut_test`, or None with the reason
+    in `p_reason`. Beside them, named as what they are: `contrast` with `contrast_distance_only`, what locality alone
+    would make of it; `pearson_r`, raw, and `pearson_r_distance_removed`. `contrast_pooled` averages nothing first
+    (ratio of means over all maps), `contrast_mean_of_ratios` is the mean over all recorded maps.
+    `boundary_recall` is for as many peaks as the plan has cuts, on the exact latent frame; `boundary_recall_within_1`
+    allows one; `boundary_precision` is for places above the threshold; `boundary_distance_frame` is the mean distance
+    of the former from the cuts, in latent frames.
 
     Values are plain floats, ready for JSON; None where undefined (single-shot videos) or infinite (nothing crosses a
     cut); `notes` says which in words.
@@ -46,22 +54,24 @@ def summary(ds: xr.Dataset, *, branch: str = "cond", seed: int = 0) -> Summary:
     >>> from attnscope.shots import ShotPlan
     >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
     >>> numbers = summary(synthetic.block_attention(plan, contrast=10.0))
-    >>> round(numbers["contrast"], 3), numbers["boundary_recall"]
-    (10.0, 1.0)
+    >>> round(numbers["adjusted_contrast"], 3), round(numbers["contrast"], 3), numbers["p"], numbers["boundary_recall"]
+    (10.0, 10.0, None, 1.0)
     """
     one = _branch(ds, branch)
     by_layer = mean_map(one)
     overall = mean_map(by_layer, LAYER)
     result: Summary = {
-        "averaged_over": "heads and steps, then layers, on the map; then prompts",
+        "averaged_over": "heads and steps, then layers, on the map; then prompts, ratios as logarithms",
         "branch": branch,
         "num_prompts": float(_size(one, PROMPT)),
         "num_single_shot": float((cuts_of(one).sum("boundary") == 0).sum()),
     }
-    result |= _contrasts(one, by_layer, overall, seed)
-    result |= _correlations(by_layer, overall, seed)
+    result |= _adjusted(by_layer, overall)
+    result |= _evidence(overall, seed)
+    result |= _contrasts(one, by_layer, overall)
+    result |= _correlations(by_layer, overall)
     result |= _boundaries(overall)
-    result["notes"] = _notes(by_layer)
+    result["notes"] = _notes(by_layer, overall)
     return result
 
 
@@ -83,39 +93,74 @@ def _size(ds: xr.Dataset, dim: str) -> int:
 
 
 def _plain(value: xr.DataArray | float) -> Number:
-    number = float(value)
+    number = float(value if isinstance(value, float) else value.squeeze())
     return number if np.isfinite(number) else None
 
 
-def _mean(values: xr.DataArray) -> Number:
+def _mean(values: xr.DataArray, scale: Scale = "linear") -> Number:
     """Average over prompts; videos without a value are left out."""
-    return _plain(values.mean(skipna=True))
+    return _plain(mean_over(values, scale=scale) if PROMPT in values.dims else values)
 
 
-def _layers(values: xr.DataArray) -> dict[int, Number]:
+def _layers(values: xr.DataArray, scale: Scale = "linear") -> dict[int, Number]:
     along = values if LAYER in values.dims else values.expand_dims(LAYER)
-    kept = along.mean([name for name in along.dims if name != LAYER], skipna=True)
+    kept = mean_over(along, scale=scale) if PROMPT in along.dims else along
     return {int(layer): _plain(kept.sel({LAYER: layer})) for layer in kept[LAYER].values}
 
 
-def _interval(values: xr.DataArray, seed: int) -> list[Number]:
-    if PROMPT not in values.dims or not np.isfinite(values).any():
+def _interval(values: xr.DataArray, scale: Scale = "linear") -> list[Number]:
+    if PROMPT not in values.dims:
         return [None, None]
-    return [_plain(end) for end in bootstrap(values.where(np.isfinite(values)), seed=seed)]
+    return [_plain(end) for end in interval(values.where(np.isfinite(values)), scale=scale)]
 
 
-def _contrasts(one: xr.Dataset, by_layer: xr.Dataset, overall: xr.Dataset, seed: int) -> Summary:
+def _adjusted(by_layer: xr.Dataset, overall: xr.Dataset) -> Summary:
+    headline, r = adjusted_contrast(overall), adjusted_r(overall)
+    result: Summary = {
+        "adjusted_contrast": _mean(headline, "log"),
+        "adjusted_contrast_ci": _interval(headline, "log"),
+        "adjusted_contrast_all_frames": _mean(adjusted_contrast(overall, first_key_frame=True), "log"),
+        "adjusted_contrast_no_first_key_frame": _mean(
+            adjusted_contrast(overall, first_key_frame=False), "log"
+        ),
+        "adjusted_contrast_by_layer": _layers(adjusted_contrast(by_layer), "log"),
+        "adjusted_r": _mean(r),
+        "adjusted_r_ci": _interval(r),
+        "adjusted_r_by_layer": _layers(adjusted_r(by_layer)),
+    }
+    matched: list[Number] = [None, None, None]
+    if PROMPT in overall.dims:
+        found = place_matched_contrast(overall)
+        matched = [_plain(found[name]) for name in ("contrast", "low", "high")]
+    return result | {"place_matched_contrast": matched[0], "place_matched_contrast_ci": matched[1:]}
+
+
+def _evidence(overall: xr.Dataset, seed: int) -> Summary:
+    found = cut_test(overall, seed=seed)
+    given = found.attrs["null"] != "none"
+    return {
+        "p": _plain(found["p"]),
+        "p_null": str(found.attrs["null"]),
+        "p_smallest": float(found.attrs["smallest_p"]) if given else None,
+        "p_reason": str(found.attrs["reason"]),
+        "p_num_films_needed": None if given else float(found.attrs["num_films_needed"]),
+    }
+
+
+def _contrasts(one: xr.Dataset, by_layer: xr.Dataset, overall: xr.Dataset) -> Summary:
     headline = contrast(overall)
     return {
-        "contrast": _mean(headline),
-        "contrast_ci": _interval(headline, seed),
-        "contrast_no_diagonal": _mean(contrast(overall, diagonal=False)),
-        "contrast_no_first_key_frame": _mean(contrast(overall, first_key_frame=False)),
-        "contrast_lag_matched": _mean(lag_matched_contrast(overall)),
+        "contrast": _mean(headline, "log"),
+        "contrast_ci": _interval(headline, "log"),
+        "contrast_distance_only": _mean(distance_only_contrast(overall), "log"),
+        "contrast_no_diagonal": _mean(contrast(overall, diagonal=False), "log"),
+        "contrast_no_first_key_frame": _mean(contrast(overall, first_key_frame=False), "log"),
+        "contrast_lag_matched": _mean(lag_matched_contrast(overall), "log"),
         "contrast_pooled": _mean(pooled_contrast(one, (PROMPT, STEP, LAYER, HEAD))),
-        "contrast_mean_of_ratios": _mean(contrast(one)),
-        "contrast_by_layer": _layers(contrast(by_layer)),
-        "contrast_lag_matched_by_layer": _layers(lag_matched_contrast(by_layer)),
+        "contrast_mean_of_ratios": _plain(contrast(one, over=()).mean(skipna=True)),
+        "contrast_by_layer": _layers(contrast(by_layer), "log"),
+        "contrast_distance_only_by_layer": _layers(distance_only_contrast(by_layer), "log"),
+        "contrast_lag_matched_by_layer": _layers(lag_matched_contrast(by_layer), "log"),
         "own_shot_mass": _mean(own_shot_mass(overall)),
         "own_shot_mass_by_layer": _layers(own_shot_mass(by_layer)),
         "first_frame_sink": _mean(first_frame_sink(overall)),
@@ -123,19 +168,13 @@ def _contrasts(one: xr.Dataset, by_layer: xr.Dataset, overall: xr.Dataset, seed:
     }
 
 
-def _correlations(by_layer: xr.Dataset, overall: xr.Dataset, seed: int) -> Summary:
+def _correlations(by_layer: xr.Dataset, overall: xr.Dataset) -> Summary:
     result: Summary = {}
     for removed, ending in ((False, ""), (True, "_distance_removed")):
-        found = correlation(overall, distance_removed=removed)
-        p = combined_p(found, seed=seed) if PROMPT in found["r"].dims else found["p"]
-        result[f"pearson_r{ending}"] = _mean(found["r"])
-        result[f"pearson_r{ending}_ci"] = _interval(found["r"], seed)
-        result[f"pearson_p{ending}"] = _plain(p)
-        result[f"pearson_null_mean{ending}"] = _mean(found["null"])
-        result[f"pearson_r{ending}_by_layer"] = _layers(correlation(by_layer, distance_removed=removed)["r"])
-    num_usable = int(found["r"].notnull().sum())
-    smallest: float = found.attrs["smallest_p"]
-    result["pearson_p_smallest"] = smallest if num_usable <= 1 else max(smallest**num_usable, 1 / 10000)
+        r = correlation(overall, distance_removed=removed)
+        result[f"pearson_r{ending}"] = _mean(r)
+        result[f"pearson_r{ending}_ci"] = _interval(r)
+        result[f"pearson_r{ending}_by_layer"] = _layers(correlation(by_layer, distance_removed=removed))
     return result
 
 
@@ -151,8 +190,13 @@ def _boundaries(overall: xr.Dataset) -> Summary:
     }
 
 
-def _notes(by_layer: xr.Dataset) -> list[str]:
+def _notes(by_layer: xr.Dataset, overall: xr.Dataset) -> list[str]:
     notes = []
+    num_empty = adjusted_contrast(overall).attrs["num_pairs_without_mass"]
+    if num_empty:
+        notes.append(
+            f"{num_empty} pair(s) of frames have no mass and are left out of adjusted contrast and r"
+        )
     values = contrast(by_layer)
     infinite = values.copy(data=np.isinf(values.values))
     if bool(infinite.any()):

@@ -81,15 +81,15 @@ def measure(dataset: xr.Dataset, low_noise: float) -> dict[str, Any]:
         "contrast": scope.structure.contrast(maps),
         "contrast_no_diagonal": scope.structure.contrast(maps, diagonal=False),
         "contrast_lag_matched": scope.structure.lag_matched_contrast(maps),
-        "r": scope.structure.correlation(maps)["r"],
-        "r_distance_removed": scope.structure.correlation(maps, distance_removed=True)["r"],
+        "r": scope.structure.correlation(maps),
+        "r_distance_removed": scope.structure.correlation(maps, distance_removed=True),
         "boundary_recall": scope.structure.boundary_error(
             scope.structure.boundaries(maps, num="known"), maps
         )["recall"],
     }
     means = {name: value.mean("prompt") for name, value in values.items()}
     best = int(means["r_distance_removed"].idxmax("layer"))
-    low, high = (float(x) for x in scope.structure.bootstrap(values["contrast"].sel(layer=best)))
+    low, high = (float(x) for x in scope.structure.interval(values["contrast"].sel(layer=best), scale="log"))
     return {
         "best_layer": best,
         **{name: float(value.sel(layer=best)) for name, value in means.items()},
@@ -122,8 +122,8 @@ def by_noise(dataset: xr.Dataset, layer: int) -> dict[str, dict[str, float]]:
         one = scope.structure.mean_map(dataset.sel(branch="cond", step=[step], layer=[layer]))
         rows[f"{sigma:g}"] = {
             "contrast": float(scope.structure.contrast(one).mean()),
-            "r": float(scope.structure.correlation(one)["r"].mean()),
-            "r_distance_removed": float(scope.structure.correlation(one, distance_removed=True)["r"].mean()),
+            "r": float(scope.structure.correlation(one).mean()),
+            "r_distance_removed": float(scope.structure.correlation(one, distance_removed=True).mean()),
         }
     return rows
 
@@ -152,8 +152,8 @@ def draw(dataset: xr.Dataset, low_noise: float, best: int, stem: Path) -> None:
         scope.structure.profile(values)
         for values in (
             scope.structure.contrast(maps),
-            scope.structure.correlation(maps)["r"],
-            scope.structure.correlation(maps, distance_removed=True)["r"],
+            scope.structure.correlation(maps),
+            scope.structure.correlation(maps, distance_removed=True),
         )
     ]
     figure = scope.plots.plot_overview(

@@ -28,11 +28,10 @@ def main() -> None:
     maps = scope.structure.mean_map(dataset.sel(branch="cond"))
     figure = scope.plots.plot_overview(
         dataset,
-        scope.structure.profile(scope.structure.contrast(maps)),
-        scope.structure.profile(scope.structure.correlation(maps)["r"]),
-        distance_removed=scope.structure.profile(
-            scope.structure.correlation(maps, distance_removed=True)["r"]
-        ),
+        scope.structure.profile(scope.structure.contrast(maps), scale="log"),
+        scope.structure.profile(scope.structure.correlation(maps)),
+        distance_only=scope.structure.profile(scope.structure.distance_only_contrast(maps), scale="log"),
+        adjusted=scope.structure.profile(scope.structure.adjusted_r(maps)),
         band=(7, 28),
         film=film,
     )

@@ -3,7 +3,7 @@
     python experiments/figures/profile.py STORE -o DIR [--band 7 28]
 
 Reads the store alone; no model, no torch. Statistics are of maps averaged over heads and steps, one value per
-prompt, with a bootstrap 95 % band over prompts. Writes DIR/profile and DIR/overview as PNG and PDF.
+prompt, with a 95 % band over prompts. Writes DIR/profile and DIR/overview as PNG and PDF.
 """
 
 from __future__ import annotations
@@ -30,13 +30,16 @@ def main() -> None:
     chosen = parser.parse_args()
     ds = scope.open_store(chosen.store).sel(branch=[chosen.branch])
     maps = scope.structure.mean_map(ds)
-    contrast = scope.structure.profile(scope.structure.contrast(maps))
-    raw = scope.structure.profile(scope.structure.correlation(maps).r)
-    removed = scope.structure.profile(scope.structure.correlation(maps, distance_removed=True).r)
+    contrast = scope.structure.profile(scope.structure.contrast(maps), scale="log")
+    raw = scope.structure.profile(scope.structure.correlation(maps))
+    beside = {
+        "distance_only": scope.structure.profile(scope.structure.distance_only_contrast(maps), scale="log"),
+        "adjusted": scope.structure.profile(scope.structure.adjusted_r(maps)),
+    }
     band = (chosen.band[0], chosen.band[1]) if chosen.band else None
-    profile = scope.plots.plot_profile(contrast, raw, distance_removed=removed, band=band)
+    profile = scope.plots.plot_profile(contrast, raw, **beside, band=band)
     overview = scope.plots.plot_overview(
-        ds, contrast, raw, distance_removed=removed, band=band, prompt=chosen.prompt, branch=chosen.branch
+        ds, contrast, raw, **beside, band=band, prompt=chosen.prompt, branch=chosen.branch
     )
     written = scope.plots.save_figure(profile, chosen.out / "profile")
     written += scope.plots.save_figure(overview, chosen.out / "overview")

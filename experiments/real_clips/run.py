@@ -26,7 +26,7 @@ from attnscope.video.files import read_video
 BORDER = (0.13, 0.04, 0.04, 0.04)
 SIGMAS = (0.5, 0.25, 0.1)
 COLUMNS = (
-    "file", "method", "shots_from", "cuts_latent", "contrast", "r", "r_distance_removed", "p_distance_removed",
+    "file", "method", "shots_from", "cuts_latent", "contrast", "r", "adjusted_contrast", "adjusted_r", "p",
     "best_layer", "boundary_recall", "boundary_distance_frame", "note",
 )  # fmt: skip
 
@@ -62,14 +62,15 @@ def look(pipe: Any, row: dict[str, str], folder: Path, out: Path) -> dict[str, A
 
 
 def measure(dataset: Any) -> dict[str, Any]:
-    """Statistics of the mean map over layers, heads and noise levels; the best layer by distance-removed r."""
+    """Statistics of the mean map over layers, heads and noise levels; the best layer by adjusted r."""
     summary = scope.structure.summary(dataset)
-    by_layer = summary["pearson_r_distance_removed_by_layer"]
+    by_layer = summary["adjusted_r_by_layer"]
     return {
         "contrast": summary["contrast"],
         "r": summary["pearson_r"],
-        "r_distance_removed": summary["pearson_r_distance_removed"],
-        "p_distance_removed": summary["pearson_p_distance_removed"],
+        "adjusted_contrast": summary["adjusted_contrast"],
+        "adjusted_r": summary["adjusted_r"],
+        "p": summary["p"],
         "best_layer": max(
             (layer for layer, r in by_layer.items() if r is not None), key=lambda layer: by_layer[layer]
         ),

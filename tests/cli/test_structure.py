@@ -53,7 +53,12 @@ def test_curves_of_a_picture_are_the_statistics_by_layer(store: Path) -> None:
     dataset = open_store(store)
     curves = layer_curves(dataset, branch="cond")
     numbers = structure.summary(dataset)
-    for name, key in (("contrast", "contrast_by_layer"), ("correlation", "pearson_r_by_layer")):
+    for name, key in (
+        ("contrast", "contrast_by_layer"),
+        ("distance_only", "contrast_distance_only_by_layer"),
+        ("correlation", "pearson_r_by_layer"),
+        ("adjusted", "adjusted_r_by_layer"),
+    ):
         expected = numbers[key]
         assert isinstance(expected, dict)
         mean = curves[name]["mean"] if "mean" in curves[name] else curves[name]["value"]

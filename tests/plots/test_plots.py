@@ -114,15 +114,21 @@ def test_zeros_missing_maps_and_flat_maps_are_drawn(ds, tmp_path):
 
 def test_profile_draws_the_curves_and_bands_it_is_given():
     fig = plots.plot_profile(
-        curve([2, 4, 8]), curve([0.5, 0.6, 0.7]), distance_removed=curve([0, 0.1, 0.2]), band=(2, 3)
+        curve([2, 4, 8]),
+        curve([0.5, 0.6, 0.7]),
+        adjusted=curve([0, 0.1, 0.2]),
+        distance_only=curve([1, 2, 3]),
+        band=(2, 3),
     )
     upper, lower = fig.axes
     assert upper.get_yscale() == "log"
     assert [2, 4, 8] in [list(line.get_ydata()) for line in upper.lines]
     assert [text.get_text() for text in lower.get_legend().get_texts()] == [
         "raw (locality counts too)",
-        "distance removed",
+        "adjusted",
     ]
+    assert [text.get_text() for text in upper.get_legend().get_texts()] == ["measured", "by distance alone"]
+    assert [1, 2, 3] in [list(line.get_ydata()) for line in upper.lines]
     assert any("layers 2–3" in text.get_text() for text in upper.texts)
     assert len(upper.collections) == 1
     assert len(lower.collections) == 2
@@ -134,7 +140,7 @@ def test_profile_draws_the_curves_and_bands_it_is_given():
 def test_overview_shows_the_layer_with_the_highest_curve(ds):
     contrast, removed = curve([1, 2, 9, 1, 1, 1]), curve([0, 0.1, 0, 0, 0.4, 0])
     assert squares(plots.plot_overview(ds, contrast))[0].get_title(loc="left").startswith("Layer 3:")
-    both = plots.plot_overview(ds, contrast, distance_removed=removed)
+    both = plots.plot_overview(ds, contrast, adjusted=removed)
     assert squares(both)[0].get_title(loc="left").startswith("Layer 5:")
     expected = ds.mass.sel(layer=5).isel(prompt=0, branch=0).mean(["head", "step"])
     np.testing.assert_allclose(squares(both)[0].images[0].get_array(), expected, rtol=1e-6)

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from attnscope.errors import InputError, SchemaError, ShotPlanError
 from attnscope.structure import (
     contrast,
+    distance_only_contrast,
     first_frame_sink,
     lag_matched_contrast,
+    mean_map,
     own_shot_mass,
     pooled_contrast,
 )
@@ -49,7 +51,7 @@ def test_four_frames_by_hand(two_shots):
 @pytest.mark.parametrize("diagonal", [True, False])
 @pytest.mark.parametrize("first_key_frame", [True, False])
 def test_equals_double_loop(random_maps, diagonal, first_key_frame):
-    found = contrast(random_maps, diagonal=diagonal, first_key_frame=first_key_frame)
+    found = contrast(random_maps, over=(), diagonal=diagonal, first_key_frame=first_key_frame)
     assert found.dims == ("prompt", "step", "branch", "layer", "head")
     expected = []
     for mass, shot in maps_of(random_maps):
@@ -80,8 +82,48 @@ def test_pooled_leaves_out_missing_maps_and_single_shots(random_maps):
     assert float(pooled_contrast(torn).squeeze()) == pytest.approx(float(whole.squeeze()))
 
 
+def test_one_definition_is_that_of_the_mean_map(random_maps):
+    """Steps and heads are averaged first: the contrast of a mean, which is not the mean of contrasts."""
+    found = contrast(random_maps)
+    assert found.dims == ("prompt", "branch", "layer")
+    mean = random_maps.mass.values.astype(float).mean(axis=(1, 4))
+    for prompt, layer in ((0, 1), (1, 0)):
+        intra, inter = by_hand(
+            mean[prompt, 0, layer], random_maps.query_shot.values[prompt], lambda i, j: True
+        )
+        assert float(found[prompt, 0, layer]) == pytest.approx(np.mean(intra) / np.mean(inter), rel=1e-12)
+    assert float(found.mean()) != pytest.approx(float(contrast(random_maps, over=()).mean()), rel=1e-3)
+    xr.testing.assert_allclose(contrast(mean_map(random_maps)), found)
+
+
+@pytest.mark.parametrize("diagonal", [True, False])
+@pytest.mark.parametrize("first_key_frame", [True, False])
+def test_distance_only_equals_loops(random_maps, diagonal, first_key_frame):
+    found = distance_only_contrast(random_maps, over=(), diagonal=diagonal, first_key_frame=first_key_frame)
+    expected = []
+    for mass, shot in maps_of(random_maps):
+        admitted = [
+            (i, j) for i in range(7) for j in range(7) if (diagonal or i != j) and (first_key_frame or j)
+        ]
+        level = {lag: np.mean([float(mass[i, j]) for i, j in admitted if abs(i - j) == lag]) for lag in range(7)
+                 if any(abs(i - j) == lag for i, j in admitted)}  # fmt: skip
+        intra = [level[abs(i - j)] for i, j in admitted if shot[i] == shot[j]]
+        inter = [level[abs(i - j)] for i, j in admitted if shot[i] != shot[j]]
+        expected.append(np.mean(intra) / np.mean(inter))
+    np.testing.assert_allclose(found.values.ravel(), expected, rtol=1e-9)
+
+
+def test_locality_explains_all_of_the_contrast_of_a_film_without_cuts(dataset):
+    """A head that looks at its neighbours has a contrast of 20 against an imaginary cut, and so has its distance."""
+    frame = np.arange(13)
+    mass = np.exp(-1.2 * np.abs(frame[:, None] - frame[None, :]))
+    ds = dataset(mass / mass.max(), frame >= 6)
+    assert float(contrast(ds).squeeze()) > 15
+    np.testing.assert_allclose(contrast(ds), distance_only_contrast(ds), rtol=1e-6)
+
+
 def test_lag_matched_equals_mantel_haenszel_by_loops(random_maps):
-    found = lag_matched_contrast(random_maps).values.ravel()
+    found = lag_matched_contrast(random_maps, over=()).values.ravel()
     expected = []
     for mass, shot in maps_of(random_maps):
         above = below = 0.0
@@ -126,7 +168,7 @@ def test_hard_mask_is_infinite(dataset):
 def test_missing_map_and_prompt_without_plan_are_nan(random_maps):
     torn = random_maps.copy(deep=True)
     torn.mass[0, 1, 0, 0, 2] = np.nan
-    assert np.isnan(contrast(torn)).sum() == 1
+    assert np.isnan(contrast(torn, over=())).sum() == 1
     shots = random_maps.query_shot.copy()
     shots[0] = -1
     found = contrast(random_maps.assign_coords(query_shot=shots))
@@ -144,7 +186,7 @@ def test_one_plan_for_all_equals_one_plan_per_prompt(random_maps):
 
 
 def test_first_frame_sink_by_loops(random_maps):
-    found = first_frame_sink(random_maps).values.ravel()
+    found = first_frame_sink(random_maps, over=()).values.ravel()
     expected = []
     for mass, shot in maps_of(random_maps):
         sink = level = 0.0

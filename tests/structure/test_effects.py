@@ -34,6 +34,42 @@ def test_means_are_over_seeds_then_prompts_and_effects_are_paired() -> None:
     assert effect.attrs["measure"] == "recall"
 
 
+def test_alike_films_are_no_certainty() -> None:
+    """Films that are all cut: the interval of the share is Wilson's, wider below five films, never of no length."""
+    six = structure.causal_effect(swept_of(np.tile([0.0, 1.0], (6, 1, 1))))
+    np.testing.assert_allclose(
+        [six["low"][1], six["high"][1]], [float(end) for end in structure.wilson(6, 6)]
+    )
+    effect = structure.causal_effect(swept_of(np.tile([0.0, 1.0], (4, 1, 1))))
+    assert effect["low"][1] < float(structure.wilson(4, 4)[0])
+    assert effect["effect_low"][1] < 0.1
+    assert effect["effect_high"][1] == 1
+    fewer = structure.causal_effect(swept_of(np.tile([0.0, 1.0], (2, 1, 1))))
+    assert np.isnan(fewer["low"]).all()
+
+
+def test_cuts_of_one_film_and_seeds_of_one_prompt_are_no_films() -> None:
+    """Half of ten films with all of their three cuts, half with none: as unsure as five of ten, not fifteen of 30."""
+    whole = np.repeat([0.0, 1.0], 5)[:, None, None] * np.ones((1, 2, 1))
+    ds = swept_of(whole).assign(num_requested=("prompt", [3] * 10))
+    effect = structure.causal_effect(ds)
+    variance = 0.25 * 10 / 9
+    expected = structure.wilson(0.5 * 0.25 * 10 / variance, 0.25 * 10 / variance)[0]
+    np.testing.assert_allclose(effect["low"], max(expected, structure.wilson(5, 10)[0]), atol=0.01)
+    # independent cuts, spread evenly over films, count each
+    even = np.full((10, 2, 1), 0.5)
+    even[0], even[1] = 0.4, 0.6
+    assert (
+        effect["low"]
+        < structure.causal_effect(swept_of(even).assign(num_requested=("prompt", [3] * 10)))["low"]
+    )
+
+
+def swept_of(recall: np.ndarray) -> xr.Dataset:
+    cells = ["none", "full"][: recall.shape[2]]
+    return xr.Dataset({"recall": (("prompt", "seed", "cell"), recall)}, {"cell": cells})
+
+
 def test_without_the_cell_none_there_is_a_mean_and_no_effect() -> None:
     effect = structure.causal_effect(example().sel(cell=["full"]))
     assert effect["mean"].item() == pytest.approx(2 / 3)

@@ -1,4 +1,4 @@
-"""bootstrap, profile, mean_map."""
+"""interval, share_interval, mean_over, profile, mean_map."""
 
 import numpy as np
 import pytest
@@ -6,38 +6,61 @@ import xarray as xr
 from scipy import stats
 
 from attnscope.errors import InputError
-from attnscope.structure import bootstrap, mean_map, profile
+from attnscope.structure import interval, mean_map, mean_over, profile, share_interval
 
 
-def test_interval_agrees_with_scipy():
-    values = np.random.default_rng(0).lognormal(size=40)
-    low, high = bootstrap(xr.DataArray(values, dims="prompt"), num_draws=20_000)
-    theirs = stats.bootstrap(
-        (values,), np.mean, n_resamples=20_000, method="percentile", rng=1
-    ).confidence_interval
-    assert float(low) == pytest.approx(theirs.low, rel=0.02)
-    assert float(high) == pytest.approx(theirs.high, rel=0.02)
+def test_interval_is_students_with_one_degree_given_up():
+    values = np.random.default_rng(0).normal(size=12)
+    low, high = interval(xr.DataArray(values, dims="prompt"))
+    reach = stats.t.ppf(0.975, 10) * values.std(ddof=1) / np.sqrt(12)
+    np.testing.assert_allclose([low, high], [values.mean() - reach, values.mean() + reach])
+    low, high = interval(xr.DataArray(np.exp(values), dims="prompt"), scale="log")
+    np.testing.assert_allclose([low, high], np.exp([values.mean() - reach, values.mean() + reach]))
 
 
-def test_interval_covers_about_as_often_as_it_says():
-    values = xr.DataArray(np.random.default_rng(5).normal(size=(400, 40)), dims=("trial", "prompt"))
-    low, high = bootstrap(values, num_draws=500)
-    assert 0.90 < float(((low < 0) & (high > 0)).mean()) < 0.97
+@pytest.mark.parametrize("num", [3, 5, 10, 40])
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_interval_covers_as_often_as_it_says(num, scale):
+    """At three films it is wider than it says, from five on it covers from .93 to .97 of the time."""
+    draws = np.random.default_rng(5).normal(size=(8000, num))
+    values = xr.DataArray(draws if scale == "linear" else np.exp(draws), dims=("trial", "prompt"))
+    low, high = interval(values, scale=scale)
+    centre = 0 if scale == "linear" else 1
+    covered = float(((low < centre) & (high > centre)).mean())
+    assert covered > 0.97 if num == 3 else 0.93 < covered < 0.97
 
 
-def test_same_seed_same_interval_and_nan_is_left_out():
-    values = xr.DataArray([[1.0, 2.0, np.nan, 4.0], [np.nan, np.nan, np.nan, 1.0]], dims=("layer", "prompt"))
-    low, high = bootstrap(values)
-    xr.testing.assert_equal(low, bootstrap(values)[0])
-    assert 1 <= float(low[0]) < 7 / 3 < float(high[0]) <= 4
+@pytest.mark.parametrize("num", [4, 5, 10, 40])
+@pytest.mark.parametrize("num_cuts", [1, 3])
+@pytest.mark.parametrize("together", [False, True])
+def test_share_interval_covers_where_cuts_go_together(num, num_cuts, together):
+    """Recall of films that are cut wholly or not at all, and of films whose cuts have nothing to do with each other."""
+    generator, covered = np.random.default_rng(7), []
+    for share in (0.3, 0.5, 0.8):
+        cut = generator.random((4000, num, 1 if together else num_cuts)) < share
+        values = xr.DataArray(np.broadcast_to(cut, (4000, num, num_cuts)).mean(-1), dims=("trial", "prompt"))
+        low, high = share_interval(values, most_tries=num_cuts)
+        covered.append(float(((low <= share) & (share <= high)).mean()))
+    assert np.mean(covered) > 0.93
+    if num >= 10:
+        assert np.mean(covered) < 0.975
+
+
+def test_nan_is_left_out_and_two_films_have_no_interval():
+    values = xr.DataArray([[1.0, 2.0, np.nan, 4.0], [np.nan, np.nan, 3.0, 1.0]], dims=("layer", "prompt"))
+    low, high = interval(values)
+    whole = interval(xr.DataArray([1.0, 2.0, 4.0], dims="prompt"))
+    np.testing.assert_allclose([low[0], high[0]], [float(end) for end in whole])
     assert np.isnan(low[1])
     assert np.isnan(high[1])
+    low, _ = share_interval(values.clip(max=1))
+    assert np.isnan(low[1])
 
 
-def test_one_prompt_has_no_interval():
-    low, high = bootstrap(xr.DataArray([3.0], dims="prompt"))
-    assert np.isnan(low)
-    assert np.isnan(high)
+def test_ratios_are_averaged_as_logarithms():
+    values = xr.DataArray([0.25, 4.0, np.nan, 1.0], dims="prompt")
+    assert float(mean_over(values, scale="log")) == pytest.approx(1.0)
+    assert float(mean_over(values)) == pytest.approx(1.75)
 
 
 def test_profile_averages_the_rest_first():
@@ -48,7 +71,7 @@ def test_profile_averages_the_rest_first():
     assert found["mean"].dims == ("layer",)
     assert list(found.layer.values) == [7, 8, 9]
     np.testing.assert_allclose(found["mean"], [7.5, 11.5, 15.5])
-    np.testing.assert_allclose(found["low"], [1.5, 5.5, 9.5])
+    assert np.isnan(found["low"]).all()
     assert list(found["num"].values) == [2, 2, 2]
     single = profile(values.isel(prompt=0, drop=True))
     np.testing.assert_allclose(single["mean"], [1.5, 5.5, 9.5])
@@ -71,9 +94,11 @@ def test_wrong_dims_are_refused(random_maps):
         InputError, match="expected dims among prompt, step, branch, layer, head, got 'key_frame'"
     ):
         mean_map(random_maps, "key_frame")
-    with pytest.raises(InputError, match="expected a dim of the values to resample, got 'prompt'"):
-        bootstrap(xr.DataArray([1.0], dims="layer"))
+    with pytest.raises(InputError, match="expected a dim of the values to average, got 'prompt'"):
+        interval(xr.DataArray([1.0], dims="layer"))
+    with pytest.raises(InputError, match="expected scale 'linear' or 'log', got 'root'"):
+        interval(xr.DataArray([1.0], dims="prompt"), scale="root")
     with pytest.raises(InputError, match="expected a level between 0 and 1, got 95"):
-        bootstrap(xr.DataArray([1.0], dims="prompt"), level=95)
+        interval(xr.DataArray([1.0], dims="prompt"), level=95)
     with pytest.raises(InputError, match="expected values with the dim 'layer'"):
         profile(xr.DataArray([1.0], dims="prompt"))

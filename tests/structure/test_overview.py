@@ -6,13 +6,25 @@ import numpy as np
 import pytest
 
 from attnscope.errors import InputError
-from attnscope.structure import combined_p, contrast, correlation, mean_map, summary
+from attnscope.structure import (
+    adjusted_contrast,
+    adjusted_r,
+    contrast,
+    correlation,
+    mean_map,
+    summary,
+)
 
 CONTRACT = {
+    "adjusted_contrast",
+    "adjusted_r",
+    "place_matched_contrast",
+    "p",
+    "p_reason",
     "contrast",
+    "contrast_distance_only",
     "contrast_no_diagonal",
     "pearson_r",
-    "pearson_p",
     "pearson_r_distance_removed",
     "contrast_by_layer",
     "boundary_recall",
@@ -29,23 +41,45 @@ def test_keys_and_json(random_maps):
 def test_averages_in_the_order_it_says(random_maps):
     found = summary(random_maps)
     whole = mean_map(random_maps, ("step", "head", "layer"))
-    assert found["contrast"] == pytest.approx(float(contrast(whole).mean()))
+    assert found["contrast"] == pytest.approx(float(np.exp(np.log(contrast(whole)).mean())))
     assert found["contrast_by_layer"][2] == pytest.approx(
-        float(contrast(mean_map(random_maps)).sel(layer=2).mean())
+        float(np.exp(np.log(contrast(random_maps)).sel(layer=2).mean()))
     )
-    result = correlation(whole)
-    assert found["pearson_r"] == pytest.approx(float(result.r.mean()))
-    assert found["pearson_p"] == pytest.approx(float(combined_p(result).squeeze()))
-    assert found["contrast_mean_of_ratios"] == pytest.approx(float(contrast(random_maps).mean()))
-    low, high = found["contrast_ci"]
-    assert low <= found["contrast"] <= high
+    assert found["adjusted_contrast"] == pytest.approx(float(np.exp(np.log(adjusted_contrast(whole)).mean())))
+    assert found["adjusted_r"] == pytest.approx(float(adjusted_r(whole).mean()))
+    assert found["pearson_r"] == pytest.approx(float(correlation(whole).mean()))
+    assert found["contrast_mean_of_ratios"] == pytest.approx(float(contrast(random_maps, over=()).mean()))
+    assert found["adjusted_contrast_all_frames"] == pytest.approx(
+        float(np.exp(np.log(adjusted_contrast(whole, first_key_frame=True)).mean()))
+    )
 
 
-def test_single_prompt_has_exact_p_and_no_interval(random_maps):
-    found = summary(random_maps.isel(prompt=[0]))
+def test_few_films_have_no_interval_and_no_p(random_maps):
+    found = summary(random_maps)
     assert found["contrast_ci"] == [None, None]
-    assert found["pearson_p_smallest"] == pytest.approx(1 / 6)
-    assert summary(random_maps.isel(prompt=0))["contrast"] == pytest.approx(found["contrast"])
+    assert found["p"] is None
+    assert found["p_num_films_needed"] == 4
+    assert "films with different cuts are needed" in found["p_reason"]
+    one = summary(random_maps.isel(prompt=[0]))
+    assert one["place_matched_contrast"] is None
+    assert summary(random_maps.isel(prompt=0))["contrast"] == pytest.approx(one["contrast"])
+
+
+def test_many_films_have_both(dataset):
+    generator = np.random.default_rng(0)
+    shots = np.array([np.arange(9) >= cut for cut in (2, 3, 4, 5, 6, 7)]).astype(int)
+    same = shots[:, :, None] == shots[:, None, :]
+    mass = (
+        np.exp(0.2 * generator.normal(size=(6, 1, 1, 2, 1, 9, 9)))
+        * np.where(same, 3.0, 1.0)[:, None, None, None, None]
+    )
+    found = summary(dataset(mass / mass.sum(axis=-1, keepdims=True), shots))
+    assert found["p"] < 0.01
+    assert found["p_null"] == "exchanged"
+    for name in ("adjusted_contrast", "place_matched_contrast"):
+        low, high = found[f"{name}_ci"]
+        assert low < 3 < high
+        assert low < found[name] < high
 
 
 def test_hard_masks_and_single_shots_are_said_not_printed(dataset):
@@ -58,9 +92,13 @@ def test_hard_masks_and_single_shots_are_said_not_printed(dataset):
     assert found["num_single_shot"] == 1
     assert len(found["notes"]) == 2
     assert "in layers 1:" in found["notes"][0]
+    masked = summary(dataset(mass[:1, :, :, :1], [[0, 0, 1, 1]]))
+    assert masked["adjusted_contrast"] is None
+    assert "6 pair(s) of frames have no mass" in masked["notes"][0]
     single = summary(dataset(mass[1:], [[0, 0, 0, 0]]))
     assert single["contrast"] is None
-    assert single["pearson_p"] is None
+    assert single["p"] is None
+    assert single["p_reason"] == "no film has cuts that can be measured"
     assert single["boundary_recall"] is None
     json.dumps(single, allow_nan=False)
 

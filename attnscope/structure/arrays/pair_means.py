@@ -74,6 +74,20 @@ def contrast(mass: Mass, shot: Ints, *, diagonal: bool = True, first_key_frame: 
     return ratio(ratio(intra, num_intra), ratio(inter, num_inter))
 
 
+def distance_only_contrast(
+    mass: Mass, shot: Ints, *, diagonal: bool = True, first_key_frame: bool = True
+) -> Floats:
+    """Give the contrast of the map whose every pair has the mean mass of the pairs equally far apart: `(...)`."""
+    num_frames = mass.shape[-1]
+    pairs = admitted(num_frames, diagonal=diagonal, first_key_frame=first_key_frame)
+    of_lag = distance(num_frames)[None] == np.arange(num_frames)[:, None, None]
+    of_lag &= pairs
+    mean = ratio(np.einsum("...qk,lqk->...l", mass, of_lag.astype(np.float64)), of_lag.sum(axis=(1, 2)))
+    expected = np.nan_to_num(mean)[..., distance(num_frames)]
+    expected = np.where(np.isnan(mass).any(axis=(-1, -2), keepdims=True), np.nan, expected)
+    return contrast(expected, shot, diagonal=diagonal, first_key_frame=first_key_frame)
+
+
 def lag_matched_contrast(mass: Mass, shot: Ints, *, first_key_frame: bool = True) -> Floats:
     """Compare pairs inside and across at equal distance only (Mantel-Haenszel weights): `(...)`."""
     num_frames = mass.shape[-1]

@@ -1,0 +1,70 @@
+"""Intervals of a mean over few films, on plain arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri, stdtrit
+
+from attnscope.structure.arrays.pair_means import Floats
+
+FEWEST = 3
+"""Below this many films there is no interval: nothing is known about their spread."""
+
+
+def reach(num: npt.ArrayLike, level: float) -> Floats:
+    """Give how many standard errors an interval reaches to either side: `(...)`, NaN below three films.
+
+    Student's t with num - 2 degrees of freedom. One fewer than for normal values: few films do not show how skewed
+    their values are, and with num - 1 the skewed ones of attention maps are covered too seldom.
+    """
+    films = np.asarray(num, dtype=np.float64)
+    freedom = np.where(films >= FEWEST, films - 2, 1.0)
+    return np.where(films >= FEWEST, stdtrit(freedom, (1 + level) / 2), np.nan)
+
+
+def student_interval(values: Floats, *, level: float) -> Floats:
+    """Give the interval of the mean of the last axis: `(..., N)` -> `(..., 2)`; NaN values are left out."""
+    present = ~np.isnan(values)
+    num = present.sum(axis=-1)
+    filled = np.where(present, values, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = filled.sum(axis=-1) / num
+        squares = (np.where(present, values - mean[..., None], 0.0) ** 2).sum(axis=-1)
+        width = reach(num, level) * np.sqrt(squares / ((num - 1) * num))
+    return np.stack([mean - width, mean + width], axis=-1)
+
+
+ENOUGH = 5
+"""From so many films on Wilson's interval holds as often as it says; below, Student's quantile makes it wider."""
+
+
+def share_interval(values: Floats, most_tries: Floats, *, level: float) -> Floats:
+    """Give Wilson's interval of a mean of shares `(..., N)`, each in [0, 1]: `(..., 2)`, NaN below three shares.
+
+    A share counts for as many independent tries as the shares vary: a share of cuts found in a film for one try where
+    films are cut wholly or not at all, for as many as it has cuts, `most_tries` `(...)`, where cuts have nothing to do
+    with each other. Where all shares are alike, for one.
+    """
+    present = ~np.isnan(values)
+    num = present.sum(axis=-1).astype(np.float64)
+    filled = np.where(present, values, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = filled.sum(axis=-1) / num
+        variance = (np.where(present, values - mean[..., None], 0.0) ** 2).sum(axis=-1) / (num - 1)
+        tries = np.where(variance > 1e-12, mean * (1 - mean) * num / variance, num)
+        tries = np.clip(tries, num, num * np.maximum(most_tries, 1.0))
+    few = stdtrit(np.maximum(num - 1, 1), (1 + level) / 2)
+    quantile = np.where(num < ENOUGH, few, ndtri((1 + level) / 2))
+    return np.where((num >= FEWEST)[..., None], wilson(mean, tries, quantile), np.nan)
+
+
+def wilson(share: Floats, tries: Floats, quantile: Floats | float) -> Floats:
+    """Give Wilson's score interval of a share that was counted in so many tries: `(...)` -> `(..., 2)`."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = quantile**2 / tries
+        centre = (share + spread / 2) / (1 + spread)
+        width = quantile * np.sqrt(share * (1 - share) / tries + spread / (4 * tries)) / (1 + spread)
+    # exactly 0 and 1 at the ends, where rounding would leave them a little inside
+    low, high = np.where(share <= 0, 0.0, centre - width), np.where(share >= 1, 1.0, centre + width)
+    return np.stack([low, high], axis=-1)
