@@ -28,6 +28,10 @@ INSTEAD = {
     "timesteps": "steps (timesteps are the scheduler's t and stand alone)",
     "nframes": "num_frames",
     "nlayers": "num_layers",
+    "reel": "video",
+    "watcher": "detector",
+    "traces": "per_frame",
+    "eye": "quality",
     "idx": "the thing's own name, or index",
 }
 # what is said in one room only; elsewhere the word has a meaning of its own
@@ -44,6 +48,7 @@ INSTEAD_IN = {
 }
 # whole names that say something wrong although each word is right
 WRONG_NAMES = {
+    r"Wanted|wanted_.*|.*_wanted": "request",
     r"(do|get)_.*": "the verb or the noun itself",
     r"n_.*|.*_count|number_of_.*": "num_...",
     r"layer_(index|number|id)": "layer (a label from 1) or module (a path)",
@@ -142,6 +147,9 @@ def test_bases() -> None:
         "class Site:\n    layer_index: int",
         "def cut(*, time): ...",
         "class Tap:\n    def mass_helper(self): ...",
+        "def score_reel(reel): ...",
+        "class QualityWatcher: ...",
+        "class Wanted: ...",
     ],
 )
 def test_a_wrong_word_is_seen(source: str) -> None:

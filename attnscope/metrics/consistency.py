@@ -22,12 +22,12 @@ SHARES = (0.05, 0.35, 0.65, 0.95)
 _CLEAR_FRAMES = 4  # one latent frame: the first one after a cut is blurred by the decoder
 
 
-def frames_to_compare(transitions: Sequence[Transition], num_frames: int) -> list[list[int]]:
+def choose_frames(transitions: Sequence[Transition], num_frames: int) -> list[list[int]]:
     """Choose four frames of every shot, at least 4 frames away from any cut or dissolve.
 
     A shot that is too short for that gives its middle frame alone.
 
-    >>> frames_to_compare([Transition(20, 20, 20, "cut", 0.9)], 41)
+    >>> choose_frames([Transition(20, 20, 20, "cut", 0.9)], 41)
     [[1, 5, 10, 14], [25, 30, 34, 39]]
     """
     starts = [0, *(each.stop_frame + _CLEAR_FRAMES for each in transitions)]
@@ -64,7 +64,7 @@ def within_shots(shots: Sequence[Vectors]) -> float:
 
     As VBench does for a clip: each frame after the first against the one before and against the first, negative cosines
     as 0, the mean of both; then the mean over frames and over shots. Only the four frames of
-    :func:`frames_to_compare` are used, VBench uses all. NaN where no shot has two frames.
+    :func:`choose_frames` are used, VBench uses all. NaN where no shot has two frames.
 
     >>> within_shots([np.array([[1.0, 0.0], [0.6, 0.8]], np.float32)])
     0.6...

@@ -41,8 +41,13 @@ def transition_control(num_detected: int, num_requested: int, *, count: Counted 
     Source: CineTrans, figure of the metric; that it counts cuts follows from its table, where models that never cut
     have 0.
 
-    Raises: InputError (negative numbers).
+    Raises
+    ------
+    InputError
+        Negative numbers.
 
+    Examples
+    --------
     >>> [round(transition_control(found, 4), 3) for found in (0, 2, 4, 8)]
     [0.0, 0.68, 1.0, 0.612]
     """
@@ -87,8 +92,13 @@ def match_cuts(
 def agreement(detected: Sequence[int], requested: Sequence[int], *, tolerance_frame: float = 2) -> Agreement:
     """Say how many detected cuts were asked for, how many of those asked for are there, and how late they are.
 
-    Raises: InputError (a negative tolerance).
+    Raises
+    ------
+    InputError
+        A negative tolerance.
 
+    Examples
+    --------
     >>> agreement([11, 40], [10, 20], tolerance_frame=2)
     Agreement(precision=0.5, recall=0.5, f1=0.5, offset_frame=1.0, num_matched=1)
     """
@@ -153,8 +163,13 @@ def shot_cut_accuracy(
     published with the formula; the default is the mean length of a requested shot, the distance at which a cut would
     stand in another shot. Compare only numbers with the same penalty.
 
-    Raises: InputError (no frames, a penalty that is not positive).
+    Raises
+    ------
+    InputError
+        No frames, a penalty that is not positive.
 
+    Examples
+    --------
     >>> round(shot_cut_accuracy([42], [40, 60], num_frames=90), 3)  # exp(-(2 + 30) / 90)
     0.701
     """

@@ -58,8 +58,13 @@ def js_distance(
     in the first), for auditing.
     The square root of the divergence in base 2. No minimum of videos is asked for here; :func:`consistency_gap` does.
 
-    Raises: InputError (fewer than 2 values, values that are no cosines, no such method).
+    Raises
+    ------
+    InputError
+        Fewer than 2 values, values that are no cosines, no such method.
 
+    Examples
+    --------
     >>> js_distance([0.1, 0.11, 0.12], [0.8, 0.81, 0.82])
     1.0
     """

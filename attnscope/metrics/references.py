@@ -35,8 +35,13 @@ class Reference:
     ) -> Gap:
         """Measure how far other videos are from this reference.
 
-        Raises: InputError (a measure that the reference lacks, another encoder, fewer than 20 videos).
+        Raises
+        ------
+        InputError
+            A measure that the reference lacks, another encoder, fewer than 20 videos.
 
+        Examples
+        --------
         >>> films = Reference(30, {"inter_visual": tuple(i / 50 for i in range(30))}, {"inter_visual": "a:1"}, "vote")
         >>> films.gap("inter_visual", [i / 50 for i in range(30)], "b:2")
         Traceback (most recent call last):
@@ -81,8 +86,13 @@ reference must come from the same network, build the reference anew
 def reference_of(rows: Iterable[Mapping[str, Any]]) -> Reference:
     """Gather a reference out of scored videos (:func:`attnscope.score`); what failed or has one shot is left out.
 
-    Raises: InputError where rows were scored with different encoders or detectors, or none has two shots.
+    Raises
+    ------
+    InputError
+        Rows were scored with different encoders or detectors, or none has two shots.
 
+    Examples
+    --------
     >>> value = {"value": 0.7, "encoder": "a", "weights_sha256": "1"}
     >>> rows = [{"status": "ok", "detector": "vote", "consistency": {"inter_visual": value}}] * 2
     >>> reference_of(rows).values["inter_visual"]
@@ -124,7 +134,10 @@ def reference_of(rows: Iterable[Mapping[str, Any]]) -> Reference:
 def read_reference(path: str | os.PathLike[str]) -> Reference:
     """Read a reference that was built before.
 
-    Raises: InputError where the file is none, or of a newer version.
+    Raises
+    ------
+    InputError
+        The file is none, or of a newer version.
     """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))

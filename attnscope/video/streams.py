@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from attnscope.errors import VideoError, quote
 
@@ -31,7 +32,7 @@ _WHOLE_PICTURE = 2  # of one frame nothing about cuts can be said
 _KEPT_FRAMES, _KEPT_BYTES = 320, 512 * 2**20  # of a clip this short the pictures are kept and decoded once
 
 
-class Reel(ABC):
+class Video(ABC):
     """A video that can be run from the start again: iterate to get its pictures in order.
 
     ``fps`` is the frame rate, ``size`` (height, width) after cropping; ``num_frames`` is known once it ran through.
@@ -47,34 +48,34 @@ class Reel(ABC):
 
     def batches(self, indices: Sequence[int], *, height: int, width: int, size: int = 8) -> Iterator[Frames]:
         """Give frames by rising index, scaled to fill height x width and cut to it in the middle, a few at a time."""
-        wanted = list(indices)
+        waiting = list(indices)
         ready: list[Frames] = []
         scaler = Scaler()
         for index, picture in enumerate(self):
-            if not wanted:
+            if not waiting:
                 break
-            if index == wanted[0]:
-                ready.append(_filled(scaler, picture, height, width))
-                wanted.pop(0)
+            if index == waiting[0]:
+                ready.append(_fill(scaler, picture, height, width))
+                waiting.pop(0)
             if len(ready) == size:
                 yield np.stack(ready)
                 ready = []
         if ready:
             yield np.stack(ready)
-        if wanted:
+        if waiting:
             raise VideoError(
                 expected=f"rising frames below {self.num_frames}",
-                got=f"{wanted[0]}",
+                got=f"{waiting[0]}",
                 where="in batches",
                 remedy="ask for earlier ones",
             )
 
 
-class ArrayReel(Reel):
+class ArrayVideo(Video):
     """Frames that are already in memory.
 
-    >>> reel = ArrayReel(np.zeros((3, 32, 64, 3), np.uint8), fps=16)
-    >>> reel.num_frames, reel.size, len(list(reel))
+    >>> video = ArrayVideo(np.zeros((3, 32, 64, 3), np.uint8), fps=16)
+    >>> video.num_frames, video.size, len(list(video))
     (3, (32, 64), 3)
     """
 
@@ -92,15 +93,15 @@ class ArrayReel(Reel):
         self.size = (int(frames.shape[1]), int(frames.shape[2]))
         self.num_frames = len(frames)
 
+    @override
     def __iter__(self) -> Iterator[av.VideoFrame]:
-        """Run it once."""
         import av
 
         for frame in self._frames:
             yield av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
 
 
-class FileReel(Reel):
+class FileVideo(Video):
     """A video file; ``crop`` takes shares off the picture: top, right, bottom, left.
 
     The pictures of a short clip (up to 320 frames and 512 MiB as decoded) are kept once it ran to its end; a longer one
@@ -137,7 +138,7 @@ class FileReel(Reel):
                 rate, height, width = stream.average_rate, stream.height, stream.width
                 self._promised = stream.frames
         except av.error.FFmpegError as error:
-            raise _undecodable(error, self._path) from error
+            raise _decoding_error(error, self._path) from error
         if not rate or not height or not width:
             raise VideoError(
                 expected="a video with a size and a frame rate",
@@ -146,14 +147,14 @@ class FileReel(Reel):
                 remedy="re-encode it",
             )
         self._crop = crop
-        self._box = _inner(height, width, crop)
+        self._box = _crop_box(height, width, crop)
         self.fps = Fraction(rate)
         self.size = (self._box[1] - self._box[0], self._box[3] - self._box[2])
         self.num_frames = 0
         self._kept: list[av.VideoFrame] = []
 
+    @override
     def __iter__(self) -> Iterator[av.VideoFrame]:
-        """Run it once; the spacing of the frames is checked on the way."""
         if self._kept:
             yield from self._kept
             return
@@ -181,11 +182,11 @@ class FileReel(Reel):
                 for index, picture in enumerate(container.decode(stream)):
                     clock.tick(index, picture)
                     if self._crop != NO_CROP:
-                        cropped = cropped or _cropping(stream, self._box)
+                        cropped = cropped or _build_crop(stream, self._box)
                         picture = cropped(picture)
                     yield picture
         except av.error.FFmpegError as error:
-            raise _undecodable(error, self._path) from error
+            raise _decoding_error(error, self._path) from error
         self.num_frames = index + 1
         if self.num_frames < self._promised - _EDITED_FRAMES:
             raise VideoError(
@@ -278,7 +279,7 @@ class Scaler:
         """Give the brightness of one picture, (H, W), its longer side at most ``most``."""
         from av.video.reformatter import Colorspace, Interpolation
 
-        height, width = shrunk(picture, most)
+        height, width = fit_size(picture, most)
         # of one standard on both sides, what is coded as brightness stays as it is; else swscale mixes colour into it
         same = int(Colorspace.ITU601)
         grey = self._reformatter.reformat(
@@ -287,25 +288,25 @@ class Scaler:
         return np.asarray(grey.to_ndarray(), np.uint8)
 
 
-def shrunk(picture: av.VideoFrame, most: int) -> tuple[int, int]:
+def fit_size(picture: av.VideoFrame, most: int) -> tuple[int, int]:
     """Height and width of a picture whose longer side is at most ``most``."""
     share = min(1.0, most / max(picture.height, picture.width))
     return max(2, round(picture.height * share)), max(2, round(picture.width * share))
 
 
-def scaled(picture: av.VideoFrame, height: int, width: int) -> Frames:
+def squeeze(picture: av.VideoFrame, height: int, width: int) -> Frames:
     """Squeeze one picture to height x width: (H, W, 3)."""
     return Scaler().colour(picture, height, width)
 
 
-def _filled(scaler: Scaler, picture: av.VideoFrame, height: int, width: int) -> Frames:
+def _fill(scaler: Scaler, picture: av.VideoFrame, height: int, width: int) -> Frames:
     scale = max(height / picture.height, width / picture.width)
     rows, columns = max(height, round(picture.height * scale)), max(width, round(picture.width * scale))
     top, left = (rows - height) // 2, (columns - width) // 2
     return scaler.colour(picture, rows, columns)[top : top + height, left : left + width]
 
 
-def _inner(height: int, width: int, crop: Crop) -> tuple[int, int, int, int]:
+def _crop_box(height: int, width: int, crop: Crop) -> tuple[int, int, int, int]:
     top, right, bottom, left = crop
     if not all(0 <= share < 1 for share in crop) or top + bottom >= 1 or left + right >= 1:
         raise VideoError(
@@ -323,7 +324,7 @@ def _inner(height: int, width: int, crop: Crop) -> tuple[int, int, int, int]:
     )
 
 
-def _cropping(stream: Any, box: tuple[int, int, int, int]) -> Callable[[av.VideoFrame], av.VideoFrame]:
+def _build_crop(stream: Any, box: tuple[int, int, int, int]) -> Callable[[av.VideoFrame], av.VideoFrame]:
     """Return what cuts a picture to the box without copying it; a chroma sample may pull an edge by one pixel."""
     import av
 
@@ -343,7 +344,7 @@ def _cropping(stream: Any, box: tuple[int, int, int, int]) -> Callable[[av.Video
     return cropped
 
 
-def _undecodable(error: Exception, path: Path) -> VideoError:
+def _decoding_error(error: Exception, path: Path) -> VideoError:
     reason = " ".join(str(error).split())
     return VideoError(
         expected="a video that can be decoded",

@@ -276,10 +276,10 @@ def _processor_s(work: Any, path: Path) -> float:
 
 
 def _detect(path: Path) -> None:
-    from attnscope.metrics.detection.cuts import Watch
-    from attnscope.video.streams import FileReel
+    from attnscope.metrics.detection.cuts import CutDetector
+    from attnscope.video.streams import FileVideo
 
-    Watch().run(FileReel(path))
+    CutDetector().run(FileVideo(path))
 
 
 def memory(videos: Path, out: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from attnscope.errors import InputError, VideoError
 from attnscope.metrics import Settings
 from attnscope.metrics.scoring.batches import score_videos
 from attnscope.metrics.scoring.manifests import BORDER, Listed, list_videos, read_manifest
-from attnscope.metrics.scoring.score import Wanted
+from attnscope.metrics.scoring.score import Request
 from attnscope.metrics.scoring.tables import (
     MEASURES,
     flat_method,
@@ -138,17 +138,21 @@ def test_a_manifest_says_what_was_asked_for(broken: Path, tmp_path: Path) -> Non
     )
     first, second, third = read_manifest(manifest(tmp_path, lines), [broken])
     assert (first.method, first.group, first.crop, first.caption) == ("A", "main", BORDER, "a ball")
-    assert first.wanted(Fraction(16)) == Wanted((12,), 2, "a ball")
+    assert first.request_at(Fraction(16)) == Request((12,), 2, "a ball")
     assert first.marked_cuts_frame == (13,)
-    assert (second.wanted(Fraction(16)).num_cuts, second.marked_cuts_frame) == (2, ())
-    assert (third.method, third.wanted(Fraction(16)).num_cuts, third.marked_cuts_frame) == (None, None, None)
+    assert (second.request_at(Fraction(16)).num_cuts, second.marked_cuts_frame) == (2, ())
+    assert (third.method, third.request_at(Fraction(16)).num_cuts, third.marked_cuts_frame) == (
+        None,
+        None,
+        None,
+    )
 
 
 def test_shots_may_be_written_as_on_the_command_line(broken: Path, tmp_path: Path) -> None:
     lines = 'file,shots\ngood.mp4,"0-0.75s,0.75-2s"\none.mp4,"0-9f,9-17f"\n'
     first, second = read_manifest(manifest(tmp_path, lines), [broken])
-    assert first.wanted(Fraction(16)).cuts_frame == (12,)
-    assert second.wanted(Fraction(16)).cuts_frame == (9,)
+    assert first.request_at(Fraction(16)).cuts_frame == (12,)
+    assert second.request_at(Fraction(16)).cuts_frame == (9,)
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ from attnscope.dataset import render, sample_scene
 from attnscope.errors import InputError, VideoError
 from attnscope.metrics import detect_cuts, transitions
 from attnscope.metrics.detection.blending import fit_blend
-from attnscope.metrics.detection.cuts import Transition, Watch, _elected, _long_enough
+from attnscope.metrics.detection.cuts import CutDetector, Transition, _drop_short_shots, _vote
 from attnscope.metrics.detection.transnet import Run, TransNet
-from attnscope.metrics.detection.watching import CONTEXT_FRAMES, PIECE_FRAMES, NetworkWatcher
+from attnscope.metrics.detection.watching import CONTEXT_FRAMES, PIECE_FRAMES, NetworkDetector
 from attnscope.metrics.encoders.weights import TRANSNET
 from attnscope.video import streams
-from attnscope.video.streams import ArrayReel, FileReel, scaled
+from attnscope.video.streams import ArrayVideo, FileVideo, squeeze
 
 CLIPS = Path(__file__).parents[2].parent / "shared" / "videos"
 
@@ -29,8 +29,8 @@ CLIPS = Path(__file__).parents[2].parent / "shared" / "videos"
 @pytest.fixture(scope="module")
 def small(film: np.ndarray) -> np.ndarray:
     """The film as the network sees it, with a second copy behind it: 66 frames."""
-    reel = ArrayReel(np.concatenate([film, film]), 16)
-    return np.stack([scaled(picture, 27, 48) for picture in reel])
+    video = ArrayVideo(np.concatenate([film, film]), 16)
+    return np.stack([squeeze(picture, 27, 48) for picture in video])
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +108,11 @@ def test_a_film_of_any_length_has_an_answer_for_every_frame(monkeypatch: pytest.
         2 * PIECE_FRAMES - CONTEXT_FRAMES,
     )
     for num in (2, *full, 64, 103, 700):
-        watcher = NetworkWatcher("float32")
+        watcher = NetworkDetector("float32")
         frames = np.zeros((num, 27, 48, 3), np.uint8)
         frames[..., 0], frames[..., 1] = (np.divmod(np.arange(num), 256)[k][:, None, None] for k in (1, 0))
-        for picture in ArrayReel(frames, 16):
-            watcher.see(picture)
+        for picture in ArrayVideo(frames, 16):
+            watcher.process(picture)
         ends, inside, thumbnails = watcher.finish()
         assert np.array_equal(ends, np.arange(num)), num
         assert np.array_equal(inside, ends)
@@ -206,7 +206,7 @@ def hard(frame: int, probability: float | None = None) -> Transition:
 
 def test_two_of_three_decide() -> None:
     network = [hard(10, 0.9), hard(30, 0.4), Transition(50, 46, 54, "dissolve", 0.8)]
-    chosen = _elected(network, [11, 20, 40, 49], [9, 40, 49, 60])
+    chosen = _vote(network, [11, 20, 40, 49], [9, 40, 49, 60])
     assert [each.cut_frame for each in chosen] == [10, 40, 50]
     assert chosen[0] is network[0]
 
@@ -226,7 +226,7 @@ def test_two_of_three_decide() -> None:
 def test_a_shot_that_is_too_short_is_not_believed(
     cuts: list[tuple[int, float | None]], kept: list[int]
 ) -> None:
-    found = _long_enough([hard(*each) for each in cuts], 40, 4)
+    found = _drop_short_shots([hard(*each) for each in cuts], 40, 4)
     assert [each.cut_frame for each in found] == kept
 
 
@@ -250,22 +250,22 @@ def test_what_is_no_video_is_refused(film: np.ndarray) -> None:
 
 
 def test_a_file_and_its_frames_give_the_same(broken: Path, film: np.ndarray) -> None:
-    reel = FileReel(broken / "good.mp4")
-    assert (reel.fps, reel.size) == (Fraction(16), (64, 64))
-    assert Watch().run(reel).cuts_frame == detect_cuts(film, 16).cuts_frame
-    assert reel.num_frames == 33
+    video = FileVideo(broken / "good.mp4")
+    assert (video.fps, video.size) == (Fraction(16), (64, 64))
+    assert CutDetector().run(video).cuts_frame == detect_cuts(film, 16).cuts_frame
+    assert video.num_frames == 33
 
 
 @pytest.mark.parametrize(("name", "value"), [("_KEPT_FRAMES", 32), ("_KEPT_BYTES", 100_000)])
 def test_a_short_clip_is_decoded_once_and_a_long_one_anew(
     broken: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: int
 ) -> None:
-    short = FileReel(broken / "good.mp4")
+    short = FileVideo(broken / "good.mp4")
     first, second = list(short), list(short)
     assert len(first) == 33
     assert all(one is other for one, other in zip(first, second, strict=True))
     monkeypatch.setattr(streams, name, value)
-    long = FileReel(broken / "good.mp4")
+    long = FileVideo(broken / "good.mp4")
     once, again = list(long), list(long)
     for picture, one, other in zip(first, once, again, strict=True):
         assert one is not other
@@ -274,9 +274,9 @@ def test_a_short_clip_is_decoded_once_and_a_long_one_anew(
 
 
 def test_a_clip_left_half_way_is_not_taken_for_the_whole(broken: Path) -> None:
-    reel = FileReel(broken / "good.mp4")
-    next(iter(reel))
-    assert len(list(reel)) == reel.num_frames == 33
+    video = FileVideo(broken / "good.mp4")
+    next(iter(video))
+    assert len(list(video)) == video.num_frames == 33
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_a_clip_left_half_way_is_not_taken_for_the_whole(broken: Path) -> None:
 )  # fmt: skip
 def test_a_file_that_is_no_video_is_refused(broken: Path, name: str, words: str) -> None:
     with pytest.raises(VideoError, match=words) as caught:
-        Watch("content").run(FileReel(broken / name))
+        CutDetector("content").run(FileVideo(broken / name))
     assert "\n" not in str(caught.value)
 
 
@@ -299,12 +299,12 @@ def test_a_crop_takes_the_right_sides(tmp_path: Path) -> None:
     frame = np.zeros((64, 128, 3), np.uint8)
     frame[:32, :64, 0] = frame[:32, 64:, 1] = frame[32:, :64, 2] = 255
     path = write_video(tmp_path / "quarters.mp4", np.stack([frame] * 4), 8)
-    reel = FileReel(path, crop=(0, 0.5, 0.5, 0))
-    assert reel.size == (32, 64)
-    picture = scaled(next(iter(reel)), 32, 64)[2:-2, 2:-2].reshape(-1, 3).astype(int)
+    video = FileVideo(path, crop=(0, 0.5, 0.5, 0))
+    assert video.size == (32, 64)
+    picture = squeeze(next(iter(video)), 32, 64)[2:-2, 2:-2].reshape(-1, 3).astype(int)
     assert np.abs(picture - (255, 0, 0)).max() < 30
     with pytest.raises(VideoError, match="leave a picture"):
-        FileReel(path, crop=(0.5, 0, 0.5, 0))
+        FileVideo(path, crop=(0.5, 0, 0.5, 0))
 
 
 @pytest.mark.slow
@@ -317,4 +317,4 @@ def test_real_clips_cut_where_people_saw_it(name: str, cuts: tuple[int, ...]) ->
     if not path.is_file():
         pytest.skip("the clips of the CineTrans authors are not here")
     crop = (0.13, 0.04, 0.04, 0.04) if not name.startswith("gallery") else (0.0, 0.0, 0.0, 0.0)
-    assert Watch().run(FileReel(path, crop=crop)).cuts_frame == cuts
+    assert CutDetector().run(FileVideo(path, crop=crop)).cuts_frame == cuts

@@ -14,13 +14,13 @@ import torch
 
 from attnscope.errors import InputError, SetupError
 from attnscope.metrics import between_shots, find_encoder, list_encoders, within_shots
-from attnscope.metrics.consistency import frames_to_compare
+from attnscope.metrics.consistency import choose_frames
 from attnscope.metrics.detection.cuts import Transition
 from attnscope.metrics.encoders.bridge import class_meanings, sentence_encoder
 from attnscope.metrics.encoders.registry import Encoder, Missing, choose_encoders, list_cached
 from attnscope.metrics.encoders.weights import CLASS_NAMES, MINILM
-from attnscope.metrics.quality import QualityWatcher, Traces, flicker_around_cuts, sharpness_around_cuts
-from attnscope.video.streams import ArrayReel, FileReel, Scaler
+from attnscope.metrics.quality import FrameQuality, PerFrame, flicker_around_cuts, sharpness_around_cuts
+from attnscope.video.streams import ArrayVideo, FileVideo, Scaler
 
 CLIPS = Path(__file__).parents[2].parent / "shared" / "videos"
 
@@ -48,7 +48,7 @@ def test_a_shot_at_known_angles() -> None:
 @pytest.mark.parametrize("cuts", [(), (8,), (3, 6), (20, 24, 50)])
 def test_no_frame_near_a_cut_is_compared(num_frames: int, cuts: tuple[int, ...]) -> None:
     cuts = tuple(cut for cut in cuts if cut < num_frames)
-    shots = frames_to_compare([Transition(cut, cut, cut, "cut", 0.9) for cut in cuts], num_frames)
+    shots = choose_frames([Transition(cut, cut, cut, "cut", 0.9) for cut in cuts], num_frames)
     edges = [0, *cuts, num_frames]
     assert len(shots) == len(cuts) + 1
     for frames, start, stop in zip(shots, edges, edges[1:], strict=False):
@@ -59,21 +59,21 @@ def test_no_frame_near_a_cut_is_compared(num_frames: int, cuts: tuple[int, ...])
 
 
 def test_a_dissolve_is_kept_clear_of() -> None:
-    first, second = frames_to_compare([Transition(30, 26, 34, "dissolve", 0.9)], 64)
+    first, second = choose_frames([Transition(30, 26, 34, "dissolve", 0.9)], 64)
     assert (max(first), min(second)) == (20, 39)
 
 
-def traces(frames: np.ndarray) -> Traces:
-    watcher = QualityWatcher()
-    for picture in ArrayReel(frames, 16):
-        watcher.see(picture)
+def per_frame(frames: np.ndarray) -> PerFrame:
+    watcher = FrameQuality()
+    for picture in ArrayVideo(frames, 16):
+        watcher.process(picture)
     return watcher.finish()
 
 
 def test_flicker_is_what_jumps_there_and_back() -> None:
     level = np.array([100, 110, 100, 110, 110, 110, 120, 130, 140], np.uint8)
     frames = np.broadcast_to(level[:, None, None, None], (9, 32, 32, 3)).copy()
-    flicker = traces(frames).flicker
+    flicker = per_frame(frames).flicker
     # a video picture holds 219 levels of brightness, so a level may move by one
     assert np.allclose(flicker[1:-1], [10, 10, 5, 0, 5, 0, 0], atol=1.5)
     assert np.isnan(flicker[[0, -1]]).all()
@@ -81,10 +81,10 @@ def test_flicker_is_what_jumps_there_and_back() -> None:
 
 def test_flicker_beside_a_cut_belongs_to_no_shot() -> None:
     trace = np.array([np.nan, 2, 2, 50, 50, 4, 4, 4, 2, np.nan])
-    found = flicker_around_cuts(Traces(trace, np.ones(10)), [4])
+    found = flicker_around_cuts(PerFrame(trace, np.ones(10)), [4])
     assert found["flicker"] == pytest.approx((2 + 2 + 4 + 4 + 4 + 2) / 6)
     assert (found["flicker_after_cut"], found["flicker_ratio"]) == (4, 2)
-    assert math.isnan(flicker_around_cuts(Traces(trace, np.ones(10)), [])["flicker_ratio"])
+    assert math.isnan(flicker_around_cuts(PerFrame(trace, np.ones(10)), [])["flicker_ratio"])
 
 
 def test_a_blur_after_a_cut_is_seen() -> None:
@@ -92,13 +92,13 @@ def test_a_blur_after_a_cut_is_seen() -> None:
     sharp = rng.integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
     blurred = sharp.copy()
     blurred[20] = sharp[20].reshape(32, 2, 32, 2, 3).mean((1, 3)).repeat(2, 0).repeat(2, 1)
-    plain = sharpness_around_cuts(traces(sharp), [20])
-    found = sharpness_around_cuts(traces(blurred), [20])
+    plain = sharpness_around_cuts(per_frame(sharp), [20])
+    found = sharpness_around_cuts(per_frame(blurred), [20])
     assert plain["sharpness_after_cut_0"] == pytest.approx(1, abs=0.1)
     assert found["sharpness_after_cut_0"] < 0.6
     assert found["sharpness_after_cut_1"] == pytest.approx(1, abs=0.1)
-    assert math.isnan(sharpness_around_cuts(traces(sharp), [])["sharpness_after_cut_0"])
-    assert math.isnan(sharpness_around_cuts(traces(sharp), [38])["sharpness_after_cut_0"])
+    assert math.isnan(sharpness_around_cuts(per_frame(sharp), [])["sharpness_after_cut_0"])
+    assert math.isnan(sharpness_around_cuts(per_frame(sharp), [38])["sharpness_after_cut_0"])
 
 
 def test_nothing_stands_in_for_an_encoder(tmp_path: Path) -> None:
@@ -264,8 +264,8 @@ def test_the_picture_network_knows_a_cup_of_coffee() -> None:
         pytest.skip("the clips of the CineTrans authors are not here")
     from attnscope.metrics.encoders.registry import _lite0
 
-    reel = FileReel(path, crop=(0.13, 0.04, 0.04, 0.04))
-    (frame,) = next(iter(reel.batches([180], height=224, width=224)))
+    video = FileVideo(path, crop=(0.13, 0.04, 0.04, 0.04))
+    (frame,) = next(iter(video.batches([180], height=224, width=224)))
     names = json.loads(CLASS_NAMES.locate().read_text())
     best = [names[int(index)] for index in np.argsort(-_lite0()(frame[None])[1][0])[:3]]
     assert {"espresso", "cup", "coffee mug"} & set(best), best

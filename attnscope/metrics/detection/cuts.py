@@ -14,10 +14,10 @@ import numpy.typing as npt
 from attnscope.errors import InputError, quote
 from attnscope.metrics.detection import watching
 from attnscope.metrics.detection.blending import Thumbnails, fit_blend
-from attnscope.metrics.detection.span import SPAN_THRESHOLD, SpanWatcher
-from attnscope.video.streams import ArrayReel, Frames, Reel
+from attnscope.metrics.detection.span import SPAN_THRESHOLD, SpanDetector
+from attnscope.video.streams import ArrayVideo, Frames, Video
 
-Detector = Literal["transnetv2", "content", "adaptive", "vote", "span"]
+DetectorName = Literal["transnetv2", "content", "adaptive", "vote", "span"]
 Kind = Literal["cut", "dissolve"]
 Floats = npt.NDArray[np.float32]
 
@@ -66,7 +66,7 @@ class Detection:
     all are None for detectors that give no probability.
     """
 
-    detector: Detector
+    detector: DetectorName
     transitions: tuple[Transition, ...]
     num_frames: int
     fps: Fraction
@@ -86,7 +86,7 @@ def detect_cuts(
     frames: Frames,
     fps: Fraction | int | float,
     *,
-    detector: Detector = "transnetv2",
+    detector: DetectorName = "transnetv2",
     threshold: float | None = None,
     shortest_shot_s: float = SHORTEST_SHOT_S,
     arithmetic: Literal["auto", "float32", "bfloat16"] = "auto",
@@ -124,14 +124,16 @@ def detect_cuts(
     >>> detect_cuts(frames, fps=16, detector="content").cuts_frame
     (20,)
     """
-    watch = Watch(detector, threshold=threshold, shortest_shot_s=shortest_shot_s, arithmetic=arithmetic)
-    return watch.run(ArrayReel(frames, fps))
+    chosen = CutDetector(
+        detector, threshold=threshold, shortest_shot_s=shortest_shot_s, arithmetic=arithmetic
+    )
+    return chosen.run(ArrayVideo(frames, fps))
 
 
-class Watch:
-    """A detector with its settings, to be run over reels; see :func:`detect_cuts`.
+class CutDetector:
+    """A detector with its settings, to be run over videos; see :func:`detect_cuts`.
 
-    >>> Watch("nose")
+    >>> CutDetector("nose")
     Traceback (most recent call last):
         ...
     attnscope.errors.InputError: expected a detector out of transnetv2, content, adaptive, vote, span, got 'nose'; \
@@ -140,15 +142,15 @@ use one of them
 
     def __init__(
         self,
-        detector: Detector = "transnetv2",
+        detector: DetectorName = "transnetv2",
         *,
         threshold: float | None = None,
         shortest_shot_s: float = SHORTEST_SHOT_S,
         arithmetic: Literal["auto", "float32", "bfloat16"] = "auto",
     ) -> None:
-        if detector not in get_args(Detector):
+        if detector not in get_args(DetectorName):
             raise InputError(
-                expected=f"a detector out of {', '.join(get_args(Detector))}",
+                expected=f"a detector out of {', '.join(get_args(DetectorName))}",
                 got=quote(detector),
                 where="as detector",
                 remedy="use one of them",
@@ -162,50 +164,50 @@ use one of them
                 where="in detect_cuts",
                 remedy=f"{usual} and {SHORTEST_SHOT_S} are usual",
             )
-        self.detector: Detector = detector
+        self.detector: DetectorName = detector
         self.threshold = threshold
         self._shortest_shot_s = shortest_shot_s
         self._arithmetic = arithmetic
-        self._watchers: dict[str, Any] = {}
+        self._parts: dict[str, watching.FrameDetector] = {}
 
     def begin(self, fps: Fraction) -> None:
-        """Make ready for one reel."""
+        """Make ready for one video."""
         network = self.detector in ("transnetv2", "vote")
         names = ("content", "adaptive") if self.detector == "vote" else (self.detector,)
         self._used = (
             watching.native_arithmetic() if network and self._arithmetic == "auto" else self._arithmetic
         )
         self._fps = fps
-        self._watchers = {
-            name: SpanWatcher(self.threshold) if name == "span" else watching.ClassicalWatcher(name, fps)
+        self._parts = {
+            name: SpanDetector(self.threshold) if name == "span" else watching.ClassicalDetector(name, fps)
             for name in names
             if name != "transnetv2"
         }
         if network:
-            self._watchers["transnetv2"] = watching.NetworkWatcher(
+            self._parts["transnetv2"] = watching.NetworkDetector(
                 "bfloat16" if self._used == "bfloat16" else "float32"
             )
 
-    def see(self, picture: Any) -> None:
-        """Take the next picture of the reel."""
-        for watcher in self._watchers.values():
-            watcher.see(picture)
+    def process(self, picture: Any) -> None:
+        """Take the next picture of the video."""
+        for part in self._parts.values():
+            part.process(picture)
 
     def finish(self, num_frames: int) -> Detection:
-        """Say what was found in the reel."""
-        found = {name: watcher.finish() for name, watcher in self._watchers.items()}
+        """Say what was found in the video."""
+        found = {name: part.finish() for name, part in self._parts.items()}
         ends, inside, thumbnails = found.pop("transnetv2", (None, None, None))
         candidates = [] if ends is None else transitions(ends, inside, thumbnails, threshold=self.threshold)
         if self.detector == "vote":
-            chosen = _elected(candidates, *found.values())
+            chosen = _vote(candidates, *found.values())
         elif ends is None:
-            chosen = [_hard(frame) for frame in found[self.detector]]
+            chosen = [_hard_cut(frame) for frame in found[self.detector]]
         else:
             chosen = candidates
         shortest = float(self._shortest_shot_s * self._fps)
         return Detection(
             detector=self.detector,
-            transitions=_long_enough(chosen, num_frames, shortest),
+            transitions=_drop_short_shots(chosen, num_frames, shortest),
             num_frames=num_frames,
             fps=self._fps,
             threshold=self.threshold if ends is not None or self.detector == "span" else None,
@@ -215,12 +217,12 @@ use one of them
             thumbnails=thumbnails,
         )
 
-    def run(self, reel: Reel) -> Detection:
-        """Run a whole reel past the detector."""
-        self.begin(reel.fps)
-        for picture in reel:
-            self.see(picture)
-        return self.finish(reel.num_frames)
+    def run(self, video: Video) -> Detection:
+        """Run a whole video past the detector."""
+        self.begin(video.fps)
+        for picture in video:
+            self.process(picture)
+        return self.finish(video.num_frames)
 
 
 def transitions(
@@ -243,26 +245,28 @@ def transitions(
     [('cut', 10, 0), ('dissolve', 21, 8)]
     """
     found = []
-    for start, stop in _runs((ends > threshold) | (inside > INSIDE_THRESHOLD)):
+    for start, stop in _find_runs((ends > threshold) | (inside > INSIDE_THRESHOLD)):
         peak = start + int(np.argmax(ends[start:stop]))
         if ends[peak] <= threshold:
             continue
         blended = [
-            run for run in _runs(inside[start:stop] > INSIDE_THRESHOLD) if run[1] - run[0] > _HARD_CUT_FRAMES
+            run
+            for run in _find_runs(inside[start:stop] > INSIDE_THRESHOLD)
+            if run[1] - run[0] > _HARD_CUT_FRAMES
         ]
         probability = float(ends[peak])
         if blended:
-            found.append(_spanning(start + blended[0][0], start + blended[-1][1], probability))
+            found.append(_make_transition(start + blended[0][0], start + blended[-1][1], probability))
         elif peak + 1 < len(ends):
             found.append(Transition(peak + 1, peak + 1, peak + 1, "cut", probability))
     if thumbnails is None:
         return found
-    measured = [_measured(each, ends, thumbnails) for each in found]
-    faint = _half_seen(ends, inside, thumbnails, threshold)
-    return _apart([*measured, *faint])
+    measured = [_refine(each, ends, thumbnails) for each in found]
+    faint = _find_faint(ends, inside, thumbnails, threshold)
+    return _drop_overlapping([*measured, *faint])
 
 
-def _spanning(start: int, stop: int, probability: float | None) -> Transition:
+def _make_transition(start: int, stop: int, probability: float | None) -> Transition:
     """A dissolve, or a hard cut where so few frames are blended that compression may have done it."""
     middle = (start + stop) // 2
     if stop - start > _HARD_CUT_FRAMES:
@@ -270,30 +274,30 @@ def _spanning(start: int, stop: int, probability: float | None) -> Transition:
     return Transition(middle, middle, middle, "cut", probability)
 
 
-def _measured(seen: Transition, ends: Floats, thumbnails: Thumbnails) -> Transition:
+def _refine(seen: Transition, ends: Floats, thumbnails: Thumbnails) -> Transition:
     """The transition with the extent that the pixels show; as it was where they follow no straight blend."""
     first = max(0, seen.start_frame - 1)
     peak = first + int(np.argmax(ends[first : seen.stop_frame + 1]))
     blend = fit_blend(thumbnails, seen.start_frame, seen.stop_frame, peak)
     if blend is None or blend.error > _STRAIGHT:
         return seen
-    better = _spanning(blend.start, blend.stop, seen.probability)
+    better = _make_transition(blend.start, blend.stop, seen.probability)
     # a smeared cut stays at the frame that the network is surest of
     return seen if better.kind == seen.kind == "cut" else better
 
 
-def _half_seen(ends: Floats, inside: Floats, thumbnails: Thumbnails, threshold: float) -> list[Transition]:
+def _find_faint(ends: Floats, inside: Floats, thumbnails: Thumbnails, threshold: float) -> list[Transition]:
     found = []
-    for start, stop in _runs((ends > min(_FAINT, threshold)) | (inside > _FAINT_INSIDE)):
+    for start, stop in _find_runs((ends > min(_FAINT, threshold)) | (inside > _FAINT_INSIDE)):
         if ends[start:stop].max() > threshold:
             continue
         blend = fit_blend(thumbnails, start + 1, stop, start + int(np.argmax((ends + inside)[start:stop])))
         if blend is not None and blend.error <= _VERY_STRAIGHT:
-            found.append(_spanning(blend.start, blend.stop, float(ends[start:stop].max())))
+            found.append(_make_transition(blend.start, blend.stop, float(ends[start:stop].max())))
     return found
 
 
-def _apart(found: Sequence[Transition]) -> list[Transition]:
+def _drop_overlapping(found: Sequence[Transition]) -> list[Transition]:
     """In order; of those that share frames only the most probable."""
     kept: list[Transition] = []
     for each in sorted(found, key=lambda each: -(each.probability or 0.0)):
@@ -302,36 +306,38 @@ def _apart(found: Sequence[Transition]) -> list[Transition]:
     return sorted(kept, key=lambda each: each.cut_frame)
 
 
-def _runs(hot: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+def _find_runs(hot: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Stretches that are true, half-open."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], hot, [False]]).astype(np.int8)))
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
-def _hard(frame: int) -> Transition:
+def _hard_cut(frame: int) -> Transition:
     return Transition(frame, frame, frame, "cut", None)
 
 
-def _elected(network: Sequence[Transition], *others: Sequence[int]) -> list[Transition]:
+def _vote(network: Sequence[Transition], *others: Sequence[int]) -> list[Transition]:
     """What two of three report, at the network's place where it is one of them; dissolves as the network says."""
     chosen = [
         each
         for each in network
-        if each.kind == "dissolve" or any(_near(each.cut_frame, frames) for frames in others)
+        if each.kind == "dissolve" or any(_is_near(each.cut_frame, frames) for frames in others)
     ]
     taken = [each.cut_frame for each in network]
     first, second = others
-    agreed = [frame for frame in first if _near(frame, second) and not _near(frame, taken)]
+    agreed = [frame for frame in first if _is_near(frame, second) and not _is_near(frame, taken)]
     inside = [(each.start_frame, each.stop_frame) for each in chosen]
     agreed = [frame for frame in agreed if not any(start <= frame <= stop for start, stop in inside)]
-    return sorted([*chosen, *map(_hard, agreed)], key=lambda each: each.cut_frame)
+    return sorted([*chosen, *map(_hard_cut, agreed)], key=lambda each: each.cut_frame)
 
 
-def _near(frame: int, frames: Sequence[int]) -> bool:
+def _is_near(frame: int, frames: Sequence[int]) -> bool:
     return any(abs(frame - other) <= _AGREE_FRAMES for other in frames)
 
 
-def _long_enough(found: Sequence[Transition], num_frames: int, shortest: float) -> tuple[Transition, ...]:
+def _drop_short_shots(
+    found: Sequence[Transition], num_frames: int, shortest: float
+) -> tuple[Transition, ...]:
     """Drop the least probable cut of a shot that is too short, until none is."""
     kept = [each for each in found if 0 < each.cut_frame < num_frames]
     while True:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
-from attnscope.video.streams import scaled
+from attnscope.metrics.detection.watching import FrameDetector
+from attnscope.video.streams import squeeze
 
 if TYPE_CHECKING:
     import av
@@ -26,7 +28,7 @@ on films of the embedded models, see experiments/cut_detectors."""
 _PIXELS = 64  # longer side of what is compared: larger pictures are blurred to what the threshold was set on
 
 
-class SpanWatcher:
+class SpanDetector(FrameDetector):
     """Compares pictures a latent frame apart; keeps two numbers a frame.
 
     The change over four frames, less half of the larger change before and behind it (a fast camera changes all along),
@@ -40,19 +42,19 @@ class SpanWatcher:
         self._change: list[float] = []
         self._over_span: list[float] = []
 
-    def see(self, picture: av.VideoFrame) -> None:
-        """Take the next picture."""
+    @override
+    def process(self, picture: av.VideoFrame) -> None:
         share = min(1.0, _PIXELS / max(picture.height, picture.width))
         height, width = (max(1, round(side * share)) for side in (picture.height, picture.width))
-        now = scaled(picture, height, width).astype(np.float32) / 127.5 - 1
+        now = squeeze(picture, height, width).astype(np.float32) / 127.5 - 1
         if self._last:
             self._change.append(_distance(now, self._last[-1]))
         if len(self._last) == SPAN_FRAME:
             self._over_span.append(_distance(now, self._last[0]))
         self._last.append(now)
 
+    @override
     def finish(self) -> tuple[int, ...]:
-        """First frames of new shots."""
         over_span, change = np.array(self._over_span), np.array(self._change)
         beside = np.pad(over_span, SPAN_FRAME)
         novelty = over_span - 0.5 * np.maximum(beside[: len(over_span)], beside[2 * SPAN_FRAME :])

@@ -28,6 +28,13 @@ _DILATIONS = (1, 2, 4, 8)
 _REACH = max(_DILATIONS)  # frames on each side that a block needs
 _SIDE = 50  # frames on each side that a frame is compared with
 _EPSILON = 1e-3
+_DENSE = (
+    "frame_sim_layer.projection",
+    "frame_sim_layer.fc",
+    "color_hist_layer.fc",
+    "cls_layer1",
+    "cls_layer2",
+)
 
 
 @dataclass(frozen=True)
@@ -137,15 +144,15 @@ class _RunningStage:
         self._short: torch.Tensor | None = None  # what the second block has not answered for yet
 
     def __call__(self, x_TCHW: torch.Tensor, *, last: bool) -> torch.Tensor:
-        short = _joined(self._first(x_TCHW), self._first.finish()) if last else self._first(x_TCHW)
-        answer = _joined(self._second(short), self._second.finish()) if last else self._second(short)
+        short = _append(self._first(x_TCHW), self._first.finish()) if last else self._first(x_TCHW)
+        answer = _append(self._second(short), self._second.finish()) if last else self._second(short)
         # half the size first, then the sum: of the shortcut a quarter waits, and a quarter is added
-        waiting = _halved(short) if self._short is None else torch.cat([self._short, _halved(short)])
+        waiting = _halve(short) if self._short is None else torch.cat([self._short, _halve(short)])
         self._short = waiting[len(answer) :]
-        return _halved(answer).add_(waiting[: len(answer)])
+        return _halve(answer).add_(waiting[: len(answer)])
 
 
-def _halved(x_TCHW: torch.Tensor) -> torch.Tensor:
+def _halve(x_TCHW: torch.Tensor) -> torch.Tensor:
     return functional.avg_pool2d(x_TCHW, 2)
 
 
@@ -166,12 +173,7 @@ class TransNet:
             *(_block(each, dtype) for each in parts[1:]),
         ]
         self.stages = [blocks[:2], blocks[2:4], blocks[4:]]
-        self.dense = {
-            name: (weights[f"{name}.weight"], weights[f"{name}.bias"])
-            for name in (
-                "frame_sim_layer.projection", "frame_sim_layer.fc", "color_hist_layer.fc", "cls_layer1", "cls_layer2",
-            )
-        }  # fmt: skip
+        self.dense = {name: (weights[f"{name}.weight"], weights[f"{name}.bias"]) for name in _DENSE}
         # the first columns of the layer belong to what was compared, which is known later
         num = sum(len(self.dense[name][1]) for name in ("color_hist_layer.fc", "frame_sim_layer.fc"))
         compared, pictured = weights["fc1.weight"].tensor_split([num], dim=1)
@@ -194,9 +196,9 @@ class Run:
         self._stages = [_RunningStage(blocks) for blocks in net.stages]
         self._means: list[torch.Tensor] = [torch.zeros(0) for _ in net.stages]
         self._hidden = torch.zeros(0)
-        self._looks = (
-            _Looking(*net.dense["color_hist_layer.fc"]),
-            _Looking(*net.dense["frame_sim_layer.fc"]),
+        self._similarities = (
+            _Similarity(*net.dense["color_hist_layer.fc"]),
+            _Similarity(*net.dense["frame_sim_layer.fc"]),
         )
         self._ready: list[torch.Tensor] = [torch.zeros(0), torch.zeros(0)]
 
@@ -206,12 +208,14 @@ class Run:
             x = torch.from_numpy(np.ascontiguousarray(frames)).float().div_(255).permute(0, 3, 1, 2)
             for k, stage in enumerate(self._stages):
                 x = stage(x, last=last)
-                self._means[k] = _joined(self._means[k], x.float().mean((2, 3)))
+                self._means[k] = _append(self._means[k], x.float().mean((2, 3)))
             flat = x.permute(0, 2, 3, 1).flatten(1)
-            looked = [
-                self._looks[0](_colours(frames), last=last), self._looks[1](self._summaries(len(flat)), last=last)
-            ]  # fmt: skip
-            return self._judge(flat, looked)
+            colours, summaries = _histogram_colours(frames), self._summaries(len(flat))
+            similar = [
+                compare(each, last=last)
+                for compare, each in zip(self._similarities, (colours, summaries), strict=True)
+            ]
+            return self._judge(flat, similar)
 
     def _summaries(self, num: int) -> torch.Tensor:
         """Means of all stages for the frames that the last stage has answered for, as vectors of length 1."""
@@ -219,10 +223,10 @@ class Run:
         self._means = [each[num:] for each in self._means]
         return functional.normalize(functional.linear(means, *self._net.dense["frame_sim_layer.projection"]))
 
-    def _judge(self, flat: torch.Tensor, looked: list[torch.Tensor]) -> Curves:
+    def _judge(self, flat: torch.Tensor, similar: list[torch.Tensor]) -> Curves:
         compared, pictured, bias = self._net.hidden
-        self._hidden = _joined(self._hidden, functional.linear(flat, pictured).float() + bias)
-        self._ready = [_joined(*pair) for pair in zip(self._ready, looked, strict=True)]
+        self._hidden = _append(self._hidden, functional.linear(flat, pictured).float() + bias)
+        self._ready = [_append(*pair) for pair in zip(self._ready, similar, strict=True)]
         count = min(len(each) for each in (self._hidden, *self._ready))
         seen = torch.cat([each[:count] for each in self._ready], dim=1)
         hidden = functional.relu(self._hidden[:count] + functional.linear(seen, compared))
@@ -234,7 +238,7 @@ class Run:
         return ends, inside
 
 
-class _Looking:
+class _Similarity:
     """How much each frame resembles the 50 before and the 50 after it, through one dense layer."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
@@ -252,7 +256,7 @@ class _Looking:
         return functional.relu(functional.linear(likeness, *self._dense))
 
 
-def _colours(frames: Frames) -> torch.Tensor:
+def _histogram_colours(frames: Frames) -> torch.Tensor:
     """Histograms over 512 colours, of length 1."""
     bins = (frames >> 5).astype(np.int64)
     bins = (bins[..., 0] << 6) + (bins[..., 1] << 3) + bins[..., 2]
@@ -261,7 +265,7 @@ def _colours(frames: Frames) -> torch.Tensor:
     return functional.normalize(torch.from_numpy(counts).float())
 
 
-def _joined(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+def _append(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
     return torch.cat([old, new]) if len(old) else new
 
 

@@ -1,4 +1,4 @@
-"""Watch a video for cuts while it runs past, in memory that does not grow with its length.
+"""Look for cuts in a video while it runs past, in memory that does not grow with its length.
 
 Legend: T frames; pictures are `av.VideoFrame`.
 """
@@ -6,16 +6,18 @@ Legend: T frames; pictures are `av.VideoFrame`.
 from __future__ import annotations
 
 import functools
+from abc import abstractmethod
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from attnscope.archives import read_archive
 from attnscope.errors import SetupError
 from attnscope.metrics.encoders.weights import TRANSNET
-from attnscope.video.streams import Scaler, shrunk
+from attnscope.video.streams import Scaler, fit_size
 
 if TYPE_CHECKING:
     import av
@@ -35,17 +37,23 @@ CONTENT_THRESHOLD = 27.0
 _THUMBNAIL = (9, 16, 3)
 
 
-class Watcher(Protocol):
-    """Sees every picture once, in order, and says at the end what it found."""
+class FrameDetector(Protocol):
+    """Sees every picture once, in order, and says at the end what it found.
 
-    def see(self, picture: av.VideoFrame) -> None:
+    The network gives its curves, (T,) that a shot ends with a frame and (T,) that a frame is inside a transition, and
+    thumbnails; every other detector the first frames of new shots.
+    """
+
+    @abstractmethod
+    def process(self, picture: av.VideoFrame) -> None:
         """Take the next picture."""
 
+    @abstractmethod
     def finish(self) -> Any:
         """Say what was found, once there are no more pictures."""
 
 
-class NetworkWatcher:
+class NetworkDetector(FrameDetector):
     """Runs a video through TransNetV2 piece by piece; keeps two probabilities and a thumbnail a frame."""
 
     def __init__(self, arithmetic: Arithmetic) -> None:
@@ -59,8 +67,8 @@ class NetworkWatcher:
         self._curves = (bytearray(), bytearray())
         self._thumbnails = bytearray()
 
-    def see(self, picture: av.VideoFrame) -> None:
-        """Take the next picture; runs the network when a piece is full."""
+    @override
+    def process(self, picture: av.VideoFrame) -> None:
         small = self._scaler.colour(picture, *self._size)
         self._thumbnails += _thumbnail(small).data
         if not self._frames:
@@ -70,6 +78,7 @@ class NetworkWatcher:
             self._advance(self._frames[:PIECE_FRAMES])
             self._frames = self._frames[PIECE_FRAMES:]
 
+    @override
     def finish(self) -> tuple[Floats, Floats, npt.NDArray[np.uint8]]:
         """Give the probabilities (T,) that a shot ends with a frame, that it is in a transition, and thumbnails."""
         if not self._frames:
@@ -89,7 +98,7 @@ class NetworkWatcher:
             curve.extend(more.tobytes())
 
 
-class ClassicalWatcher:
+class ClassicalDetector(FrameDetector):
     """Runs one detector of PySceneDetect; it compares neighbouring frames and knows nothing of dissolves."""
 
     def __init__(self, name: str, fps: Fraction) -> None:
@@ -114,17 +123,17 @@ class ClassicalWatcher:
         self._found: list[Any] = []
         self._num = 0
 
-    def see(self, picture: av.VideoFrame) -> None:
-        """Take the next picture."""
-        small = self._scaler.colour(picture, *shrunk(picture, _CLASSICAL_PIXELS))
+    @override
+    def process(self, picture: av.VideoFrame) -> None:
+        small = self._scaler.colour(picture, *fit_size(picture, _CLASSICAL_PIXELS))
         # it expects blue, green, red
         self._found += self._detector.process_frame(
             self._stamp(self._num), np.ascontiguousarray(small[..., ::-1])
         )
         self._num += 1
 
+    @override
     def finish(self) -> tuple[int, ...]:
-        """First frames of new shots."""
         self._found += self._detector.post_process(self._stamp(self._num))
         return tuple(sorted({int(each.frame_num) for each in self._found}))
 

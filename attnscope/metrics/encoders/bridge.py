@@ -64,7 +64,10 @@ def class_meanings() -> ClassMeanings:
 def write_class_meanings(path: str | os.PathLike[str]) -> None:
     """Make the file of class names as sentence vectors anew, out of the packages that bring names and network.
 
-    Raises: SetupError where one of them is not installed.
+    Raises
+    ------
+    SetupError
+        One of them is not installed.
     """
     from safetensors.numpy import save_file
 
@@ -77,7 +80,10 @@ def write_class_meanings(path: str | os.PathLike[str]) -> None:
 def sentence_encoder() -> Callable[[Sequence[str]], Floats]:
     """Return what gives texts vectors of length 1, (N, D): the mean over the tokens of a MiniLM, as it was trained.
 
-    Raises: SetupError where the package that brings its weights is not installed.
+    Raises
+    ------
+    SetupError
+        The package that brings its weights is not installed.
     """
     folder = MINILM.locate().parent
     transformers: Any = import_module("transformers")  # untyped calls

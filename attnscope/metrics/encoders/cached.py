@@ -38,7 +38,10 @@ def _weights(repository: str, cache_dir: Path | None) -> Path | None:
 def load(repository: str, kind: str, cache_dir: Path | None, name: str) -> tuple[Any, list[Path]]:
     """Give the model and the files its weights came from.
 
-    Raises: UnavailableError where the cache does not hold it as safetensors.
+    Raises
+    ------
+    UnavailableError
+        The cache does not hold it as safetensors.
     """
     found = _weights(repository, cache_dir)
     if found is None:
@@ -65,7 +68,10 @@ def aesthetic_judge(
 ) -> Callable[[Frames], npt.NDArray[np.float32]]:
     """Return what judges pictures, (N, 1): a linear layer on CLIP vectors of length 1, a tenth of its marks of 1 to 10.
 
-    Raises: UnavailableError where the file holds no such layer.
+    Raises
+    ------
+    UnavailableError
+        The file holds no such layer.
     """
     from safetensors.numpy import load_file
 

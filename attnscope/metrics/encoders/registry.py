@@ -186,15 +186,14 @@ def list_cached(*, cache_dir: Path | None = None) -> dict[str, str]:
     """
     from attnscope.metrics.encoders import cached
 
-    return {
-        entry.name: entry.refused or (
-            "in the local model cache"
-            if cached.has(entry.repository, cache_dir)
-            else "not in the local model cache as safetensors"
-        )
-        for entry in _REGISTRY
-        if entry.refused or entry.repository
-    }  # fmt: skip
+    def state(entry: _Entry) -> str:
+        if entry.refused:
+            return entry.refused
+        if cached.has(entry.repository, cache_dir):
+            return "in the local model cache"
+        return "not in the local model cache as safetensors"
+
+    return {entry.name: state(entry) for entry in _REGISTRY if entry.refused or entry.repository}
 
 
 @functools.lru_cache(maxsize=16)
@@ -202,7 +201,7 @@ def _build(entry: _Entry, task: Task, cache_dir: Path | None) -> Encoder:
     return entry.build(entry.name, task, cache_dir)
 
 
-def _unit(vectors: npt.NDArray[Any]) -> Vectors:
+def _normalise(vectors: npt.NDArray[Any]) -> Vectors:
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(length, 1e-12), np.float32)
 
@@ -245,7 +244,7 @@ def _lite0_encoder(name: str, task: Task, cache_dir: Path | None) -> Encoder:
     from attnscope.metrics.encoders.lite0 import SIDE
 
     net = _lite0()
-    return Encoder(name, task, SIDE, LITE0.sha256[:16], False, lambda frames: _unit(net(frames)[0]))
+    return Encoder(name, task, SIDE, LITE0.sha256[:16], False, lambda frames: _normalise(net(frames)[0]))
 
 
 def _bridge_encoder(name: str, task: Task, cache_dir: Path | None) -> Encoder:
@@ -256,13 +255,11 @@ def _bridge_encoder(name: str, task: Task, cache_dir: Path | None) -> Encoder:
     digest = hashlib.sha256(f"{LITE0.sha256}{_file_digest([bridge.MEANINGS])}".encode()).hexdigest()[:16]
 
     def encode(frames: Frames) -> Vectors:
-        return _unit(meanings.of_logits(net(frames)[1]))
+        return _normalise(meanings.of_logits(net(frames)[1]))
 
     read = bridge.sentence_encoder() if task == "text_video" else None
-    return Encoder(
-        name, task, SIDE, digest, False, encode,
-        None if read is None else lambda texts: _unit(meanings.of_vectors(read(texts))),
-    )  # fmt: skip
+    encode_text = None if read is None else lambda texts: _normalise(meanings.of_vectors(read(texts)))
+    return Encoder(name, task, SIDE, digest, False, encode, encode_text)
 
 
 def _hub_entry(
@@ -279,7 +276,7 @@ def _hub_entry(
         if kind == "aesthetic":
             judge = cached.aesthetic_judge(encode, files[0], name)
             return Encoder(name, task, _HUB_SIDE, digest, True, judge)
-        return Encoder(name, task, _HUB_SIDE, digest, True, lambda frames: _unit(encode(frames)))
+        return Encoder(name, task, _HUB_SIDE, digest, True, lambda frames: _normalise(encode(frames)))
 
     return _Entry(name, (task,), build, repository=repository)
 

@@ -23,9 +23,12 @@ class PackagedFile:
     def locate(self) -> Path:
         """Give the checked file. The package is found, not imported: its code may change settings of torch.
 
-        Raises: SetupError where the package is missing or the file is not the one that was tested.
+        Raises
+        ------
+        SetupError
+            The package is missing or the file is not the one that was tested.
         """
-        return _checked(self)
+        return _check_file(self)
 
     def is_installed(self) -> bool:
         """Say whether the package is there at all, without reading the file."""
@@ -43,7 +46,7 @@ class PackagedFile:
 
 
 @functools.cache
-def _checked(file: PackagedFile) -> Path:
+def _check_file(file: PackagedFile) -> Path:
     spec = importlib.util.find_spec(file.package)
     if spec is None or not spec.submodule_search_locations:
         raise SetupError(

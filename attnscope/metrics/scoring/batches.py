@@ -19,8 +19,8 @@ from attnscope import __version__
 from attnscope.errors import RunError, VideoError
 from attnscope.metrics import control
 from attnscope.metrics.scoring.manifests import Listed
-from attnscope.metrics.scoring.score import Row, Settings, score_reel
-from attnscope.video.streams import FileReel
+from attnscope.metrics.scoring.score import Row, Settings, score_opened
+from attnscope.video.streams import FileVideo
 
 OnDone = Callable[[int, int], None]
 
@@ -49,17 +49,17 @@ def score_videos(
     rows: dict[int, Row] = {}
     waiting = []
     for index, each in enumerate(listed):
-        kept = None if folder is None else _kept(folder, each, settings)
+        kept = None if folder is None else _load_row(folder, each, settings)
         if kept is None:
             waiting.append(index)
         else:
             rows[index] = kept
     if on_done and rows:
         on_done(len(rows), len(listed))
-    for index, row in _work([(index, listed[index]) for index in waiting], settings, jobs):
+    for index, row in _run_jobs([(index, listed[index]) for index in waiting], settings, jobs):
         rows[index] = row
         if folder is not None:
-            _keep(folder, listed[index], settings, row)
+            _save_row(folder, listed[index], settings, row)
         if on_done:
             on_done(len(rows), len(listed))
     return [rows[index] for index in range(len(listed))]
@@ -74,8 +74,8 @@ def score_listed(each: Listed, settings: Settings) -> Row:
         "cuts_marked_frame": None if each.marked_cuts_frame is None else list(each.marked_cuts_frame),
     }
     try:
-        reel = FileReel(each.path, crop=each.crop)
-        scores = score_reel(reel, each.wanted(reel.fps), settings)
+        video = FileVideo(each.path, crop=each.crop)
+        scores = score_opened(video, each.request_at(video.fps), settings)
     except VideoError as error:
         return {**head, "status": "failed", "error": str(error)}
     row = {**head, "status": "ok", "error": None, **scores}
@@ -87,7 +87,9 @@ def score_listed(each: Listed, settings: Settings) -> Row:
     return row
 
 
-def _work(waiting: Sequence[tuple[int, Listed]], settings: Settings, jobs: int) -> Iterator[tuple[int, Row]]:
+def _run_jobs(
+    waiting: Sequence[tuple[int, Listed]], settings: Settings, jobs: int
+) -> Iterator[tuple[int, Row]]:
     jobs = min(jobs, len(waiting))
     if jobs <= 1:
         for index, each in waiting:
@@ -124,21 +126,21 @@ def _prepare() -> None:
     gc.freeze()  # else a process takes a third of a second at its end to look through all that it imported
 
 
-def _contract(each: Listed, settings: Settings) -> str:
+def _digest_request(each: Listed, settings: Settings) -> str:
     """What a kept row must agree with to be taken again. Where the file lies and how many work at it do not matter."""
     state = os.stat(each.path)
     asked = {**dataclasses.asdict(each), "path": None}
     facts = [__version__, state.st_size, state.st_mtime_ns, asked, dataclasses.asdict(settings)]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=_plain).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=_to_text).encode()).hexdigest()
 
 
-def _plain(value: Any) -> str:
+def _to_text(value: Any) -> str:
     if isinstance(value, Fraction | Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} in a contract")
 
 
-def _place(folder: Path, each: Listed) -> Path:
+def _row_path(folder: Path, each: Listed) -> Path:
     # two files of one name in different folders must not share a row
     return (
         folder
@@ -147,22 +149,22 @@ def _place(folder: Path, each: Listed) -> Path:
     )
 
 
-def _kept(folder: Path, each: Listed, settings: Settings) -> Row | None:
-    path = _place(folder, each)
+def _load_row(folder: Path, each: Listed, settings: Settings) -> Row | None:
+    path = _row_path(folder, each)
     if not path.is_file():
         return None
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        same = document["contract"] == _contract(each, settings) and document["row"]["status"] == "ok"
+        same = document["contract"] == _digest_request(each, settings) and document["row"]["status"] == "ok"
     except (ValueError, KeyError, TypeError):
         return None  # a damaged row is a row that is not there
     row: Row = document["row"]
     return row if same else None
 
 
-def _keep(folder: Path, each: Listed, settings: Settings, row: Row) -> None:
-    path = _place(folder, each)
+def _save_row(folder: Path, each: Listed, settings: Settings, row: Row) -> None:
+    path = _row_path(folder, each)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".partial")
-    part.write_text(json.dumps({"contract": _contract(each, settings), "row": row}), encoding="utf-8")
+    part.write_text(json.dumps({"contract": _digest_request(each, settings), "row": row}), encoding="utf-8")
     part.replace(path)

@@ -16,12 +16,19 @@ import numpy as np
 
 from attnscope.metrics.scoring.manifests import Listed
 from attnscope.metrics.scoring.score import Row
-from attnscope.video.streams import FileReel, Frames
+from attnscope.video.streams import FileVideo, Frames
 
 _NUM_FRAMES = 12
 _HEIGHT = 72
 _MOST_WIDTH = 160
 _WIDTH, _BAND, _CURVE = 1200, 16, 48  # of the drawing below a strip
+
+_COLOURS = {
+    "asked": "cut asked for",
+    "found": "cut found; shaded: dissolve",
+    "marked": "cut marked by people",
+    "quiet": "probability that a shot ends",
+}
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --quiet: #66707b; --line: #d9dee3; --paper: #ffffff;
@@ -43,11 +50,8 @@ def write_contact_sheet(path: Path, listed: Sequence[Listed], rows: Sequence[Row
     """Write the page; returns its path. Videos that failed stand there with their reason."""
     keys = "".join(
         f'<span class="key"><b style="background: var(--{colour})"></b>{words}</span>'
-        for colour, words in (
-            ("asked", "cut asked for"), ("found", "cut found; shaded: dissolve"), ("marked", "cut marked by people"),
-            ("quiet", "probability that a shot ends"),
-        )
-    )  # fmt: skip
+        for colour, words in _COLOURS.items()
+    )
     failed = sum(row["status"] != "ok" for row in rows)
     head = f"{len(rows)} videos" + (f", {failed} of them failed" if failed else "")
     body = "\n".join(_section(each, row) for each, row in zip(listed, rows, strict=True))
@@ -91,8 +95,8 @@ def _frames(each: Listed, row: Row) -> list[tuple[int, Frames]]:
     wide = min(_MOST_WIDTH, max(16, round(_HEIGHT * width / height)))
     num = min(_NUM_FRAMES, row["num_frames"])
     indices = [int((k + 0.5) * row["num_frames"] / num) for k in range(num)]
-    reel = FileReel(each.path, crop=each.crop)
-    pictures = [picture for batch in reel.batches(indices, height=_HEIGHT, width=wide) for picture in batch]
+    video = FileVideo(each.path, crop=each.crop)
+    pictures = [picture for batch in video.batches(indices, height=_HEIGHT, width=wide) for picture in batch]
     return list(zip(indices, pictures, strict=True))
 
 

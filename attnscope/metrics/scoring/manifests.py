@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from attnscope.errors import InputError, ShotPlanError, quote
-from attnscope.metrics.scoring.score import Wanted
+from attnscope.metrics.scoring.score import Request
 from attnscope.shots.text import parse_spec
 from attnscope.video.streams import NO_CROP, Crop
 
@@ -38,12 +38,12 @@ class Listed:
     caption: str | None = None
     crop: Crop = NO_CROP
 
-    def wanted(self, fps: Fraction) -> Wanted:
+    def request_at(self, fps: Fraction) -> Request:
         """Put what was asked for on the frame clock of the video: a cut goes to the nearest frame."""
         frames = self.cuts_frame
         if frames is None and self.cuts_s is not None:
             frames = tuple(round(cut * fps) for cut in self.cuts_s)
-        return Wanted(frames, self.num_shots, self.caption)
+        return Request(frames, self.num_shots, self.caption)
 
 
 def list_videos(places: Sequence[Path], *, shots: str | None = None) -> list[Listed]:
@@ -51,7 +51,10 @@ def list_videos(places: Sequence[Path], *, shots: str | None = None) -> list[Lis
 
     ``shots`` is what was asked for in all of them alike, as on the command line.
 
-    Raises: InputError where a place does not exist, or there is no video at all, or the shots cannot be read.
+    Raises
+    ------
+    InputError
+        A place does not exist, or there is no video at all, or the shots cannot be read.
     """
     found: dict[Path, str] = {}
     for place in places:
@@ -74,7 +77,7 @@ def list_videos(places: Sequence[Path], *, shots: str | None = None) -> list[Lis
             where=f"in {quote(', '.join(map(str, places)))}",
             remedy="name another folder",
         )
-    cuts_s, cuts_frame = _requested_cuts({"shots": shots or ""}, "the shots asked for")
+    cuts_s, cuts_frame = _read_cuts({"shots": shots or ""}, "the shots asked for")
     return [Listed(path, name, cuts_s=cuts_s, cuts_frame=cuts_frame) for path, name in found.items()]
 
 
@@ -86,7 +89,10 @@ def read_manifest(manifest: Path, places: Sequence[Path]) -> list[Listed]:
     ``requested_times_s`` ("[0,1] [1,2.5]"), or ``requested_shots``, their number alone; ``caption``;
     ``marked_cut_frames``, seen by people; ``bordered`` (yes: the border that CineTrans drew is cut off).
 
-    Raises: InputError, with the line, where the manifest cannot be read or names a file that is not there.
+    Raises
+    ------
+    InputError
+        The manifest cannot be read or names a file that is not there; the message has the line.
     """
     try:
         with open(manifest, encoding="utf-8-sig", newline="") as file:
@@ -132,22 +138,22 @@ def _listed(row: Mapping[str, str | None], where: str, roots: Iterable[Path]) ->
             where=f"in {where}",
             remedy="check the path",
         )
-    cuts_s, cuts_frame = _requested_cuts(cells, where)
+    cuts_s, cuts_frame = _read_cuts(cells, where)
     return Listed(
         path,
         name,
         cells.get("method") or None,
         cells.get("group") or None,
-        _num_shots(cells, where),
+        _read_num_shots(cells, where),
         cuts_s,
         cuts_frame,
-        _marked(cells, where),
+        _read_marks(cells, where),
         cells.get("caption") or None,
-        BORDER if _said_yes(cells, "bordered", where) else NO_CROP,
+        BORDER if _read_yes_or_no(cells, "bordered", where) else NO_CROP,
     )
 
 
-def _requested_cuts(
+def _read_cuts(
     cells: Mapping[str, str], where: str
 ) -> tuple[tuple[Fraction, ...] | None, tuple[int, ...] | None]:
     """Cuts in seconds, or in frames."""
@@ -173,7 +179,7 @@ def _requested_cuts(
     return None, None
 
 
-def _num_shots(cells: Mapping[str, str], where: str) -> int | None:
+def _read_num_shots(cells: Mapping[str, str], where: str) -> int | None:
     text = cells.get("requested_shots", "")
     if text and not (text.isascii() and text.isdigit() and int(text) > 0):
         raise InputError(
@@ -185,10 +191,10 @@ def _num_shots(cells: Mapping[str, str], where: str) -> int | None:
     return int(text) if text else None
 
 
-def _marked(cells: Mapping[str, str], where: str) -> tuple[int, ...] | None:
+def _read_marks(cells: Mapping[str, str], where: str) -> tuple[int, ...] | None:
     text = cells.get("marked_cut_frames", "")
     if not text:
-        return () if _said_yes(cells, "marked", where) else None
+        return () if _read_yes_or_no(cells, "marked", where) else None
     if not all(word.isascii() and word.isdigit() for word in text.split()):
         raise InputError(
             expected="frames with blanks between",
@@ -199,7 +205,7 @@ def _marked(cells: Mapping[str, str], where: str) -> tuple[int, ...] | None:
     return tuple(map(int, text.split()))
 
 
-def _said_yes(cells: Mapping[str, str], name: str, where: str) -> bool:
+def _read_yes_or_no(cells: Mapping[str, str], name: str, where: str) -> bool:
     text = cells.get(name, "").lower()
     if text not in _YES + _NO:
         raise InputError(

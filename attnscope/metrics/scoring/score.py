@@ -13,10 +13,10 @@ import numpy as np
 
 from attnscope.errors import VideoError
 from attnscope.metrics import consistency, control, quality
-from attnscope.metrics.detection.cuts import SHORTEST_SHOT_S, Detection, Detector, Watch
+from attnscope.metrics.detection.cuts import SHORTEST_SHOT_S, CutDetector, Detection, DetectorName
 from attnscope.metrics.encoders.registry import Encoder, Missing, Task, Vectors, find_encoder
 from attnscope.shots import ShotPlan
-from attnscope.video.streams import NO_CROP, ArrayReel, Crop, FileReel, Frames, Reel
+from attnscope.video.streams import NO_CROP, ArrayVideo, Crop, FileVideo, Frames, Video
 
 Row = dict[str, Any]
 
@@ -34,7 +34,7 @@ class Settings:
     the first that is there.
     """
 
-    detector: Detector = "transnetv2"
+    detector: DetectorName = "transnetv2"
     threshold: float | None = None
     shortest_shot_s: float = SHORTEST_SHOT_S
     arithmetic: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -44,10 +44,10 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Request:
     """What was asked for: the cuts where they are known, else how many shots, and the caption.
 
-    >>> Wanted(num_shots=3).num_cuts, Wanted(cuts_frame=(10,)).num_cuts, Wanted().num_cuts
+    >>> Request(num_shots=3).num_cuts, Request(cuts_frame=(10,)).num_cuts, Request().num_cuts
     (2, 1, None)
     """
 
@@ -98,9 +98,11 @@ def score(
     (True, 1.0)
     """
     if isinstance(video, str | os.PathLike):
-        reel: Reel = FileReel(video, crop=crop)
+        opened: Video = FileVideo(video, crop=crop)
     else:
-        rate = fps if fps is not None else None if plan is None else plan.fps
+        rate = fps
+        if rate is None and plan is not None:
+            rate = plan.fps
         if rate is None:
             raise VideoError(
                 expected="the frame rate of frames in memory",
@@ -108,56 +110,56 @@ def score(
                 where="in score",
                 remedy="give fps",
             )
-        reel = ArrayReel(np.asarray(video), rate)
-    wanted = Wanted(cuts_frame=None if plan is None else plan.cuts_frame, caption=caption)
-    return score_reel(
-        reel, wanted, settings or Settings(), num_frames=None if plan is None else plan.num_frames
+        opened = ArrayVideo(np.asarray(video), rate)
+    request = Request(cuts_frame=None if plan is None else plan.cuts_frame, caption=caption)
+    return score_opened(
+        opened, request, settings or Settings(), num_frames=None if plan is None else plan.num_frames
     )
 
 
-def score_reel(reel: Reel, wanted: Wanted, settings: Settings, *, num_frames: int | None = None) -> Row:
-    """Score a reel; see :func:`score`. It runs twice: past detector and quality, then for the frames to compare."""
-    watch = Watch(
+def score_opened(video: Video, request: Request, settings: Settings, *, num_frames: int | None = None) -> Row:
+    """Score a video; see :func:`score`. It runs twice: past detector and quality, then for the frames to compare."""
+    detector = CutDetector(
         settings.detector,
         threshold=settings.threshold,
         shortest_shot_s=settings.shortest_shot_s,
         arithmetic=settings.arithmetic,
     )
-    eye = quality.QualityWatcher()
-    watch.begin(reel.fps)
-    for picture in reel:
-        watch.see(picture)
-        eye.see(picture)
-    if num_frames is not None and num_frames != reel.num_frames:
+    frame_quality = quality.FrameQuality()
+    detector.begin(video.fps)
+    for picture in video:
+        detector.process(picture)
+        frame_quality.process(picture)
+    if num_frames is not None and num_frames != video.num_frames:
         raise VideoError(
             expected=f"a video of {num_frames} frames as its plan has",
-            got=f"{reel.num_frames}",
+            got=f"{video.num_frames}",
             where="in score",
             remedy="give its own plan",
         )
-    detection, traces = watch.finish(reel.num_frames), eye.finish()
+    detection, per_frame = detector.finish(video.num_frames), frame_quality.finish()
     cuts = detection.cuts_frame
-    looks = _looks(reel, detection, wanted, settings)
+    likeness = _measure_likeness(video, detection, request, settings)
     return {
-        "num_frames": reel.num_frames,
-        "fps": float(reel.fps),
-        "height": reel.size[0],
-        "width": reel.size[1],
-        "duration_s": float(reel.num_frames / reel.fps),
-        **found_cuts(detection),
-        **control_scores(detection, wanted, settings),
-        "consistency": looks,
+        "num_frames": video.num_frames,
+        "fps": float(video.fps),
+        "height": video.size[0],
+        "width": video.size[1],
+        "duration_s": float(video.num_frames / video.fps),
+        **describe_cuts(detection),
+        **score_control(detection, request, settings),
+        "consistency": likeness,
         "quality": {
-            **quality.flicker_around_cuts(traces, cuts),
-            **quality.sharpness_around_cuts(traces, cuts),
-            "aesthetic": looks.pop("aesthetic"),
+            **quality.flicker_around_cuts(per_frame, cuts),
+            **quality.sharpness_around_cuts(per_frame, cuts),
+            "aesthetic": likeness.pop("aesthetic"),
         },
-        "probabilities": None if detection.ends is None else _rounded(detection.ends),
-        "probabilities_inside": None if detection.inside is None else _rounded(detection.inside),
+        "probabilities": None if detection.ends is None else _round_curve(detection.ends),
+        "probabilities_inside": None if detection.inside is None else _round_curve(detection.inside),
     }
 
 
-def found_cuts(detection: Detection) -> Row:
+def describe_cuts(detection: Detection) -> Row:
     """List what a detector found, as plain numbers."""
     return {
         "detector": detection.detector,
@@ -179,11 +181,11 @@ def found_cuts(detection: Detection) -> Row:
     }
 
 
-def control_scores(detection: Detection, wanted: Wanted, settings: Settings) -> Row:
+def score_control(detection: Detection, request: Request, settings: Settings) -> Row:
     """Hold the cuts found against those asked for; None where nobody asked, or only how many were asked is known."""
-    found, asked = detection.cuts_frame, wanted.cuts_frame
+    found, asked = detection.cuts_frame, request.cuts_frame
     scores: Row = {
-        "num_shots_requested": None if wanted.num_cuts is None else wanted.num_cuts + 1,
+        "num_shots_requested": None if request.num_cuts is None else request.num_cuts + 1,
         "cuts_requested_frame": None if asked is None else list(asked),
         "transition_control": None,
         "shot_cut_accuracy": None,
@@ -192,8 +194,8 @@ def control_scores(detection: Detection, wanted: Wanted, settings: Settings) -> 
         "probabilities_at_requested": None,
         "soft_control": None,
     }
-    if wanted.num_cuts is not None:
-        scores["transition_control"] = control.transition_control(len(found), wanted.num_cuts)
+    if request.num_cuts is not None:
+        scores["transition_control"] = control.transition_control(len(found), request.num_cuts)
     if asked is None:
         return scores
     near = control.agreement(found, asked, tolerance_frame=settings.tolerance_frame)
@@ -210,42 +212,46 @@ def control_scores(detection: Detection, wanted: Wanted, settings: Settings) -> 
     return scores
 
 
-def _looks(reel: Reel, detection: Detection, wanted: Wanted, settings: Settings) -> Row:
+def _measure_likeness(video: Video, detection: Detection, request: Request, settings: Settings) -> Row:
     """What the encoders say of the frames to compare: likeness, agreement with the caption, and beauty."""
     tasks: list[Task] = ["semantic", "visual", "background", "aesthetic"]
-    if wanted.caption:
+    if request.caption:
         tasks.append("text_video")
     found = {task: find_encoder(task, settings.encoders.get(task, "auto")) for task in tasks}
-    shots = consistency.frames_to_compare(detection.transitions, detection.num_frames)
-    vectors = _encode(reel, shots, {task: each for task, each in found.items() if isinstance(each, Encoder)})
+    shots = consistency.choose_frames(detection.transitions, detection.num_frames)
+    vectors = _encode(video, shots, {task: each for task, each in found.items() if isinstance(each, Encoder)})
     scores: Row = {}
     for name, task in _INTER.items():
         pairs = consistency.between_shots(vectors[task]) if task in vectors else {}
         lonely = None if len(shots) > 1 else "the video has one shot, so there is nothing to compare"
-        scores[name] = _entry(found[task], pairs.get("all_pairs"), lonely)
-        scores[f"{name}_adjacent"] = _entry(found[task], pairs.get("adjacent"), lonely)
+        scores[name] = _describe_value(found[task], pairs.get("all_pairs"), lonely)
+        scores[f"{name}_adjacent"] = _describe_value(found[task], pairs.get("adjacent"), lonely)
     for name, task in _INTRA.items():
         value = consistency.within_shots(vectors[task]) if task in vectors else None
         short = "no shot is long enough to compare its frames"
-        scores[name] = _entry(found[task], value, short if value is None or math.isnan(value) else None)
-    if wanted.caption:
-        scores["text_alignment"] = _alignment(found["text_video"], vectors, wanted.caption)
+        scores[name] = _describe_value(
+            found[task], value, short if value is None or math.isnan(value) else None
+        )
+    if request.caption:
+        scores["text_alignment"] = _measure_alignment(found["text_video"], vectors, request.caption)
     marks = vectors.get("aesthetic")
-    scores["aesthetic"] = _entry(
+    scores["aesthetic"] = _describe_value(
         found["aesthetic"], None if marks is None else float(np.concatenate(marks).mean()), None
     )
     return scores
 
 
-def _alignment(found: Encoder | Missing, vectors: Mapping[Task, list[Vectors]], caption: str) -> Row:
+def _measure_alignment(found: Encoder | Missing, vectors: Mapping[Task, list[Vectors]], caption: str) -> Row:
     if isinstance(found, Missing) or found.encode_text is None:
-        return _entry(found, None, None)
+        return _describe_value(found, None, None)
     frames = np.concatenate(vectors["text_video"])
-    return _entry(found, consistency.cosine(frames.mean(axis=0), found.encode_text([caption])[0]), None)
+    return _describe_value(
+        found, consistency.cosine(frames.mean(axis=0), found.encode_text([caption])[0]), None
+    )
 
 
 def _encode(
-    reel: Reel, shots: Sequence[Sequence[int]], encoders: Mapping[Task, Encoder]
+    video: Video, shots: Sequence[Sequence[int]], encoders: Mapping[Task, Encoder]
 ) -> dict[Task, list[Vectors]]:
     """Give each shot's frames their vectors, one batch of pictures in memory at a time."""
     order = [index for shot in shots for index in shot]
@@ -253,7 +259,7 @@ def _encode(
     for side in {each.side for each in encoders.values()}:
         here = {task: each for task, each in encoders.items() if each.side == side}
         start = 0
-        for pictures in reel.batches(order, height=side, width=side, size=_BATCH):
+        for pictures in video.batches(order, height=side, width=side, size=_BATCH):
             for task, each in here.items():
                 vectors = each.encode(pictures)
                 if task not in made:  # one block: joined at the end they would take their place twice
@@ -264,10 +270,10 @@ def _encode(
     return {task: np.split(whole, ends) for task, whole in made.items()}
 
 
-def _entry(found: Encoder | Missing, value: float | None, reason: str | None) -> Row:
+def _describe_value(found: Encoder | Missing, value: float | None, reason: str | None) -> Row:
     """One number with what it takes to trust it."""
     if isinstance(found, Missing):
-        return _blank(found)
+        return _describe_missing(found)
     good = value is not None and not math.isnan(value)
     return {
         "value": value if good else None,
@@ -278,12 +284,11 @@ def _entry(found: Encoder | Missing, value: float | None, reason: str | None) ->
     }
 
 
-def _blank(found: Encoder | Missing) -> Row:
+def _describe_missing(found: Encoder | Missing) -> Row:
     reason = found.reason if isinstance(found, Missing) else None
-    return {
-        "value": None, "encoder": None, "weights_sha256": None, "comparable_to_paper": False, "reason": reason
-    }  # fmt: skip
+    nothing: Row = dict.fromkeys(("value", "encoder", "weights_sha256"))
+    return {**nothing, "comparable_to_paper": False, "reason": reason}
 
 
-def _rounded(curve: Iterable[float]) -> list[float]:
+def _round_curve(curve: Iterable[float]) -> list[float]:
     return [round(float(each), 4) for each in curve]

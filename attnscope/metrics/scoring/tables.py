@@ -38,9 +38,10 @@ MEASURES: Mapping[str, tuple[str, ...]] = {
 """Every measure that is averaged over videos, and where it stands in a row."""
 
 _FACTS = (
-    "file", "method", "group", "status", "error", "num_frames", "fps", "width", "height", "duration_s", "detector",
-    "num_shots_requested", "num_shots_detected",
-)  # fmt: skip
+    *("file", "method", "group", "status", "error"),
+    *("num_frames", "fps", "width", "height", "duration_s"),
+    *("detector", "num_shots_requested", "num_shots_detected"),
+)
 _GAPS = ("inter_semantic", "inter_visual")
 _NUM_DRAWS = 2000
 
@@ -149,7 +150,10 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
 def write_parquet(path: Path, rows: Sequence[Row]) -> None:
     """Write rows of equal columns as Parquet.
 
-    Raises: SetupError where pyarrow is not installed.
+    Raises
+    ------
+    SetupError
+        Pyarrow is not installed.
     """
     try:
         import pyarrow
