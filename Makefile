@@ -21,7 +21,7 @@ probe: $(STAMP)
 	@$(BIN)/attnscope probe --layers 7-28
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

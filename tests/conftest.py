@@ -1,11 +1,16 @@
-"""Kernels run in Triton's interpreter where there is no GPU.
+"""What holds before the first test: how many threads there are, and that kernels run where there is no GPU.
 
-Triton asks for that when it is imported itself, which any test may cause: so it is said before the first one is.
+Kernels run in Triton's interpreter then. Triton asks for that when it is imported itself, which any test may cause: so
+it is said before the first one is.
 """
 
 from __future__ import annotations
 
 import os
+
+# One of several processes takes its share of the cores, not all of them, and so do the programs that it starts.
+if num_workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // num_workers))
 
 import torch
 
