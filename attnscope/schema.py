@@ -33,6 +33,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from attnscope._types import LatentPlans
 from attnscope.errors import SchemaError, quote
 from attnscope.shots import LatentPlan
 
@@ -78,7 +79,6 @@ COORDINATES: dict[str, str] = {
     },
 }
 
-Plans = LatentPlan | None | Sequence[LatentPlan | None]
 Coordinate = tuple[tuple[str, ...], NDArray[Any]]
 
 
@@ -205,7 +205,7 @@ def _frame_coordinates(latent: LatentPlan) -> dict[str, tuple[str, NDArray[Any]]
     return values
 
 
-def shot_coordinates(plans: Plans, *, num_prompts: int, num_frames: int) -> dict[str, Coordinate]:
+def shot_coordinates(plans: LatentPlans, *, num_prompts: int, num_frames: int) -> dict[str, Coordinate]:
     """Return ``query_shot`` and ``key_shot``: one row for all prompts, or one per prompt where their cuts differ.
 
     >>> dims, shots = shot_coordinates(None, num_prompts=4, num_frames=3)["key_shot"]
@@ -231,7 +231,7 @@ def shot_coordinates(plans: Plans, *, num_prompts: int, num_frames: int) -> dict
     }
 
 
-def with_shots(dataset: xr.Dataset, plans: Plans) -> xr.Dataset:
+def with_shots(dataset: xr.Dataset, plans: LatentPlans) -> xr.Dataset:
     """Say which shot each latent frame belongs to: by one plan, by one plan per prompt, or by none (-1).
 
     Nothing measured changes. With one plan per prompt whose cuts differ, ``query_shot`` has the dims

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from attnscope.cli._options import AsJson, Count, Jobs, Pixels, Seed, Steps, Strength
+from attnscope.cli._options import AsJson, Count, Finite, Jobs, Pixels, Seed, Steps
 from attnscope.cli._output import print_json, print_table, progress_bar
 from attnscope.cli.sweep import films_of
 
@@ -16,7 +16,7 @@ def find_layers_command(
     model: str = "wan-mini",
     over: Literal["layers", "heads"] = "layers",
     layers: str = "all",
-    keep: Strength = 0.95,
+    keep: Finite = 0.95,
     measure: Literal["transition_control", "recall"] = "transition_control",
     rule: str = "same_shot",
     prompt: str | None = None,
@@ -28,7 +28,7 @@ def find_layers_command(
     num_inference_steps: Steps | None = None,
     height: Pixels | None = None,
     width: Pixels | None = None,
-    guidance_scale: Strength | None = None,
+    guidance_scale: Finite | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Search for the fewest layers, or heads, with which a mask still cuts.

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from attnscope.cli._options import AsJson, Pixels, Seed, Steps, Strength
+from attnscope.cli._options import AsJson, Finite, Pixels, Seed, Steps
 from attnscope.cli._output import print_json
 from attnscope.dataset import sample_scene
 from attnscope.errors import InputError, PromptFileError, quote
@@ -44,7 +44,7 @@ def generate_command(
     num_inference_steps: Steps | None = None,
     height: Pixels | None = None,
     width: Pixels | None = None,
-    guidance_scale: Strength | None = None,
+    guidance_scale: Finite | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a film with cuts where they are asked for, and say where it is cut.

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnscope.cli._options import AsJson, Frames, Pixels, Seed, Steps, Strength
+from attnscope._types import Crop
+from attnscope.cli._options import AsJson, Finite, NumFrames, Pixels, Seed, Steps
 from attnscope.cli._output import finite, print_json, progress_bar
 from attnscope.cli._report import draw_figures, measure, print_summary
 from attnscope.dataset import render, sample_scene
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
 DEMO_SEED = 20
 """Seed of the drawn film that is looked at when neither prompt nor video is given."""
-
-
-Crop = tuple[float, float, float, float]
 
 
 def probe_command(
@@ -50,10 +48,10 @@ def probe_command(
     sigmas: str | None = None,
     crop: str | None = None,
     num_inference_steps: Steps | None = None,
-    num_frames: Frames | None = None,
+    num_frames: NumFrames | None = None,
     height: Pixels | None = None,
     width: Pixels | None = None,
-    guidance_scale: Strength | None = None,
+    guidance_scale: Finite | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Record which frames look at which, and measure it against the shots.

@@ -8,10 +8,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from attnscope._types import Document
 from attnscope.cli._options import AsJson, Jobs, Probability, Tolerance
 from attnscope.cli._output import finite, print_json, print_table, progress_bar
 from attnscope.errors import InputError, quote
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from attnscope.metrics.scoring.manifests import Listed
     from attnscope.metrics.scoring.score import Settings
 
-Row = dict[str, Any]
 Detectors = Literal["transnetv2", "content", "adaptive", "vote", "span"]
 
 _CURVES = ("probabilities", "probabilities_inside")
@@ -161,8 +161,12 @@ def _require_folder(folder: Path) -> None:
 
 
 def _write(
-    folder: Path, listed: Sequence[Listed], rows: list[Row], settings: Settings, reference: Reference | None
-) -> Row:
+    folder: Path,
+    listed: Sequence[Listed],
+    rows: list[Document],
+    settings: Settings,
+    reference: Reference | None,
+) -> Document:
     """Write score.json, the tables and the page; returns what is printed, which leaves the curves out."""
     from attnscope.metrics.scoring import contact_sheets, tables
 
@@ -171,7 +175,7 @@ def _write(
         group: tables.methods_table([row for row in rows if row["group"] == group])
         for group in sorted({row["group"] for row in rows if row["group"]})
     }
-    document: Row = {
+    document: Document = {
         "settings": asdict(settings),
         "num_videos": len(rows),
         "failed": [{"file": row["file"], "error": row["error"]} for row in rows if row["status"] != "ok"],
@@ -196,7 +200,7 @@ def _write(
     return {**document, "videos": shown, "files": [str(folder / name) for name in written]}
 
 
-def _print(document: Row, folder: Path) -> None:
+def _print(document: Document, folder: Path) -> None:
     from attnscope.metrics.scoring import tables
 
     columns = ("method", "n", *(name.replace("_", " ") for name in _SHOWN))

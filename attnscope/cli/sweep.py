@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from attnscope.cli._options import AsJson, Count, Jobs, Pixels, Seed, Steps, Strength
+from attnscope.cli._options import AsJson, Count, Finite, Jobs, Pixels, Seed, Steps
 from attnscope.cli._output import print_json, print_table, progress_bar
 from attnscope.dataset import sample_scene
 from attnscope.errors import InputError, quote
@@ -39,7 +39,7 @@ def sweep_command(
     num_inference_steps: Steps | None = None,
     height: Pixels | None = None,
     width: Pixels | None = None,
-    guidance_scale: Strength | None = None,
+    guidance_scale: Finite | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Change the attention in one place after another, and see which change cuts the film.

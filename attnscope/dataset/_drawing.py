@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from attnscope._types import Floats
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.85, 0.15, 0.15),
@@ -31,12 +30,12 @@ COLOURS: dict[str, tuple[float, float, float]] = {
 SUBJECT_COLOURS: tuple[str, ...] = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
 
 
-def _blend(value: Array) -> Array:
+def _blend(value: Floats) -> Floats:
     """Turn a signed field into a soft-edged two-colour weight."""
     return np.asarray(np.clip(0.5 + 2.5 * value, 0, 1))
 
 
-TEXTURES: dict[str, Callable[[Array, Array, float], Array]] = {
+TEXTURES: dict[str, Callable[[Floats, Floats, float], Floats]] = {
     "stripes": lambda x, y, phase: _blend(np.sin(2 * np.pi * (1.1 * x + phase)) + 0 * y),
     "bands": lambda x, y, phase: _blend(np.sin(2 * np.pi * (1.1 * y + phase)) + 0 * x),
     "checks": lambda x, y, phase: _blend(
@@ -58,11 +57,11 @@ TEXTURES: dict[str, Callable[[Array, Array, float], Array]] = {
 """Weight of the second colour at (x, y), for a texture with that phase."""
 
 
-def _radius_of_star(x: Array, y: Array) -> Array:
+def _radius_of_star(x: Floats, y: Floats) -> Floats:
     return np.asarray(0.25 * (1 + 0.35 * np.cos(5 * np.arctan2(y, x))))
 
 
-SHAPES: dict[str, Callable[[Array, Array], Array]] = {
+SHAPES: dict[str, Callable[[Floats, Floats], Floats]] = {
     "ball": lambda x, y: np.hypot(x, y) - 0.26,
     "box": lambda x, y: np.maximum(np.abs(x), np.abs(y)) - 0.22,
     "diamond": lambda x, y: (np.abs(x) + np.abs(y)) * 0.8 - 0.24,
@@ -76,30 +75,30 @@ SHAPES: dict[str, Callable[[Array, Array], Array]] = {
 """Signed distance-like fields: negative inside the subject."""
 
 
-def draw_texture(name: str, colours: tuple[str, str], x: Array, y: Array, phase: float) -> Array:
+def draw_texture(name: str, colours: tuple[str, str], x: Floats, y: Floats, phase: float) -> Floats:
     """Paint a place: (T, H, W, 3)."""
     first, second = (np.array(COLOURS[colour]) for colour in colours)
     weight = TEXTURES[name](x, y, phase)[..., None]
     return np.asarray((1 - weight) * first + weight * second)
 
 
-def shade(place: Array, x: Array, y: Array, phase: float, strength: float) -> Array:
+def shade(place: Floats, x: Floats, y: Floats, phase: float, strength: float) -> Floats:
     """Light a place from one side, which goes once around with the phase: (T, H, W, 3)."""
     towards_light = np.cos(2 * np.pi * phase) * x + np.sin(2 * np.pi * phase) * y
     return np.asarray(place * (1 + strength * towards_light)[..., None])
 
 
 def draw_subject(
-    place: Array,
+    place: Floats,
     shape: str,
     colour: str,
-    x: Array,
-    y: Array,
-    centre_x: Array,
-    centre_y: Array,
-    pixel: Array,
+    x: Floats,
+    y: Floats,
+    centre_x: Floats,
+    centre_y: Floats,
+    pixel: Floats,
     size: float,
-) -> Array:
+) -> Floats:
     """Paint the subject over the place, lit from above, with a dark outline and soft edges."""
     u = x - centre_x[:, None, None]
     v = y - centre_y[:, None, None]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Mapping
 from typing import Any
 
+from attnscope.checks import require_number, require_whole
 from attnscope.errors import InputError, quote
 from attnscope.families.base import Family
 
@@ -95,20 +95,8 @@ def as_called(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[s
 def require_runnable(arguments: Mapping[str, Any], branches: tuple[str, ...]) -> int:
     """Refuse steps and guidance with which nothing would run; returns the number of steps."""
     num_steps, guidance = int(arguments["num_inference_steps"]), float(arguments.get("guidance_scale", 1.0))
-    if num_steps < 1:
-        raise InputError(
-            expected="at least 1 step",
-            got=f"{num_steps}",
-            where="as num_inference_steps",
-            remedy="write 20",
-        )
-    if not math.isfinite(guidance):
-        raise InputError(
-            expected="a finite number",
-            got=f"{guidance}",
-            where="as guidance_scale",
-            remedy="write for instance 2.5",
-        )
+    require_whole(num_steps, "at least 1 step", "as num_inference_steps", least=1, remedy="write 20")
+    require_number(guidance, "a finite number", "as guidance_scale", remedy="write for instance 2.5")
     if "uncond" in branches and "guidance_scale" in arguments and guidance <= 1:
         raise InputError(
             expected="a guidance scale above 1 where the uncond branch is recorded",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attnscope.checks import require_whole
 from attnscope.errors import InputError, MaskError, quote
 from attnscope.families import Family, find
 from attnscope.families.calling import as_called, require_runnable, require_size, settled
@@ -135,13 +136,7 @@ def _require_film(shots: Any, seed: Any, rule: Any, layers: Any, arguments: Mapp
             where="as shots of generate",
             remedy="write for instance ShotPlan.from_seconds([1.2], duration=3, fps=16)",
         )
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InputError(
-            expected="a whole number from 0",
-            got=quote(seed),
-            where="as seed of generate",
-            remedy="write 0",
-        )
+    require_whole(seed, "a whole number from 0", "as seed of generate", remedy="write 0")
     if arguments.get("num_frames", shots.num_frames) != shots.num_frames:
         raise InputError(
             expected=f"as many frames as the plan has, {shots.num_frames}",

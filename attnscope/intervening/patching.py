@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from attnscope._types import Range
 from attnscope.errors import InputError, MaskError, quote
 from attnscope.hooks import Attachment, HookPoint, joined
 from attnscope.hooks.reweighting import bias_for_mass
@@ -18,8 +19,6 @@ from attnscope.schema import BRANCH, HEAD, KEY_FRAME, LAYER, MASS, PROMPT, QUERY
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Range = str | int | Iterable[int]
 
 
 @contextmanager

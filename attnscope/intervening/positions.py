@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attnscope._types import Range
+from attnscope.checks import is_number
 from attnscope.errors import InputError, ShotPlanError, quote
 from attnscope.hooks import Attachment, HookPoint, joined
 from attnscope.ranges import format_range, parse_range
@@ -16,8 +17,6 @@ from attnscope.shots import LatentPlan, ShotPlan
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Range = str | int | Iterable[int]
 
 
 @contextmanager
@@ -93,9 +92,7 @@ def offset_shots(
 
 def _offsets(num_shots: int, by: float | Sequence[float]) -> tuple[float, ...]:
     given = [shot * by for shot in range(num_shots)] if isinstance(by, int | float) else list(by)
-    if len(given) != num_shots or not all(
-        isinstance(each, int | float) and math.isfinite(each) for each in given
-    ):
+    if len(given) != num_shots or not all(map(is_number, given)):
         raise InputError(
             expected=f"a finite number of latent frames, or one for each of {num_shots} shots",
             got=quote(by),

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from typing_extensions import override
 
+from attnscope._types import Plan
+from attnscope.checks import require_seed
 from attnscope.errors import MaskError, quote
 from attnscope.masks.compiling import compile_rule
 from attnscope.masks.frame_rules import FrameRule
-from attnscope.masks.rules import MaskRule, Relation, by_name, require_rule, require_seed, shown
-from attnscope.masks.shot_rules import Plan, require_plan
+from attnscope.masks.rules import MaskRule, Relation, by_name, require_rule, shown
+from attnscope.masks.shot_rules import require_plan
 from attnscope.masks.sides import Group, Index, Sides
 from attnscope.shots import LatentPlan, ShotPlan
 
@@ -31,7 +33,7 @@ class permuted(MaskRule):
 
     def __post_init__(self) -> None:
         require_rule(self.rule, "permuted")
-        require_seed(self.seed, "permuted")
+        require_seed(self.seed, "in permuted", error=MaskError)
 
     @override
     def relation(self, sides: Sides) -> Relation:

@@ -9,9 +9,10 @@ import ast
 import inspect
 from typing import Any, NoReturn
 
+from attnscope._types import Plan
 from attnscope.errors import MaskError, quote
 from attnscope.masks.rules import BY_NAME, MaskRule
-from attnscope.masks.shot_rules import Plan, require_plan
+from attnscope.masks.shot_rules import require_plan
 
 MAX_LENGTH = 500
 """Longer than any rule one would write, and too short to nest deeply enough to hurt."""

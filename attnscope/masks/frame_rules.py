@@ -11,17 +11,15 @@ from typing import Literal
 import numpy as np
 from typing_extensions import override
 
+from attnscope.checks import require_multiplicity, require_seed, require_share, require_strength
 from attnscope.errors import MaskError, quote
 from attnscope.masks.rules import (
     MaskRule,
     Relation,
     by_name,
-    require_multiplicity,
-    require_seed,
-    require_strength,
     shown,
 )
-from attnscope.masks.shot_rules import on_frames, require_whole, say_frames, say_times
+from attnscope.masks.shot_rules import on_frames, require_frames, say_frames, say_times
 from attnscope.masks.sides import Index, Sides
 
 
@@ -52,8 +50,8 @@ class first_frame(FrameRule):
 
     def __init__(self, num_frames: int = 1, *, times: float = 1) -> None:
         vars(self).update(num_frames=num_frames, multiplicity=times)
-        require_whole(num_frames, 1, "first_frame")
-        require_multiplicity(times)
+        require_frames(num_frames, 1, "first_frame")
+        require_multiplicity(times, "in a rule", error=MaskError)
 
     @override
     def between(self, query: Index, key: Index, sides: Sides) -> Relation:
@@ -89,7 +87,7 @@ class band(FrameRule):
     reach: int
 
     def __post_init__(self) -> None:
-        require_whole(self.reach, 0, "band")
+        require_frames(self.reach, 0, "band")
 
     @override
     def between(self, query: Index, key: Index, sides: Sides) -> Relation:
@@ -119,8 +117,8 @@ class decay(FrameRule):
     by_largest: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        require_strength(self.strength, "decay")
-        require_strength(self.width, "decay")
+        require_strength(self.strength, "in decay", error=MaskError)
+        require_strength(self.width, "in decay", error=MaskError)
         if self.width == 0:
             raise MaskError(
                 expected="a width above 0",
@@ -172,15 +170,8 @@ class sampled(FrameRule):
     per: Literal["column", "pair"] = field(default="column", kw_only=True)
 
     def __post_init__(self) -> None:
-        number = isinstance(self.share, int | float) and not isinstance(self.share, bool)
-        if not number or not 0 <= self.share <= 1:
-            raise MaskError(
-                expected="a share from 0 to 1",
-                got=quote(self.share),
-                where="in sampled",
-                remedy="write 0.5",
-            )
-        require_seed(self.seed, "sampled")
+        require_share(self.share, "in sampled", error=MaskError)
+        require_seed(self.seed, "in sampled", error=MaskError)
         if self.per not in ("column", "pair"):
             raise MaskError(
                 expected='a draw per "column" or "pair"',

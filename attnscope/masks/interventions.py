@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from attnscope._types import Range
 from attnscope.errors import MaskError, quote
 from attnscope.masks.rules import MaskRule, require_rule
 from attnscope.ranges import format_range
 
-Range = str | int | Iterable[int]
 Attention = Literal["any", "self", "cross"]
 Architecture = Literal["any", "DiT", "UNet"]
 

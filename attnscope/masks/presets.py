@@ -10,12 +10,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from attnscope._types import Plan, Range
 from attnscope.errors import MaskError, quote
 from attnscope.masks.frame_rules import decay, everything, sampled
 from attnscope.masks.frame_rules import first_frame as first_frame_rule
-from attnscope.masks.interventions import Architecture, Intervention, Range
+from attnscope.masks.interventions import Architecture, Intervention
 from attnscope.masks.rules import MaskRule
-from attnscope.masks.shot_rules import Plan, anchors, require_plan, same_shot, shot_starts
+from attnscope.masks.shot_rules import anchors, require_plan, same_shot, shot_starts
 from attnscope.masks.text_rules import general_text, own_text, padding_text, transitions
 
 Preset = tuple[Intervention, ...]

@@ -19,14 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from attnscope.checks import require_multiplicity, require_strength
 from attnscope.errors import MaskError, quote
 from attnscope.masks.sides import Sides
 
 Relation = NDArray[np.float64]
 Shown = NDArray[np.bool_]
 
-MAX_STRENGTH = 1e6
-"""Beyond this a weight is 0 in every floating point format; a larger number is a mistake."""
 
 BY_NAME: dict[str, Callable[..., Any]] = {}
 """What can be written in the text of a rule; each rule enters itself here with :func:`by_name`."""
@@ -57,7 +56,7 @@ class Ramp:
 
     def __post_init__(self) -> None:
         for strength in (self.at_noise, self.at_clean):
-            require_strength(strength, "ramp")
+            require_strength(strength, "in ramp", error=MaskError)
 
     def at(self, sigma: float) -> float:
         """Return the strength at a noise level.
@@ -155,38 +154,6 @@ def require_rule(candidate: object, sign: str) -> MaskRule:
     )
 
 
-def require_strength(strength: object, where: str) -> None:
-    """Refuse what is no finite, plain number from 0 up."""
-    number = isinstance(strength, int | float) and not isinstance(strength, bool)
-    if not number or not 0 <= float(strength) <= MAX_STRENGTH:  # type: ignore[arg-type]
-        raise MaskError(
-            expected=f"a strength from 0 to {MAX_STRENGTH:g}",
-            got=quote(strength),
-            where=f"in {where}",
-            remedy="0 changes nothing, 8 hides almost all",
-        )
-
-
-def require_seed(seed: object, where: str) -> None:
-    """Refuse what is no whole number from 0."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise MaskError(
-            expected="a seed from 0", got=quote(seed), where=f"in {where}", remedy="write a whole number"
-        )
-
-
-def require_multiplicity(multiplicity: object) -> None:
-    """Refuse what no key can be counted by."""
-    number = isinstance(multiplicity, int | float) and not isinstance(multiplicity, bool)
-    if not number or not 0 < float(multiplicity) <= MAX_STRENGTH:  # type: ignore[arg-type]
-        raise MaskError(
-            expected=f"a multiplicity above 0 and up to {MAX_STRENGTH:g}",
-            got=quote(multiplicity),
-            where="in a rule",
-            remedy="2 counts a key twice, hide it with ~ instead of 0",
-        )
-
-
 @dataclass(frozen=True)
 class Pair(MaskRule):
     """Two rules joined by a sign; what the sign does is said by its own class."""
@@ -272,7 +239,7 @@ class Soft(MaskRule):
 
     def __post_init__(self) -> None:
         if not isinstance(self.alpha, Ramp):
-            require_strength(self.alpha, "soft")
+            require_strength(self.alpha, "in soft", error=MaskError)
 
     @override
     def relation(self, sides: Sides) -> Relation:
@@ -296,7 +263,7 @@ class Times(MaskRule):
     multiplicity: float
 
     def __post_init__(self) -> None:
-        require_multiplicity(self.multiplicity)
+        require_multiplicity(self.multiplicity, "in a rule", error=MaskError)
 
     @override
     def relation(self, sides: Sides) -> Relation:

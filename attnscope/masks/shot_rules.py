@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from attnscope._types import Plan
+from attnscope.checks import is_whole, require_multiplicity, require_whole
 from attnscope.errors import MaskError, quote
-from attnscope.masks.rules import MaskRule, Relation, Shown, by_name, require_multiplicity, shown
+from attnscope.masks.rules import MaskRule, Relation, Shown, by_name, shown
 from attnscope.masks.sides import Index, Sides
 from attnscope.shots import LatentPlan, ShotPlan
-
-Plan = ShotPlan | LatentPlan
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,10 @@ def require_plan(plan: object, where: str) -> None:
         )
 
 
-def require_whole(count: object, least: int, where: str) -> None:
+def require_frames(count: object, least: int, where: str) -> None:
     """Refuse what is no number of frames."""
-    whole = isinstance(count, int) and not isinstance(count, bool)
-    if not whole or not least <= count <= 10**6:  # type: ignore[operator]
-        raise MaskError(
-            expected=f"a whole number of latent frames from {least}",
-            got=quote(count),
-            where=f"in {where}",
-            remedy=f"write {max(least, 1)}",
-        )
+    expected = f"a whole number of latent frames from {least}"
+    require_whole(count, expected, f"in {where}", least=least, most=10**6, error=MaskError)
 
 
 def on_frames(sides: Sides, values: Relation) -> Relation:
@@ -186,7 +180,7 @@ class halo(ShotRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_whole(self.reach, 0, "halo")
+        require_frames(self.reach, 0, "halo")
 
     @override
     def between(self, query: Index, key: Index, plan: LatentPlan) -> Relation:
@@ -215,7 +209,7 @@ class fade(ShotRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_whole(self.reach, 0, "fade")
+        require_frames(self.reach, 0, "fade")
 
     @override
     def between(self, query: Index, key: Index, plan: LatentPlan) -> Relation:
@@ -246,8 +240,8 @@ class shot_starts(ShotRule):
     ) -> None:
         vars(self).update(plan=plan, num_frames=num_frames, of=of, multiplicity=times)
         require_plan(plan, "shot_starts")
-        require_whole(num_frames, 1, "shot_starts")
-        require_multiplicity(times)
+        require_frames(num_frames, 1, "shot_starts")
+        require_multiplicity(times, "in a rule", error=MaskError)
         if of not in ("every", "own"):
             raise MaskError(
                 expected='the starts of "every" or "own" shot',
@@ -281,7 +275,7 @@ class anchors(ShotRule):
     def __init__(self, plan: Plan, *shots: int) -> None:
         vars(self).update(plan=plan, shots=shots or (0,))
         require_plan(plan, "anchors")
-        known = all(isinstance(shot, int) and not isinstance(shot, bool) for shot in shots)
+        known = all(map(is_whole, shots))
         if not known or not set(shots) <= set(range(plan.num_shots)):
             raise MaskError(
                 expected=f"anchor shots among 0 to {plan.num_shots - 1}",

@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from itertools import combinations, pairwise
 
 import numpy as np
-import numpy.typing as npt
 
+from attnscope._types import Vectors
 from attnscope.metrics.detection.cuts import Transition
-
-Vectors = npt.NDArray[np.float32]
 
 SHARES = (0.05, 0.35, 0.65, 0.95)
 """Where in a shot its frames are taken."""

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from attnscope._types import Floats
 from attnscope.errors import InputError
 
-Floats = npt.NDArray[np.float64]
 Method = Literal["kde", "histogram"]
 
 FEWEST_VIDEOS = 20

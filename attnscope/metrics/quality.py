@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from attnscope._types import Floats
 from attnscope.video.streams import Scaler
 
 if TYPE_CHECKING:
     import av
 
-Floats = npt.NDArray[np.float64]
 
 _SHARPNESS_PIXELS = 512  # longer side; what is blurred by a latent frame is blurred at this size too
 _NEAR_FRAMES = 4  # one latent frame of the usual stride

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from fractions import Fraction
 from typing import Any
 
 import xarray as xr
 
+from attnscope._types import OnProgress, Plans, Range
 from attnscope.families import Family, find
 from attnscope.families.calling import as_called, require_runnable, require_size, settled
 from attnscope.hooks import attached_to, joined
 from attnscope.probing.provenance import describe_run
 from attnscope.probing.recording import Recorder, missing_steps, open_sink
 from attnscope.probing.requests import (
-    Plans,
     branches_of,
     plans_of,
     repeat_plans,
@@ -32,9 +32,6 @@ from attnscope.shots import LatentPlan, ShotPlan
 from attnscope.storage import Store, StoreHeader
 from attnscope.video.files import DEFAULT_SIGMAS, fps_of
 
-Range = str | int | Iterable[int]
-OnStep = Callable[[int, int], None]
-
 
 def probe(
     pipe: Any,
@@ -48,7 +45,7 @@ def probe(
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
     share: tuple[int, int] = (0, 1),
-    on_step: OnStep | None = None,
+    on_step: OnProgress | None = None,
     on_video: Callable[[int, Any], None] | None = None,
     **arguments: Any,
 ) -> xr.Dataset:
@@ -156,7 +153,7 @@ def probe_video(
     heads: Range = "all",
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
-    on_step: OnStep | None = None,
+    on_step: OnProgress | None = None,
 ) -> xr.Dataset:
     """Watch which frames look at which while a model looks at a video that exists, whose cuts are known.
 
@@ -227,7 +224,7 @@ def _watch(
     header: StoreHeader,
     run: Callable[[int], None],
     out: str | os.PathLike[str] | None,
-    on_step: OnStep | None,
+    on_step: OnProgress | None,
     *,
     always: bool,
     share: Share = WHOLE,

@@ -11,15 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
+from attnscope._types import Floats32
 from attnscope.errors import AttnscopeError, RunError
 from attnscope.hooks import Attachment, Call, Heads, HookPoint
 from attnscope.schema import build_dataset, with_shots
 from attnscope.storage import Store, StoreHeader, resume_or_create
-
-Array = npt.NDArray[np.float32]
 
 
 class Sink(Protocol):
@@ -29,7 +27,13 @@ class Sink(Protocol):
         """Say whether a step is already there."""
 
     def append(
-        self, prompt: int, step: int, mass: Array, text_mass: Array | None, timestep: float, sigma: float
+        self,
+        prompt: int,
+        step: int,
+        mass: Floats32,
+        text_mass: Floats32 | None,
+        timestep: float,
+        sigma: float,
     ) -> None:
         """Take over one finished step, mass (S, L, H, F, G)."""
 
@@ -39,14 +43,20 @@ class Memory:
 
     def __init__(self, header: StoreHeader) -> None:
         self.header = header
-        self._units: dict[tuple[int, int], tuple[Array, Array | None, float, float]] = {}
+        self._units: dict[tuple[int, int], tuple[Floats32, Floats32 | None, float, float]] = {}
 
     def is_done(self, prompt: int, step: int) -> bool:
         """Say whether a step is already there."""
         return (prompt, step) in self._units
 
     def append(
-        self, prompt: int, step: int, mass: Array, text_mass: Array | None, timestep: float, sigma: float
+        self,
+        prompt: int,
+        step: int,
+        mass: Floats32,
+        text_mass: Floats32 | None,
+        timestep: float,
+        sigma: float,
     ) -> None:
         """Take over one finished step."""
         self._units[prompt, step] = (mass, text_mass, timestep, sigma)
@@ -74,7 +84,13 @@ class Follower:
         return (prompt, step) in self._done
 
     def append(
-        self, prompt: int, step: int, mass: Array, text_mass: Array | None, timestep: float, sigma: float
+        self,
+        prompt: int,
+        step: int,
+        mass: Floats32,
+        text_mass: Floats32 | None,
+        timestep: float,
+        sigma: float,
     ) -> None:
         """Note that the first process takes over this step."""
         self._done.add((prompt, step))
@@ -127,7 +143,7 @@ class Recorder:
         points = [cast(HookPoint, tap.hook_frame_mass) for tap in attachment.taps.values()]
         self._names = [point.name for point in points if point.layer in header.layers]
         self._prompt = 0
-        self._unit: dict[tuple[str, int], tuple[Array, Array | None]] = {}
+        self._unit: dict[tuple[str, int], tuple[Floats32, Floats32 | None]] = {}
         self._stop: Callable[[], None] | None = None
         self._leave = [
             attachment.on_call(self._before, when="before"),
@@ -216,7 +232,7 @@ class Recorder:
         text = mass[..., texts].sum(axis=-1) if self._header.has_text_mass else None
         self._unit[point.call.branch, point.layer] = (mass[..., frames], text)
 
-    def _collect(self) -> tuple[Array, Array | None]:
+    def _collect(self) -> tuple[Floats32, Floats32 | None]:
         head = self._header
         units = [[self._unit[branch, layer] for layer in head.layers] for branch in head.branches]
         mass = np.stack([np.stack([unit[0] for unit in row]) for row in units])

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from attnscope._types import Plans
+from attnscope.checks import require_number
 from attnscope.errors import InputError, ShotPlanError
 from attnscope.probing.share import Share
 from attnscope.shots import ShotPlan
-
-Plans = ShotPlan | None | Sequence[ShotPlan | None]
 
 BRANCHES = ("cond", "uncond")
 
@@ -154,11 +154,5 @@ def require_videos(video: Any) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
 
 def require_sigma(sigma: float) -> float:
     """Refuse a noise level outside (0, 1]."""
-    if not 0 < sigma <= 1:
-        raise InputError(
-            expected="noise levels above 0 and up to 1",
-            got=f"{sigma}",
-            where="in probe_video",
-            remedy="choose others",
-        )
-    return float(sigma)
+    expected = "noise levels above 0 and up to 1"
+    return float(require_number(sigma, expected, "in probe_video", above=0, most=1, remedy="choose others"))

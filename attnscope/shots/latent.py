@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from attnscope.checks import is_whole
 from attnscope.errors import ShotPlanError, quote
 
 Number = int | float | Fraction | str
@@ -142,7 +143,7 @@ def require_grid(stride: int, num_frames: int, fps: Fraction) -> None:
 def rising_cuts(cuts: Iterable[int], num_frames: int, unit: str) -> tuple[int, ...]:
     """Return the cuts as plain whole numbers, after checking that each begins a shot inside the video."""
     given = tuple(cuts)
-    if any(isinstance(cut, bool) or not isinstance(cut, int | np.integer) for cut in given):
+    if any(not is_whole(cut) and not isinstance(cut, np.integer) for cut in given):
         raise ShotPlanError(
             expected=f"cuts as whole {unit}s",
             got=quote(given),

@@ -21,7 +21,7 @@ from zarr.storage import MemoryStore
 from attnscope.schema import DIMS, DONE, MASS, PROMPT, SIGMA, STEP, TEXT_DIMS, TEXT_MASS, TIMESTEP
 from attnscope.storage.header import StoreHeader
 
-Index = tuple[int, ...]
+ChunkIndex = tuple[int, ...]
 
 # What zarr raises about bytes or metadata that are not what they should be; nothing here is about the disk.
 DAMAGE = (
@@ -52,16 +52,16 @@ class ChunkCodec:
         self._array = array.with_config({"write_empty_chunks": True})
 
     @property
-    def num_chunks(self) -> Index:
+    def num_chunks(self) -> ChunkIndex:
         """How many chunks there are along each dim."""
         return tuple(self._array.cdata_shape)
 
-    def encode(self, index: Index, values: NDArray[Any]) -> bytes:
+    def encode(self, index: ChunkIndex, values: NDArray[Any]) -> bytes:
         """Return the file content of one chunk."""
         self._array.set_block_selection(index, values)
         return self._files.pop(chunk_name(index)).to_bytes()
 
-    def decode(self, index: Index, content: bytes) -> NDArray[Any]:
+    def decode(self, index: ChunkIndex, content: bytes) -> NDArray[Any]:
         """Return the values of one chunk."""
         self._files[chunk_name(index)] = _buffer(content)
         try:
@@ -70,19 +70,19 @@ class ChunkCodec:
             self._files.pop(chunk_name(index))
 
 
-def chunk_name(index: Index) -> str:
+def chunk_name(index: ChunkIndex) -> str:
     """Return the file name of a chunk: flat, so that a unit of work costs files and no directories."""
     return ".".join(["c", *map(str, index)])
 
 
-def chunk_index(name: str) -> Index | None:
+def chunk_index(name: str) -> ChunkIndex | None:
     """Return the chunk that a file name stands for, or None if it is no chunk."""
     prefix, *numbers = name.split(".")
     whole = all(number.isascii() and number.isdigit() and len(number) < 10 for number in numbers)
     return tuple(map(int, numbers)) if prefix == "c" and numbers and whole else None
 
 
-def unit_index(name: str, prompt: int, step: int) -> Index:
+def unit_index(name: str, prompt: int, step: int) -> ChunkIndex:
     """Return which chunk of an array belongs to a unit of work."""
     num_more = {MASS: len(DIMS) - 2, TEXT_MASS: len(TEXT_DIMS) - 2, DONE: 0}[name]
     return (prompt, step, *[0] * num_more)
@@ -123,9 +123,9 @@ def document_bytes(document: Mapping[str, Any]) -> bytes:
 def _create(
     memory: MemoryStore,
     name: str,
-    shape: Index,
+    shape: ChunkIndex,
     dims: tuple[str, ...],
-    chunks: Index,
+    chunks: ChunkIndex,
     dtype: np.dtype[Any],
     fill: float | str,
 ) -> zarr.Array[Any]:

@@ -16,7 +16,7 @@ from attnscope.storage.arrays import (
     DAMAGE,
     STEP_ARRAYS,
     ChunkCodec,
-    Index,
+    ChunkIndex,
     chunk_index,
     chunk_name,
     document_bytes,
@@ -75,7 +75,7 @@ def _check_coordinate(directory: Path, codec: ChunkCodec, wanted: NDArray[Any] |
         yield _missing_chunk(directory / chunk_name((0,) * wanted.ndim))
 
 
-def _check_markers(directory: Path, codec: ChunkCodec) -> tuple[dict[Index, bool], list[str]]:
+def _check_markers(directory: Path, codec: ChunkCodec) -> tuple[dict[ChunkIndex, bool], list[str]]:
     done, lines = {}, []
     for unit, content in _chunks(directory):
         values = _decode(codec, unit, content)
@@ -86,7 +86,9 @@ def _check_markers(directory: Path, codec: ChunkCodec) -> tuple[dict[Index, bool
     return done, lines
 
 
-def _check_units(place: Path, root: Root, codecs: dict[str, ChunkCodec], units: set[Index]) -> Iterator[str]:
+def _check_units(
+    place: Path, root: Root, codecs: dict[str, ChunkCodec], units: set[ChunkIndex]
+) -> Iterator[str]:
     names = [name for name in (TEXT_MASS, MASS) if name in codecs]
     seen = units | {index[:2] for name in names for index, _ in _chunks(place / name)}
     for unit in sorted(seen):
@@ -107,7 +109,7 @@ def _check_units(place: Path, root: Root, codecs: dict[str, ChunkCodec], units: 
             yield from row_violations(arrays[MASS], arrays.get(TEXT_MASS), where, root.header.tolerance)
 
 
-def _check_missing(place: Path, root: Root, units: set[Index]) -> Iterator[str]:
+def _check_missing(place: Path, root: Root, units: set[ChunkIndex]) -> Iterator[str]:
     num_prompts, num_steps = len(root.header.prompts), len(root.header.steps)
     for name in STEP_ARRAYS:
         for step in sorted({unit[1] for unit in units}):
@@ -134,7 +136,7 @@ def _check_without_root(place: Path) -> Iterator[str]:
                 yield _bad_chunk(file.parent / chunk_name(index))
 
 
-def _chunks(directory: Path) -> Iterator[tuple[Index, bytes]]:
+def _chunks(directory: Path) -> Iterator[tuple[ChunkIndex, bytes]]:
     for file in _sorted(directory, "c.*"):
         index, content = chunk_index(file.name), _content(file)
         if index is not None and content is not None:
@@ -159,7 +161,7 @@ def _content(file: Path) -> bytes | None:
         return None
 
 
-def _decode(codec: ChunkCodec, index: Index, content: bytes) -> NDArray[Any] | None:
+def _decode(codec: ChunkCodec, index: ChunkIndex, content: bytes) -> NDArray[Any] | None:
     try:
         return codec.decode(index, content)
     except DAMAGE:

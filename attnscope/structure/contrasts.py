@@ -7,6 +7,7 @@ from functools import partial
 
 import xarray as xr
 
+from attnscope._types import Floats
 from attnscope.errors import InputError
 from attnscope.schema import HEAD, KEY_FRAME, LAYER, PROMPT, QUERY_FRAME, STEP
 from attnscope.structure.arrays import pair_means
@@ -15,9 +16,7 @@ from attnscope.structure.maps import AVERAGED, frame_mass_of, mean_map, shots_of
 _CORE = [[QUERY_FRAME, KEY_FRAME], [QUERY_FRAME]]
 
 
-def _per_map(
-    ds: xr.Dataset, function: Callable[..., pair_means.Floats], name: str, over: Sequence[str]
-) -> xr.DataArray:
+def _per_map(ds: xr.Dataset, function: Callable[..., Floats], name: str, over: Sequence[str]) -> xr.DataArray:
     """Apply an array function of (mass, shot) to each frame map of the dataset, once averaged along `over`."""
     maps = mean_map(ds, over)
     result: xr.DataArray = xr.apply_ufunc(

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from attnscope._types import Floats
 from attnscope.errors import InputError
 from attnscope.schema import KEY_FRAME, PROMPT, QUERY_FRAME
 from attnscope.structure.arrays import adjustment, rearranging
-from attnscope.structure.arrays.pair_means import Floats, Ints, Mass
+from attnscope.structure.arrays.pair_means import Ints, Mass
 from attnscope.structure.maps import AVERAGED, frame_mass_of, mean_map, shots_of
 
 FEWEST_ARRANGEMENTS = 20

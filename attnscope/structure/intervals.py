@@ -10,11 +10,11 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.special import ndtri
 
+from attnscope._types import Floats
 from attnscope.errors import InputError
 from attnscope.schema import LAYER, PROMPT
 from attnscope.structure.arrays import student
 
-Floats = npt.NDArray[np.float64]
 Scale = Literal["linear", "log"]
 
 

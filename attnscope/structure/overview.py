@@ -24,8 +24,8 @@ from attnscope.structure.evidence import cut_test
 from attnscope.structure.intervals import Scale, interval, mean_over
 from attnscope.structure.maps import cuts_of, mean_map
 
-Number: TypeAlias = float | None
-Summary: TypeAlias = dict[str, Number | str | list[str] | list[Number] | dict[int, Number]]
+Measured: TypeAlias = float | None
+Summary: TypeAlias = dict[str, Measured | str | list[str] | list[Measured] | dict[int, Measured]]
 
 
 def summary(ds: xr.Dataset, *, branch: str = "cond", seed: int = 0) -> Summary:
@@ -92,23 +92,23 @@ def _size(ds: xr.Dataset, dim: str) -> int:
     return int(ds.sizes.get(dim, 1))
 
 
-def _plain(value: xr.DataArray | float) -> Number:
+def _plain(value: xr.DataArray | float) -> Measured:
     number = float(value if isinstance(value, float) else value.squeeze())
     return number if np.isfinite(number) else None
 
 
-def _mean(values: xr.DataArray, scale: Scale = "linear") -> Number:
+def _mean(values: xr.DataArray, scale: Scale = "linear") -> Measured:
     """Average over prompts; videos without a value are left out."""
     return _plain(mean_over(values, scale=scale) if PROMPT in values.dims else values)
 
 
-def _layers(values: xr.DataArray, scale: Scale = "linear") -> dict[int, Number]:
+def _layers(values: xr.DataArray, scale: Scale = "linear") -> dict[int, Measured]:
     along = values if LAYER in values.dims else values.expand_dims(LAYER)
     kept = mean_over(along, scale=scale) if PROMPT in along.dims else along
     return {int(layer): _plain(kept.sel({LAYER: layer})) for layer in kept[LAYER].values}
 
 
-def _interval(values: xr.DataArray, scale: Scale = "linear") -> list[Number]:
+def _interval(values: xr.DataArray, scale: Scale = "linear") -> list[Measured]:
     if PROMPT not in values.dims:
         return [None, None]
     return [_plain(end) for end in interval(values.where(np.isfinite(values)), scale=scale)]
@@ -128,7 +128,7 @@ def _adjusted(by_layer: xr.Dataset, overall: xr.Dataset) -> Summary:
         "adjusted_r_ci": _interval(r),
         "adjusted_r_by_layer": _layers(adjusted_r(by_layer)),
     }
-    matched: list[Number] = [None, None, None]
+    matched: list[Measured] = [None, None, None]
     if PROMPT in overall.dims:
         found = place_matched_contrast(overall)
         matched = [_plain(found[name]) for name in ("contrast", "low", "high")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from attnscope import models
+from attnscope._types import FilmPlans, OnProgress
+from attnscope.checks import is_whole, require_whole
 from attnscope.errors import InputError, RunError, ShotPlanError, quote
 from attnscope.families import find
 from attnscope.families.calling import require_runnable, settled
@@ -21,9 +23,6 @@ from attnscope.masks import parse_rule
 from attnscope.shots import ShotPlan
 from attnscope.sweeping.store import FilmKey, SweepStore
 from attnscope.sweeping.variants import Variant
-
-OnFilm = Callable[[int, int], None]
-Plans = ShotPlan | Sequence[ShotPlan]
 
 _SAMPLED = 4096  # numbers of each parameter that tell weights from other weights
 
@@ -42,7 +41,7 @@ class Request:
     def read(
         cls,
         prompts: str | Sequence[str],
-        shots: Plans,
+        shots: FilmPlans,
         rule: str,
         seeds: Sequence[int],
         arguments: Mapping[str, Any],
@@ -72,9 +71,7 @@ class Request:
                     remedy="plan at least two shots",
                 )
             parse_rule(rule, plan)
-        if not seeds or any(
-            isinstance(seed, bool) or not isinstance(seed, int) or seed < 0 for seed in seeds
-        ):
+        if not seeds or not all(is_whole(seed) and seed >= 0 for seed in seeds):
             raise InputError(
                 expected="seeds from 0",
                 got=quote(seeds),
@@ -135,13 +132,7 @@ class Job:
 
     def __init__(self, model: Any, request: Request, processes: int) -> None:
         named = isinstance(model, str | os.PathLike)
-        if isinstance(processes, bool) or not isinstance(processes, int) or processes < 1:
-            raise InputError(
-                expected="at least 1 process",
-                got=quote(processes),
-                where="in sweep",
-                remedy="write 1",
-            )
+        require_whole(processes, "at least 1 process", "in sweep", least=1)
         if processes > 1 and not named:
             raise InputError(
                 expected=f"the name of a model for {processes} processes",
@@ -160,7 +151,7 @@ class Job:
         """Open the folder, once nothing is left to refuse."""
         self.store = SweepStore.resume_or_create(Path(out), self.maker.header())
 
-    def make(self, variants: Sequence[Variant], on_film: OnFilm | None = None) -> None:
+    def make(self, variants: Sequence[Variant], on_film: OnProgress | None = None) -> None:
         """Make what is missing of these variants, all variants of a prompt before the next prompt."""
         request = self.maker.request
         keys = [

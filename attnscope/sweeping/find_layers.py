@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from attnscope._types import FilmPlans, OnProgress
 from attnscope.errors import InputError, quote
 from attnscope.ranges import format_range, parse_range
-from attnscope.sweeping.films import Job, OnFilm, Plans, Request
+from attnscope.sweeping.films import Job, Request
 from attnscope.sweeping.reduction import reduce_labels
 from attnscope.sweeping.variants import Variant
 
@@ -31,7 +32,7 @@ def find_layers(
     model: Any,
     prompts: str | Sequence[str],
     *,
-    shots: Plans,
+    shots: FilmPlans,
     out: str | os.PathLike[str],
     layers: str = "all",
     over: Literal["layers", "heads"] = "layers",
@@ -40,7 +41,7 @@ def find_layers(
     rule: str = "same_shot",
     seeds: Sequence[int] = (0,),
     processes: int = 1,
-    on_film: OnFilm | None = None,
+    on_film: OnProgress | None = None,
     **arguments: Any,
 ) -> FoundLayers:
     """Find a smallest set of layers in which a mask cuts nearly as well as in all of them.

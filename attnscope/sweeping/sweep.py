@@ -9,7 +9,8 @@ from typing import Any
 
 import xarray as xr
 
-from attnscope.sweeping.films import Job, OnFilm, Plans, Request
+from attnscope._types import FilmPlans, OnProgress
+from attnscope.sweeping.films import Job, Request
 from attnscope.sweeping.store import SweepStore
 from attnscope.sweeping.variants import Over, variants_over
 
@@ -19,7 +20,7 @@ def sweep(
     over: Over,
     prompts: str | Sequence[str],
     *,
-    shots: Plans,
+    shots: FilmPlans,
     out: str | os.PathLike[str],
     values: Sequence[str | float] | None = None,
     window: int = 1,
@@ -28,7 +29,7 @@ def sweep(
     layers: str = "7-28",
     seeds: Sequence[int] = (0,),
     processes: int = 1,
-    on_film: OnFilm | None = None,
+    on_film: OnProgress | None = None,
     **arguments: Any,
 ) -> xr.Dataset:
     """Make the same films with the attention changed in one place after another, and see which change cuts them.

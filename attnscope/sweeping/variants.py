@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from attnscope.checks import require_whole
 from attnscope.errors import InputError, quote
 from attnscope.masks import Intervention, parse_rule
 from attnscope.ranges import format_range, parse_range
@@ -98,13 +99,7 @@ def variants_over(
             where="in sweep",
             remedy="name one",
         )
-    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
-        raise InputError(
-            expected="a window of at least 1",
-            got=quote(window),
-            where="in sweep",
-            remedy="write 1",
-        )
+    require_whole(window, "a window of at least 1", "in sweep", least=1)
     if by_layer and over != "heads":
         raise InputError(
             expected="by_layer with a sweep over heads only",

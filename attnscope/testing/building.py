@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-Built = Any
+TinyPipeline = Any
 """A pipeline of diffusers, whose classes have no types."""
 
 
-def seeded(build: Callable[..., Built]) -> Callable[..., Built]:
+def seeded(build: Callable[..., TinyPipeline]) -> Callable[..., TinyPipeline]:
     """Build with the weights that belong to `seed`, leaving the global generator alone; hush the progress bar."""
 
     @functools.wraps(build)
-    def built(*args: Any, seed: int = 0, **changes: Any) -> Built:
+    def built(*args: Any, seed: int = 0, **changes: Any) -> TinyPipeline:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             pipe = build(*args, **changes)

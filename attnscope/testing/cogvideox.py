@@ -7,13 +7,15 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import CogVideoX
-from attnscope.testing.building import Built, picture, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, picture, seeded, small_settings
 from attnscope.testing.specimens import IN_ONE_CALL, TWO_PROMPTS, Specimen
 from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 
 
 @seeded
-def tiny_cogvideox(kind: str = "CogVideoXPipeline", *, num_layers: int = 2, is_1_5: bool = False) -> Built:
+def tiny_cogvideox(
+    kind: str = "CogVideoXPipeline", *, num_layers: int = 2, is_1_5: bool = False
+) -> TinyPipeline:
     """Build CogVideoX 1.0 or 1.5: 2 heads of size 16, 16 x 16 pixels, 9 or 17 frames."""
     diffusers: Any = import_module("diffusers")
     later = {"patch_size_t": 2, "use_rotary_positional_embeddings": True} if is_1_5 else {}

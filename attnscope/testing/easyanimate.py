@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import EasyAnimate
-from attnscope.testing.building import Built, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, seeded, small_settings
 from attnscope.testing.specimens import IN_ONE_CALL, Specimen
 from attnscope.testing.text import WIDTH, llama, tokenizer
 
@@ -15,7 +15,7 @@ _CHAT = "{% for message in messages %}{{ message['content'][0]['text'] }}{% endf
 
 
 @seeded
-def tiny_easyanimate(*, num_layers: int = 2, mmdit_layers: int = 1) -> Built:
+def tiny_easyanimate(*, num_layers: int = 2, mmdit_layers: int = 1) -> TinyPipeline:
     """Build EasyAnimate: 2 heads of size 16, one block with weights of its own for the text, one without."""
     diffusers: Any = import_module("diffusers")
     return diffusers.EasyAnimatePipeline(

@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import HunyuanVideo
-from attnscope.testing.building import Built, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, seeded, small_settings
 from attnscope.testing.specimens import DISTILLED, Specimen
 from attnscope.testing.text import WIDTH, clip_text, llama, tokenizer
 
 
 @seeded
-def tiny_hunyuan_video(*, num_layers: int = 1, num_single_layers: int = 1) -> Built:
+def tiny_hunyuan_video(*, num_layers: int = 1, num_single_layers: int = 1) -> TinyPipeline:
     """Build HunyuanVideo: a double and a single block; 9 frames of 32 x 32 become 3 latent frames of 4 tokens."""
     diffusers: Any = import_module("diffusers")
     return diffusers.HunyuanVideoPipeline(

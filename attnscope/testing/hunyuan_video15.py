@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import HunyuanVideo15
-from attnscope.testing.building import Built, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, seeded, small_settings
 from attnscope.testing.specimens import BOTH, Specimen
 from attnscope.testing.text import WIDTH, llama, t5_encoder, tokenizer
 
@@ -14,7 +14,7 @@ _LAST_WORDS = "{{ messages[-1]['content'] }} </s>"
 
 
 @seeded
-def tiny_hunyuan_video15(*, num_layers: int = 2) -> Built:
+def tiny_hunyuan_video15(*, num_layers: int = 2) -> TinyPipeline:
     """Build HunyuanVideo 1.5: 2 heads of size 16; 9 frames of 64 x 64 become 3 latent frames of 16 tokens."""
     diffusers: Any = import_module("diffusers")
     pipe = diffusers.HunyuanVideo15Pipeline(

@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import I2VGenXL
-from attnscope.testing.building import Built, picture, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, picture, seeded, small_settings
 from attnscope.testing.pictures import clip_pictures, clip_texts, ddim, eightfold_vae
 from attnscope.testing.specimens import IN_ONE_CALL, Specimen
 from attnscope.testing.text import WIDTH
 
 
 @seeded
-def tiny_i2vgen_xl() -> Built:
+def tiny_i2vgen_xl() -> TinyPipeline:
     """Build I2VGen-XL: heads of size 8; it needs an image."""
     diffusers: Any = import_module("diffusers")
     unet = diffusers.I2VGenXLUNet(

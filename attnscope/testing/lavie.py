@@ -8,14 +8,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from attnscope.families import LaVie
-from attnscope.testing.building import Built, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, seeded, small_settings
 from attnscope.testing.pictures import clip_texts, ddim, eightfold_vae
 from attnscope.testing.specimens import IN_ONE_CALL, Specimen
 from attnscope.testing.text import WIDTH
 
 
 @seeded
-def tiny_lavie(*, is_deep: bool = False) -> Built:
+def tiny_lavie(*, is_deep: bool = False) -> TinyPipeline:
     """Build LaVie: 2 heads of size 4 or 8; with `is_deep` in the published layout, 16 layers."""
     lavie: Any = import_module("attnscope.models.lavie")
     unet = lavie.LaVieUNet(

@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import LTX
-from attnscope.testing.building import Built, picture, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, picture, seeded, small_settings
 from attnscope.testing.specimens import IN_ONE_CALL, Specimen
 from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 
 
 @seeded
-def tiny_ltx(kind: str = "LTXPipeline", *, num_layers: int = 2) -> Built:
+def tiny_ltx(kind: str = "LTXPipeline", *, num_layers: int = 2) -> TinyPipeline:
     """Build LTX-Video: 2 heads of size 16; 9 frames of 32 x 32 become 5 latent frames of 16 tokens."""
     diffusers: Any = import_module("diffusers")
     return getattr(diffusers, kind)(

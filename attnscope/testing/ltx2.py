@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import LTX2
-from attnscope.testing.building import Built, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, seeded, small_settings
 from attnscope.testing.specimens import BOTH, Specimen
 from attnscope.testing.text import WIDTH, llama, tokenizer
 
 
 @seeded
-def tiny_ltx2(*, num_layers: int = 2) -> Built:
+def tiny_ltx2(*, num_layers: int = 2) -> TinyPipeline:
     """Build LTX-2: 2 heads of size 8; 9 frames of 32 x 32 become 3 latent frames of 16 tokens, beside the sound."""
     diffusers: Any = import_module("diffusers")
     parts: Any = import_module("diffusers.pipelines.ltx2")

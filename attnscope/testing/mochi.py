@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import Mochi
-from attnscope.testing.building import Built, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, seeded, small_settings
 from attnscope.testing.specimens import IN_ONE_CALL, Specimen
 from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 
 
 @seeded
-def tiny_mochi(*, num_layers: int = 2) -> Built:
+def tiny_mochi(*, num_layers: int = 2) -> TinyPipeline:
     """Build Mochi: 2 heads of size 8; 19 frames of 16 x 32 become 4 latent frames of 2 tokens."""
     diffusers: Any = import_module("diffusers")
     return diffusers.MochiPipeline(

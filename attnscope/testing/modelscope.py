@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import ModelScope
-from attnscope.testing.building import Built, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, seeded, small_settings
 from attnscope.testing.pictures import clip_texts, ddim, eightfold_vae
 from attnscope.testing.specimens import IN_ONE_CALL, TWO_PROMPTS, Specimen
 from attnscope.testing.text import WIDTH
 
 
 @seeded
-def tiny_modelscope() -> Built:
+def tiny_modelscope() -> TinyPipeline:
     """Build ModelScope: heads of size 8; 32 x 32 pixels by default."""
     diffusers: Any = import_module("diffusers")
     unet = diffusers.UNet3DConditionModel(

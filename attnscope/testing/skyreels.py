@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import SkyReels
-from attnscope.testing.building import Built, seeded, small_settings, wan_vae
+from attnscope.testing.building import TinyPipeline, seeded, small_settings, wan_vae
 from attnscope.testing.specimens import Specimen
 from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 
@@ -15,7 +15,7 @@ from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 @seeded
 def tiny_skyreels(
     kind: str = "SkyReelsV2Pipeline", *, num_layers: int = 2, num_frame_per_block: int = 1
-) -> Built:
+) -> TinyPipeline:
     """Build SkyReels-V2: 2 heads of size 12; 13 frames of 32 x 32 become 4 latent frames of 4 tokens."""
     diffusers: Any = import_module("diffusers")
     return getattr(diffusers, kind)(

@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import Any
 
 from attnscope.families import StableVideoDiffusion
-from attnscope.testing.building import Built, picture, seeded
+from attnscope.testing.building import TinyPipeline, picture, seeded
 from attnscope.testing.pictures import clip_pictures, eightfold_vae
 from attnscope.testing.specimens import BOTH, Specimen
 from attnscope.testing.text import WIDTH
 
 
 @seeded
-def tiny_svd() -> Built:
+def tiny_svd() -> TinyPipeline:
     """Build Stable Video Diffusion: 2 and 4 heads of size 16; it needs an image and reads no text."""
     diffusers: Any = import_module("diffusers")
     unet = diffusers.UNetSpatioTemporalConditionModel(

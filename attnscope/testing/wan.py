@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from attnscope.families import Wan
-from attnscope.testing.building import Built, picture, picture_encoder, seeded, small_settings, wan_vae
+from attnscope.testing.building import TinyPipeline, picture, picture_encoder, seeded, small_settings, wan_vae
 from attnscope.testing.specimens import ONE_AFTER_THE_OTHER, Specimen
 from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 
@@ -58,7 +58,7 @@ def _transformer(num_layers: int) -> Any:
 
 
 @seeded
-def tiny_wan_given(kind: str, *, num_layers: int = 2) -> Built:
+def tiny_wan_given(kind: str, *, num_layers: int = 2) -> TinyPipeline:
     """Build Wan 2.1 for a picture (`WanImageToVideoPipeline`) or a video (`WanVideoToVideoPipeline`)."""
     diffusers: Any = import_module("diffusers")
     from_picture = kind == "WanImageToVideoPipeline"

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from attnscope._types import Frames
 from attnscope.errors import VideoError, quote
-
-Frames = npt.NDArray[np.uint8]
 
 # An edit list may hide a few coded frames at the ends; more than these and the file is cut short.
 _EDITED_FRAMES = 8

@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import numpy.typing as npt
 from typing_extensions import override
 
+from attnscope._types import Crop, Frames
 from attnscope.errors import VideoError, quote
 
 if TYPE_CHECKING:
     import av
 
-Frames = npt.NDArray[np.uint8]
-Crop = tuple[float, float, float, float]
 
 NO_CROP: Crop = (0.0, 0.0, 0.0, 0.0)
 _EDITED_FRAMES = 8  # an edit list may hide a few coded frames at the ends

@@ -11,15 +11,15 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from attnscope._types import Floats32, Frames
 from attnscope.errors import InputError, quote
 from attnscope.metrics.detection import watching
 from attnscope.metrics.detection.blending import Thumbnails, fit_blend
 from attnscope.metrics.detection.span import SPAN_THRESHOLD, SpanDetector
-from attnscope.video.streams import ArrayVideo, Frames, Video
+from attnscope.video.streams import ArrayVideo, Video
 
 DetectorName = Literal["transnetv2", "content", "adaptive", "vote", "span"]
-Kind = Literal["cut", "dissolve"]
-Floats = npt.NDArray[np.float32]
+TransitionKind = Literal["cut", "dissolve"]
 
 THRESHOLD = 0.3
 """Above this probability a frame ends a shot. The network's authors use 0.5, which misses cuts of generated video."""
@@ -48,7 +48,7 @@ class Transition:
     cut_frame: int
     start_frame: int
     stop_frame: int
-    kind: Kind
+    kind: TransitionKind
     probability: float | None
 
     @property
@@ -72,8 +72,8 @@ class Detection:
     fps: Fraction
     threshold: float | None
     arithmetic: str | None
-    ends: Floats | None
-    inside: Floats | None
+    ends: Floats32 | None
+    inside: Floats32 | None
     thumbnails: Thumbnails | None
 
     @property
@@ -226,7 +226,7 @@ use one of them
 
 
 def transitions(
-    ends: Floats, inside: Floats, thumbnails: Thumbnails | None = None, *, threshold: float = THRESHOLD
+    ends: Floats32, inside: Floats32, thumbnails: Thumbnails | None = None, *, threshold: float = THRESHOLD
 ) -> list[Transition]:
     """Read cuts and dissolves off the two curves of the network, and off the pixels.
 
@@ -274,7 +274,7 @@ def _make_transition(start: int, stop: int, probability: float | None) -> Transi
     return Transition(middle, middle, middle, "cut", probability)
 
 
-def _refine(seen: Transition, ends: Floats, thumbnails: Thumbnails) -> Transition:
+def _refine(seen: Transition, ends: Floats32, thumbnails: Thumbnails) -> Transition:
     """The transition with the extent that the pixels show; as it was where they follow no straight blend."""
     first = max(0, seen.start_frame - 1)
     peak = first + int(np.argmax(ends[first : seen.stop_frame + 1]))
@@ -286,7 +286,9 @@ def _refine(seen: Transition, ends: Floats, thumbnails: Thumbnails) -> Transitio
     return seen if better.kind == seen.kind == "cut" else better
 
 
-def _find_faint(ends: Floats, inside: Floats, thumbnails: Thumbnails, threshold: float) -> list[Transition]:
+def _find_faint(
+    ends: Floats32, inside: Floats32, thumbnails: Thumbnails, threshold: float
+) -> list[Transition]:
     found = []
     for start, stop in _find_runs((ends > min(_FAINT, threshold)) | (inside > _FAINT_INSIDE)):
         if ends[start:stop].max() > threshold:

@@ -19,8 +19,9 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from attnscope._types import Frames
+
 Arithmetic = Literal["float32", "bfloat16"]
-Frames = npt.NDArray[np.uint8]
 Curves = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 HEIGHT, WIDTH = 27, 48

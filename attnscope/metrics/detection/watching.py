@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
+from attnscope._types import Floats32
 from attnscope.archives import read_archive
 from attnscope.errors import SetupError
 from attnscope.metrics.encoders.weights import TRANSNET
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from attnscope.metrics.detection.transnet import Arithmetic, TransNet
 
-Floats = npt.NDArray[np.float32]
 
 CONTEXT_FRAMES = 25
 """How many frames on each side the network needs to see before its answer counts; as its authors have it."""
@@ -79,10 +79,10 @@ class NetworkDetector(FrameDetector):
             self._frames = self._frames[PIECE_FRAMES:]
 
     @override
-    def finish(self) -> tuple[Floats, Floats, npt.NDArray[np.uint8]]:
+    def finish(self) -> tuple[Floats32, Floats32, npt.NDArray[np.uint8]]:
         """Give the probabilities (T,) that a shot ends with a frame, that it is in a transition, and thumbnails."""
         if not self._frames:
-            nothing: Floats = np.zeros(0, np.float32)
+            nothing: Floats32 = np.zeros(0, np.float32)
             return nothing, nothing, np.zeros((0, *_THUMBNAIL), np.uint8)
         self._frames += [self._frames[-1]] * CONTEXT_FRAMES
         self._advance(self._frames[:PIECE_FRAMES], last=len(self._frames) <= PIECE_FRAMES)

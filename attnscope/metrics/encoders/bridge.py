@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from attnscope._types import Floats32
 from attnscope.metrics.encoders.weights import CLASS_NAMES, MINILM
 
-Floats = npt.NDArray[np.float32]
 MEANINGS = Path(__file__).parent / "class_meanings.safetensors"
 """The class names as sentence vectors, 0.7 MiB. Made once by :func:`write_class_meanings`: it takes ten seconds."""
 
@@ -31,10 +30,10 @@ _BATCH = 128
 class ClassMeanings(NamedTuple):
     """Sentence vectors of the class names (K, D), and their mean (D,), which every vector is taken relative to."""
 
-    vectors: Floats
-    centre: Floats
+    vectors: Floats32
+    centre: Floats32
 
-    def of_logits(self, logits: Floats) -> Floats:
+    def of_logits(self, logits: Floats32) -> Floats32:
         """Say pictures in words: (N, K) to (N, D)."""
         import torch
 
@@ -43,7 +42,7 @@ class ClassMeanings(NamedTuple):
         shares = torch.softmax(torch.from_numpy(logits), dim=1)
         return np.asarray((shares @ torch.from_numpy(self.vectors)).numpy() - self.centre, np.float32)
 
-    def of_vectors(self, sentences: Floats) -> Floats:
+    def of_vectors(self, sentences: Floats32) -> Floats32:
         """Put sentence vectors (N, D) where the pictures are."""
         return sentences - self.centre
 
@@ -77,7 +76,7 @@ def write_class_meanings(path: str | os.PathLike[str]) -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def sentence_encoder() -> Callable[[Sequence[str]], Floats]:
+def sentence_encoder() -> Callable[[Sequence[str]], Floats32]:
     """Return what gives texts vectors of length 1, (N, D): the mean over the tokens of a MiniLM, as it was trained.
 
     Raises
@@ -103,7 +102,7 @@ def sentence_encoder() -> Callable[[Sequence[str]], Floats]:
     tokenizer.enable_padding()
     tokenizer.enable_truncation(256)
 
-    def encode(texts: Sequence[str]) -> Floats:
+    def encode(texts: Sequence[str]) -> Floats32:
         parts = []
         with torch.inference_mode():
             for start in range(0, len(texts), _BATCH):

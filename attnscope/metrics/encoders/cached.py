@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attnscope.video.streams import Frames
+from attnscope._types import Frames
 
 _CLASSES = {
     "dinov2": "Dinov2Model",

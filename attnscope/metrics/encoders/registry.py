@@ -17,13 +17,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from attnscope._types import Frames, Vectors
 from attnscope.errors import InputError, SetupError, quote
 from attnscope.metrics.encoders.cached import UnavailableError
 from attnscope.metrics.encoders.weights import LITE0, WEIGHTS
-from attnscope.video.streams import Frames
 
 Task = Literal["visual", "background", "semantic", "text_video", "aesthetic"]
-Vectors = npt.NDArray[np.float32]
 Encode = Callable[[Frames], Vectors]
 
 

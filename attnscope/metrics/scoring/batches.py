@@ -8,7 +8,7 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from fractions import Fraction
@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from attnscope import __version__
+from attnscope._types import OnProgress
 from attnscope.errors import RunError, VideoError
 from attnscope.metrics import control
 from attnscope.metrics.scoring.manifests import Listed
 from attnscope.metrics.scoring.score import Row, Settings, score_opened
 from attnscope.video.streams import FileVideo
-
-OnDone = Callable[[int, int], None]
 
 
 def score_videos(
@@ -31,7 +30,7 @@ def score_videos(
     *,
     folder: Path | None = None,
     jobs: int = 1,
-    on_done: OnDone | None = None,
+    on_done: OnProgress | None = None,
 ) -> list[Row]:
     """Score every video of a list; one that cannot be scored becomes a row that says why, and the rest goes on.
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from attnscope._types import Frames
 from attnscope.metrics.scoring.manifests import Listed
 from attnscope.metrics.scoring.score import Row
-from attnscope.video.streams import FileVideo, Frames
+from attnscope.video.streams import FileVideo
 
 _NUM_FRAMES = 12
 _HEIGHT = 72

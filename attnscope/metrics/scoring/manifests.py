@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from attnscope._types import Crop
 from attnscope.errors import InputError, ShotPlanError, quote
 from attnscope.metrics.scoring.score import Request
 from attnscope.shots.text import parse_spec
-from attnscope.video.streams import NO_CROP, Crop
+from attnscope.video.streams import NO_CROP
 
 VIDEO_ENDINGS = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".gif")
 

@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from attnscope._types import Crop, Frames, Vectors
 from attnscope.errors import VideoError
 from attnscope.metrics import consistency, control, quality
 from attnscope.metrics.detection.cuts import SHORTEST_SHOT_S, CutDetector, Detection, DetectorName
-from attnscope.metrics.encoders.registry import Encoder, Missing, Task, Vectors, find_encoder
+from attnscope.metrics.encoders.registry import Encoder, Missing, Task, find_encoder
 from attnscope.shots import ShotPlan
-from attnscope.video.streams import NO_CROP, ArrayVideo, Crop, FileVideo, Frames, Video
+from attnscope.video.streams import NO_CROP, ArrayVideo, FileVideo, Video
 
 Row = dict[str, Any]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnscope.structure.arrays.pair_means import Floats, Ints, Mass, admitted, distance, is_known, same_shot
+from attnscope._types import Floats
+from attnscope.structure.arrays.pair_means import Ints, Mass, admitted, distance, is_known, same_shot
 
 # Below this relative spread a map is flat to rounding, and a correlation with it is noise: NaN.
 _FLAT = 1e-10

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from attnscope._types import Floats
 from attnscope.structure.arrays.adjustment import orthonormal, without
-from attnscope.structure.arrays.pair_means import Floats, Ints, Mass, admitted, same_shot
+from attnscope.structure.arrays.pair_means import Ints, Mass, admitted, same_shot
 
 
 def place_matched(mass: Mass, shot: Ints, *, first_key_frame: bool = True) -> tuple[Floats, Floats]:

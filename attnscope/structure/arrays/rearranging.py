@@ -13,7 +13,8 @@ from math import comb, factorial, prod
 
 import numpy as np
 
-from attnscope.structure.arrays.pair_means import Floats, Ints
+from attnscope._types import Floats
+from attnscope.structure.arrays.pair_means import Ints
 
 # More plans than this are sampled, and p is then that of a random sample, which is exact too.
 _MOST_PLANS = 2000

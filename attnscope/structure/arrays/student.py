@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri, stdtrit
 
-from attnscope.structure.arrays.pair_means import Floats
+from attnscope._types import Floats
 
 FEWEST = 3
 """Below this many films there is no interval: nothing is known about their spread."""
