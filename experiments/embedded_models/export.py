@@ -45,7 +45,8 @@ def _clean(folder: Path) -> None:
 def _card(
     work: Path, name: str, transformer: WanTransformer3DModel, config: dict[str, Any]
 ) -> dict[str, Any]:
-    stages = {log.stem: _last(log) for log in sorted(work.glob(f"{name}-[0-9]*.jsonl"))}
+    logs = [*sorted(work.glob("shared-*.jsonl")), *sorted(work.glob(f"{name}-[0-9]*.jsonl"))]
+    stages = {log.stem: _last(log) for log in logs}
     return {
         "summary": SUMMARIES[name],
         "num_layers": transformer.config.num_layers,

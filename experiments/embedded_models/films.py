@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,22 +16,30 @@ def film(seed: int, config: dict[str, Any]) -> Scene:
     rng = np.random.default_rng([seed, 2])
     num_frames = config["num_frames_long"] if rng.uniform() < config["share_long"] else config["num_frames"]
     num_shots = 1 + int(rng.choice(len(config["shots"]), p=config["shots"]))
-    return sample_scene(seed, num_shots=num_shots, num_frames=num_frames, fps=config["fps"])
+    return sample_scene(
+        seed, num_shots=num_shots, num_frames=num_frames, fps=config["fps"], world=config["world"]
+    )
 
 
-def _pixels(job: tuple[int, dict[str, Any]]) -> np.ndarray:
-    seed, config = job
-    return render(film(seed, config), height=config["height"], width=config["width"])
+def retaken(seed: int, config: dict[str, Any]) -> Scene:
+    """A film whose shots have the same caption: one view, filmed again from elsewhere. What a mask should make."""
+    rng = np.random.default_rng([seed, 4])
+    scene = film(seed, config | {"shots": [0.0, 0.7, 0.3]})
+    views = [
+        replace(scene.views[0], phase=float(rng.uniform()), start=tuple(rng.uniform(-0.4, 0.4, 2).tolist()))
+        for _ in scene.views
+    ]
+    return replace(scene, views=tuple(views))
+
+
+def draw(scene: Scene, config: dict[str, Any]) -> np.ndarray:
+    """The frames of a film, uint8 (frames, height, width, 3)."""
+    return render(scene, height=config["height"], width=config["width"])
 
 
 def draw_films(
-    seeds: range, config: dict[str, Any], *, num_frames: int | None = None, processes: int = 1
+    seeds: range, config: dict[str, Any], *, num_frames: int | None = None
 ) -> Iterator[np.ndarray]:
-    """Draw the films of these seeds in order, uint8 (frames, height, width, 3), cut to ``num_frames`` where given."""
-    jobs = [(seed, config) for seed in seeds]
-    if processes == 1:
-        clips: Iterator[np.ndarray] = map(_pixels, jobs)
-        yield from (clip[:num_frames] for clip in clips)
-        return
-    with ProcessPoolExecutor(processes) as pool:
-        yield from (clip[:num_frames] for clip in pool.map(_pixels, jobs, chunksize=32))
+    """Draw the films of these seeds in order, cut to ``num_frames`` where given."""
+    for seed in seeds:
+        yield draw(film(seed, config), config)[:num_frames]

@@ -1,4 +1,4 @@
-"""What every training stage shares: a budget of minutes, a schedule, a log, and a state that survives a kill."""
+"""What every training stage shares: a budget of steps, a schedule, a log, and a state that survives a kill."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from safetensors.torch import save_file
 
 
 class Budget:
-    """Counts steps and minutes, over restarts too; ``progress`` runs from 0 to 1."""
+    """Counts steps and processor time, over restarts too; ``progress`` runs from 0 to 1."""
 
-    def __init__(self, minutes: float, log: Path, every: int) -> None:
-        self.minutes, self.log, self.every = minutes, log, every
-        self.step, self._spent_s, self._since = 0, 0.0, time.monotonic()
+    def __init__(self, steps: int, log: Path, every: int) -> None:
+        self.steps, self.log, self.every = steps, log, every
+        self.step, self._spent_s, self._since = 0, 0.0, time.process_time()
         self._sums: dict[str, float] = {}
         log.parent.mkdir(parents=True, exist_ok=True)
 
     @property
     def spent_s(self) -> float:
-        """Seconds of training so far, earlier runs included."""
-        return self._spent_s + time.monotonic() - self._since
+        """Processor seconds of training so far, earlier runs included."""
+        return self._spent_s + time.process_time() - self._since
 
     @property
     def progress(self) -> float:
-        """Share of the budget that is used up."""
-        return min(1.0, self.spent_s / (60 * self.minutes))
+        """Share of the steps that is done."""
+        return min(1.0, self.step / self.steps)
 
     def goes_on(self) -> bool:
-        """Say whether another step fits."""
-        return self.progress < 1
+        """Say whether a step is left."""
+        return self.step < self.steps
 
     def schedule(self, *, warmup_steps: int, hold: float) -> float:
         """Learning-rate factor: linear warm-up over steps, constant, cosine to 2 % over the rest of the budget."""
@@ -62,7 +62,7 @@ class Budget:
     def restore(self, state: Mapping[str, float]) -> None:
         """Go on where an earlier run stopped."""
         self.step, self._spent_s = int(state.get("step", 0)), float(state.get("spent_s", 0.0))
-        self._since = time.monotonic()
+        self._since = time.process_time()
 
 
 def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -3,34 +3,33 @@
     python experiments/embedded_models/run.py wan-mini  --work runs/embedded_models
     python experiments/embedded_models/run.py nocuts    --work runs/embedded_models
     python experiments/embedded_models/run.py export    --work runs/embedded_models --to attnscope/models/weights
-    python experiments/embedded_models/run.py adopt     --work runs/embedded_models --to attnscope/models/weights
 
-The last one goes the other way: it lays the exported models into an empty work folder, so that only the last stage of
-training runs. A stage that is done is skipped; one that was killed goes on from its last saved state.
+A stage that is done is skipped; one that was killed goes on from its last saved state.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from batches import Slabs
+from batches import Slabs, TrainingSet
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
-from export import SUMMARIES, export_models
-from films import draw_films, film
+from export import export_models
+from films import draw, draw_films, film, retaken
+from readers import Watched, save_reader, train_cut_reader, train_picture_reader
 from rich.progress import track
 from safetensors.torch import load_file, save_file
 from text import build_tokenizer, train_text
 from transformer import build_transformer, deepen, train_stage
 from transformers import T5Tokenizer, UMT5EncoderModel
-from vae import encode_moments, fit_latent_scale, psnr_db, train_vae
+from vae import encode_film, encode_moments, fit_latent_scale, psnr_db, train_vae
 
 Config = dict[str, Any]
+SHARD = 250
 
 
 def _clips(seeds: range, films: Config) -> torch.Tensor:
@@ -43,13 +42,12 @@ def vae_stage(work: Path, config: Config) -> AutoencoderKLWan:
     """Train the autoencoder once and measure it on held-out films."""
     if not (work / "vae").exists():
         films = config["films"]
-        pixels = np.stack(list(draw_films(range(1000), films, num_frames=films["num_frames"])))
-        vae = train_vae(pixels, work, config["vae"]).eval()
+        drawn = draw_films(range(config["vae"]["num_films"]), films, num_frames=films["num_frames"])
+        vae = train_vae(np.stack(list(drawn)), work, config["vae"]).eval()
         fit_latent_scale(vae, _clips(range(64), films))
         held_out = films["held_out_seed"]
-        print(
-            f"vae: {psnr_db(vae, _clips(range(held_out, held_out + 10), films)):.2f} dB on 10 held-out films"
-        )
+        quality = psnr_db(vae, _clips(range(held_out, held_out + 10), films)).mean()
+        print(f"vae: {quality:.2f} dB on 10 held-out films")
         vae.save_pretrained(work / "vae")
     return AutoencoderKLWan.from_pretrained(work / "vae").eval().requires_grad_(False)
 
@@ -58,101 +56,102 @@ def text_stage(work: Path, config: Config) -> tuple[T5Tokenizer, UMT5EncoderMode
     """Train the text encoder once."""
     if not (work / "text_encoder").exists():
         train_text(work, config["films"], config["text"]).save_pretrained(work / "text_encoder")
-        build_tokenizer().save_pretrained(work / "tokenizer")
+        build_tokenizer(config["films"]["world"]).save_pretrained(work / "tokenizer")
     encoder = UMT5EncoderModel.from_pretrained(work / "text_encoder").eval().requires_grad_(False)
     return T5Tokenizer.from_pretrained(work / "tokenizer"), encoder
 
 
-@torch.no_grad()
-def latent_stage(work: Path, config: Config, part: int = 0, parts: int = 1, shard: int = 250) -> None:
-    """Encode all films into normalised latents, a file a shard; several processes may each take a part."""
+def latent_stage(work: Path, config: Config, num_clips: int, part: int = 0, parts: int = 1) -> None:
+    """Encode the first films into normalised latents, a file a shard; several processes may each take a part."""
     vae = vae_stage(work, config).bfloat16()
     mean = torch.tensor(vae.config.latents_mean).view(-1, 1, 1, 1)
     std = torch.tensor(vae.config.latents_std).view(-1, 1, 1, 1)
     folder = work / "latents"
     folder.mkdir(exist_ok=True)
-    starts = range(0, config["films"]["num_clips"], shard)
-    for start in track(list(starts)[part::parts], description="encoding films"):
+    for start in track(range(0, num_clips, SHARD)[part::parts], description="encoding films"):
         path = folder / f"{start:06d}.safetensors"
         if path.exists():
             continue
-        clips = dict(enumerate(draw_films(range(start, start + shard), config["films"]), start))
         latents = {}
-        for length in {len(pixels) for pixels in clips.values()}:
-            seeds = [seed for seed, pixels in clips.items() if len(pixels) == length]
-            for i in range(0, len(seeds), 8):
-                some = seeds[i : i + 8]
-                pixels = torch.from_numpy(np.stack([clips[seed] for seed in some]))
-                video = pixels.permute(0, 4, 1, 2, 3).div(127.5).sub(1).bfloat16()
-                encoded = (encode_moments(vae, video)[0].float() - mean) / std
-                latents |= {str(seed): latent for seed, latent in zip(some, encoded.half(), strict=True)}
+        for seed, pixels in enumerate(draw_films(range(start, start + SHARD), config["films"]), start):
+            latents[str(seed)] = ((encode_film(vae, pixels) - mean) / std).half()
         save_file(latents, path.with_suffix(".partial"))
         path.with_suffix(".partial").replace(path)
 
 
-def load_latents(work: Path, config: Config, *, single_shot: bool) -> dict[int, torch.Tensor]:
-    """All encoded films by seed; only those with one shot where asked."""
+@torch.no_grad()
+def _decoded(vae: AutoencoderKLWan, frames: np.ndarray, noise: float, seed: int) -> np.ndarray:
+    """A film after the autoencoder, with noise of this strength on its normalised latents."""
+    mean, _ = encode_moments(
+        vae, torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float().div(127.5).sub(1)
+    )
+    shaken = torch.randn(mean.shape, generator=torch.Generator().manual_seed(seed))
+    std = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1)
+    decoded = vae.decode(mean + noise * std * shaken).sample[0]
+    return np.asarray((decoded.permute(1, 2, 3, 0) + 1).mul(127.5).round().clamp(0, 255), dtype=np.uint8)
+
+
+def reader_stage(work: Path, config: Config) -> None:
+    """Train the readers of pictures and of cuts once, on drawn films and on the same after the autoencoder."""
+    if (work / "cut_reader.safetensors").exists():
+        return
+    films, recipe = config["films"], config["readers"]
+    scenes = [film(seed, films) for seed in range(recipe["num_films"])]
+    drawn = [Watched(scene, draw(scene, films)) for scene in scenes]
+    save_reader(
+        train_picture_reader(drawn, films["world"], work, recipe["pictures"]),
+        work / "picture_reader.safetensors",
+    )
+    vae = vae_stage(work, config)
+    scenes = [retaken(seed, films) for seed in range(recipe["num_films"] // 2)]
+    drawn = drawn[::2] + [Watched(scene, draw(scene, films)) for scene in scenes]
+    decoded = [
+        Watched(each.scene, _decoded(vae, each.frames, recipe["decoder_noise"] * (i % 2), i))
+        for i, each in enumerate(drawn[:: recipe["decoded_every"]])
+    ]
+    save_reader(train_cut_reader(drawn + decoded, work, recipe["cuts"]), work / "cut_reader.safetensors")
+
+
+def load_latents(work: Path, config: Config, num_clips: int, *, single_shot: bool) -> dict[int, torch.Tensor]:
+    """The first encoded films by seed; only those with one shot where asked."""
     clips: dict[int, torch.Tensor] = {}
-    for path in sorted((work / "latents").glob("*.safetensors")):
-        clips |= {int(name): value for name, value in load_file(path).items()}
+    for start in range(0, num_clips, SHARD):
+        shard = load_file(work / "latents" / f"{start:06d}.safetensors")
+        clips |= {int(name): value for name, value in shard.items()}
     if single_shot:
         return {seed: clip for seed, clip in clips.items() if len(film(seed, config["films"]).views) == 1}
     return clips
 
 
 def transformer_stage(work: Path, config: Config, name: str) -> None:
-    """Train one transformer, shallow then deep, and write its averaged weights to ``work/name``."""
+    """Train one transformer through all stages and write its averaged weights to ``work/name``.
+
+    The first stage sees no cut and is shared: both models begin with the same weights and part ways there.
+    """
     if (work / name).exists():
         return
-    recipe = config["transformer"]
     slabs = Slabs(*text_stage(work, config))
-    latents = load_latents(work, config, single_shot=name == "wan-mini-nocuts")
-    torch.manual_seed(2)
-    stages = _stages(recipe, name)
-    model = build_transformer(recipe, stages[0]["num_layers"])
-    for i, stage in enumerate(stages):
-        copies = stage["num_layers"] // len(model.blocks)
-        if copies > 1:
-            weights = deepen(dict(model.named_parameters()), copies)
-            model = build_transformer(recipe, stage["num_layers"])
-            model.load_state_dict(weights, strict=False)
-        finished = work / f"{name}-{i}"
-        if not finished.exists():
-            start = {key: weight.detach().clone() for key, weight in model.named_parameters()}
-            average = train_stage(
-                model, latents, slabs, work / f"{name}-{i}-state", config["films"], recipe | stage,
-                first_step=i * 1_000_000,
-            )  # fmt: skip
-            share = stage.get("share_kept", 0.0)
-            mixed = {key: weight.lerp(start[key], share) for key, weight in average.items()}
-            model.float().load_state_dict(mixed, strict=False)
-            model.save_pretrained(finished)
+    model = None
+    for i, stage in enumerate(config["transformer"]["stages"]):
+        recipe = config["transformer"] | stage
+        stem = f"{'shared' if i == 0 else name}-{i}"
+        if not (work / stem).exists():
+            torch.manual_seed(2)
+            deeper = build_transformer(recipe, recipe["num_layers"], config["vae"]["channels"])
+            if model is not None:
+                copies = recipe["num_layers"] // len(model.blocks)
+                deeper.load_state_dict(deepen(dict(model.named_parameters()), copies), strict=False)
+            latent_stage(work, config, recipe["num_clips"])
+            single_shot = i == 0 or name == "wan-mini-nocuts"
+            latents = load_latents(work, config, recipe["num_clips"], single_shot=single_shot)
+            films = TrainingSet(latents, slabs, config["films"], recipe)
+            average = train_stage(deeper, films, work / f"{stem}-state", recipe, first_step=i * 1_000_000)
+            deeper.float().load_state_dict(average, strict=False)
+            deeper.save_pretrained(work / stem)
         # a fresh one: training leaves the model compiled and in bfloat16
-        model = WanTransformer3DModel.from_pretrained(finished)
+        model = WanTransformer3DModel.from_pretrained(work / stem)
+    assert model is not None
     model.eval().save_pretrained(work / name)
-
-
-def _stages(recipe: Config, name: str) -> list[Config]:
-    """The stages of a model: those that name it, and those that name none."""
-    return [stage for stage in recipe["stages"] if name in stage.get("models", [name])]
-
-
-def adopt_models(work: Path, exported: Path, config: Config) -> None:
-    """Lay exported models into the work folder as what all but the last stage made, so that only that one runs."""
-    base = exported / "wan-mini"
-    exact = {"torch_dtype": torch.float32}
-    AutoencoderKLWan.from_pretrained(base / "vae", **exact).save_pretrained(work / "vae")
-    UMT5EncoderModel.from_pretrained(base / "text_encoder", **exact).save_pretrained(work / "text_encoder")
-    T5Tokenizer.from_pretrained(base / "tokenizer").save_pretrained(work / "tokenizer")
-    for name in SUMMARIES:
-        transformer = WanTransformer3DModel.from_pretrained(exported / name / "transformer", **exact)
-        card = json.loads((exported / name / "card.json").read_text())
-        logs = list(card["training"]["transformer_stages_last_log"].values())
-        for i in range(len(_stages(config["transformer"], name)) - 1):
-            transformer.save_pretrained(work / f"{name}-{i}")
-            (work / f"{name}-{i}-state.jsonl").write_text(json.dumps(logs[i]) + "\n")
-    for part in ("vae", "text"):
-        (work / f"{part}.jsonl").write_text(json.dumps(card["training"][f"{part}_last_log"]) + "\n")
 
 
 def main() -> None:
@@ -160,7 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("job", choices=["vae", "text", "latents", "wan-mini", "nocuts", "export", "adopt"])
+    parser.add_argument("job", choices=["vae", "text", "readers", "latents", "wan-mini", "nocuts", "export"])
     parser.add_argument("--work", type=Path, default=Path("runs/embedded_models"))
     parser.add_argument("--config", type=Path, default=Path(__file__).with_name("config.toml"))
     parser.add_argument("--to", type=Path, default=Path("attnscope/models/weights"))
@@ -174,17 +173,17 @@ def main() -> None:
         vae_stage(arguments.work, config)
     elif arguments.job == "text":
         text_stage(arguments.work, config)
+    elif arguments.job == "readers":
+        reader_stage(arguments.work, config)
     elif arguments.job == "export":
         export_models(arguments.work, arguments.to, config)
-    elif arguments.job == "adopt":
-        adopt_models(arguments.work, arguments.to, config)
-    else:
+    elif arguments.job == "latents":
         part, parts = (int(number) for number in arguments.part.split("/"))
-        latent_stage(arguments.work, config, part, parts)
-        if arguments.job != "latents":
-            transformer_stage(
-                arguments.work, config, {"nocuts": "wan-mini-nocuts"}.get(arguments.job, arguments.job)
-            )
+        latent_stage(arguments.work, config, config["transformer"]["num_clips"], part, parts)
+    else:
+        transformer_stage(
+            arguments.work, config, {"nocuts": "wan-mini-nocuts"}.get(arguments.job, arguments.job)
+        )
 
 
 if __name__ == "__main__":

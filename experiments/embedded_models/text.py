@@ -26,9 +26,9 @@ MAX_SHOTS = 5
 PER_SHOT = ("texture", "first colour", "second colour", "framing", "motion", "camera")
 
 
-def build_tokenizer() -> T5Tokenizer:
+def build_tokenizer(world: str) -> T5Tokenizer:
     """Word-level Unigram tokenizer; anything outside the grammar falls back to single characters."""
-    words = [word for word in vocabulary() if len(word) > 1]
+    words = [word for word in vocabulary(world) if len(word) > 1]
     signs = sorted(set(string.ascii_letters + string.digits + string.punctuation + "▁"))
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -100.0)]
     pieces += [(f"▁{word}", -1.0) for word in words]
@@ -90,9 +90,9 @@ def _words(config: dict[str, Any]) -> dict[str, int]:
 def train_text(
     folder: Path, films: dict[str, Any], config: dict[str, Any], device: str = "cpu"
 ) -> UMT5EncoderModel:
-    """Train within ``config["minutes"]``; returns the encoder."""
+    """Train for ``config["steps"]``; returns the encoder."""
     torch.manual_seed(1)
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(films["world"])
     index = _words(films)
     encoder = build_encoder(tokenizer)
     reader = Reader(2 + MAX_SHOTS * len(PER_SHOT), len(index))
@@ -102,7 +102,7 @@ def train_text(
     others = [p for name, p in both.named_parameters() if "relative_attention_bias" not in name]
     groups = [{"params": others, "factor": 1.0}, {"params": position, "factor": 20.0, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=config["lr"], betas=(0.9, 0.98))
-    budget = Budget(config["minutes"], folder / "text.jsonl", every=50)
+    budget = Budget(config["steps"], folder / "text.jsonl", every=50)
     budget.restore(load_state(folder / "text_state", both, optimizer))
     while budget.goes_on():
         rng = np.random.default_rng([3, budget.step])

@@ -14,18 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from batches import Batch, Slabs, draw_batch, film_weights
+from batches import Batch, TrainingSet
 from diffusers import WanTransformer3DModel
 from diffusers.models.transformers import transformer_wan
 from loop import Budget, load_state, save_state
 from torch import nn
 
 
-def build_transformer(config: dict[str, Any], num_layers: int) -> WanTransformer3DModel:
+def build_transformer(config: dict[str, Any], num_layers: int, channels: int) -> WanTransformer3DModel:
     """A WanTransformer3DModel of this depth, freshly initialised."""
     return WanTransformer3DModel(
         patch_size=(1, 2, 2), num_attention_heads=config["num_attention_heads"],
-        attention_head_dim=config["attention_head_dim"], in_channels=16, out_channels=16, text_dim=128, freq_dim=128,
+        attention_head_dim=config["attention_head_dim"],
+        in_channels=channels, out_channels=channels, text_dim=128, freq_dim=128,
         ffn_dim=config["ffn_dim"], num_layers=num_layers, cross_attn_norm=True,
         qk_norm="rms_norm_across_heads", rope_max_seq_len=64,
     )  # fmt: skip
@@ -120,25 +121,22 @@ def build_optimizers(model: WanTransformer3DModel, master: Master, config: dict[
 
 def train_stage(
     model: WanTransformer3DModel,
-    latents: dict[int, torch.Tensor],
-    slabs: Slabs,
+    films: TrainingSet,
     stem: Path,
-    films: dict[str, Any],
     config: dict[str, Any],
     *,
     first_step: int,
 ) -> dict[str, torch.Tensor]:
-    """Train one stage within its minutes; returns the averaged weights. A killed run goes on from its last state.
+    """Train the steps of one stage; returns the averaged weights. A killed run goes on from its last state.
 
     ``config`` is the transformer's recipe with this stage's own settings on top.
     """
     dtype = torch.bfloat16
-    weights = film_weights(latents, films, config["share_multi_shot"])
     master = Master(model)
     optimizers = build_optimizers(model, master, config)
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     average = {name: p.detach().float().clone() for name, p in model.named_parameters()}
-    budget = Budget(config["minutes"], stem.with_suffix(".jsonl"), every=25)
+    budget = Budget(config["steps"], stem.with_suffix(".jsonl"), every=25)
     budget.restore(load_state(stem, master, optimizers, average))
     model.to(dtype)
     master.publish(model)
@@ -149,7 +147,7 @@ def train_stage(
         for optimizer, rate in zip(optimizers, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * budget.schedule(warmup_steps=60, hold=config["hold"])
         step = first_step + budget.step
-        batch = draw_batch(latents, slabs, step, films, config, weights)
+        batch = films.draw(step)
         generator = torch.Generator().manual_seed(step)
         loss = flow_loss(model, batch, generator, dtype, config["sigma_shift"])
         loss.backward()

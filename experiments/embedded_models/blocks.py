@@ -1,0 +1,75 @@
+"""Whether attention of the embedded models follows the shots of films that they are shown.
+
+A film's map is the mean over heads; at the low noise levels also over those. Statistics are computed for each film,
+then averaged over films. The layer is the one of highest distance-removed r on films that are used for nothing else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import attnscope as scope
+from attnscope.dataset import render, sample_scene
+
+CHOOSING_SEED, HELD_OUT_SEED = 100_000_000, 110_000_000
+SIGMAS = (0.9, 0.75, 0.5, 0.25, 0.1)
+LOW_NOISE = 0.5
+
+
+def _look(pipe: Any, world: str, first_seed: int, num_films: int, out: Path) -> xr.Dataset:
+    scenes = [
+        sample_scene(first_seed + i, num_shots=2 + i % 2, num_frames=49, world=world)
+        for i in range(num_films)
+    ]
+    return scope.probe_video(
+        pipe,
+        [render(scene) for scene in scenes],
+        prompt=[scene.caption("none") for scene in scenes],
+        shots=[scene.plan for scene in scenes],
+        sigmas=SIGMAS,
+        out=out,
+    )
+
+
+def _by_film(dataset: xr.Dataset, sigmas: tuple[float, ...]) -> dict[str, xr.DataArray]:
+    """Statistics over (prompt, layer), a film's map being the mean over these noise levels."""
+    steps = [i for i, sigma in enumerate(dataset.sigma.values) if np.isclose(sigma, sigmas, atol=1e-3).any()]
+    maps = scope.structure.mean_map(dataset.sel(branch="cond").isel(step=steps))
+    return {
+        "contrast": scope.structure.contrast(maps),
+        "r": scope.structure.correlation(maps)["r"],
+        "r_distance_removed": scope.structure.correlation(maps, distance_removed=True)["r"],
+    }
+
+
+def _with_interval(values: xr.DataArray) -> dict[str, Any]:
+    low, high = scope.structure.bootstrap(values)
+    return {"value": float(values.mean()), "interval": [float(low), float(high)], "n": values.sizes["prompt"]}
+
+
+def blocks_of_models(
+    pipes: dict[str, Any], films: dict[str, Any], num_films: int, work: Path
+) -> dict[str, Any]:
+    """Distance-removed r and contrast of each model, and how far they differ at high noise."""
+    result: dict[str, Any] = {}
+    at_high_noise: dict[float, dict[str, xr.DataArray]] = {0.75: {}, 0.9: {}}
+    low = tuple(sigma for sigma in SIGMAS if sigma <= LOW_NOISE)
+    for name, pipe in pipes.items():
+        choosing = _look(pipe, films["world"], CHOOSING_SEED, num_films // 2, work / f"choosing-{name}.zarr")
+        held_out = _look(pipe, films["world"], HELD_OUT_SEED, num_films, work / f"held-out-{name}.zarr")
+        layer = int(_by_film(choosing, low)["r_distance_removed"].mean("prompt").idxmax("layer"))
+        measured = _by_film(held_out, low)
+        result[name] = {"layer": layer}
+        result[name] |= {key: _with_interval(values.sel(layer=layer)) for key, values in measured.items()}
+        for sigma, kept in at_high_noise.items():
+            best = int(_by_film(choosing, (sigma,))["r_distance_removed"].mean("prompt").idxmax("layer"))
+            kept[name] = _by_film(held_out, (sigma,))["r_distance_removed"].sel(layer=best, drop=True)
+            result[name][f"r_distance_removed_at_{sigma:g}"] = _with_interval(kept[name]) | {"layer": best}
+    first, second = pipes
+    for sigma, kept in at_high_noise.items():
+        result[f"difference_at_{sigma:g}"] = _with_interval(kept[first] - kept[second])
+    return result
