@@ -24,7 +24,10 @@ composed at one door, `AttnscopeError`, from those four parts.
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+
+_IN_BRACKETS = re.compile(r"\[[^\]]*\]|\([^)]*\)|'[^']*'")
 
 
 class AttnscopeError(Exception):
@@ -60,7 +63,7 @@ class AttnscopeError(Exception):
     ) -> None:
         self.expected, self.got, self.where, self.remedy = map(one_line, (expected, got, where, remedy))
         if not message:
-            clause = "," if ", " in self.got else ""
+            clause = "," if "," in _IN_BRACKETS.sub("", self.got) else ""
             message = f"expected {self.expected}, got {self.got}{clause} {self.where}; {self.remedy}"
         super().__init__(one_line(message))
 

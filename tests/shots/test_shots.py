@@ -228,8 +228,9 @@ def test_two_cuts_in_one_latent_frame():
     with pytest.raises(ShotPlanError) as caught:
         plan.to_latent()
     assert str(caught.value) == (
-        "cuts at 4.06 s and 4.19 s (frames 65 and 67 at 16 fps) fall in the same latent frame 17, so shot 2 would be "
-        "empty. One latent frame holds 4 frames here; move the cuts apart or drop one."
+        "expected shots of at least one latent frame, which holds 4 frames here, got cuts at 4.06 s and 4.19 s "
+        "(frames 65 and 67 at 16 fps) that fall in the same latent frame 17, so shot 2 would be empty, in to_latent; "
+        "move the cuts apart or drop one"
     )
 
 
@@ -238,7 +239,7 @@ def test_two_cuts_in_one_latent_frame():
     [
         (
             lambda: ShotPlan.from_frames([80], num_frames=81, fps=16).to_latent(),
-            "the cut at 5.00 s (frame 80 at 16 fps) falls behind the last latent frame 20, so shot 2 would be empty.",
+            "a cut at 5.00 s (frame 80 at 16 fps) that falls behind the last latent frame 20, so shot 2 would be empty",
         ),
         (
             lambda: ShotPlan.from_frames([40], num_frames=81, fps=16).to_latent(snap="error"),

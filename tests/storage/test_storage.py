@@ -89,5 +89,5 @@ def test_recorded_steps_are_labels(sweep, tmp_path):
     assert store.is_done(0, 20)
     assert store.progress() == (1, 6)
     assert open_store(tmp_path / "a.zarr").sel(step=20, prompt=0).done.item()
-    with pytest.raises(StoreError, match="a recorded step, got prompt 0, step 1 "):
+    with pytest.raises(StoreError, match="a recorded step, got prompt 0, step 1, "):
         store.is_done(0, 1)

@@ -136,8 +136,8 @@ class CutDetector:
     >>> CutDetector("nose")
     Traceback (most recent call last):
         ...
-    attnscope.errors.InputError: expected a detector out of transnetv2, content, adaptive, vote, span, got 'nose'; \
-use one of them
+    attnscope.errors.InputError: expected a detector out of transnetv2, content, adaptive, vote, span, got 'nose' \
+as detector; use one of them
     """
 
     def __init__(
