@@ -204,9 +204,9 @@ class ShotPlan:
         >>> ShotPlan.from_frames([65, 67], num_frames=81, fps=16).to_latent()
         Traceback (most recent call last):
             ...
-        attnscope.errors.ShotPlanError: expected shots of at least one latent frame, which holds 4 frames here, got cuts \
-at 4.06 s and 4.19 s (frames 65 and 67 at 16 fps) that fall in the same latent frame 17, so shot 2 would be empty, in \
-to_latent; move the cuts apart or drop one
+        attnscope.errors.ShotPlanError: expected shots of at least one latent frame, which holds 4 frames here, got \
+cuts at 4.06 s and 4.19 s (frames 65 and 67 at 16 fps) that fall in the same latent frame 17, so shot 2 would be \
+empty, in to_latent; move the cuts apart or drop one
         """
         require_grid(stride, self.num_frames, self.fps)
         if snap not in get_args(Snap):
