@@ -37,7 +37,8 @@ from attnscope._types import LatentPlans
 from attnscope.errors import SchemaError, quote
 from attnscope.shots import LatentPlan
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: in stores, ``done`` holds digests of what was stored; before, whether it was. Both are read."""
 
 PROMPT = "prompt"
 STEP = "step"

@@ -105,7 +105,7 @@ def initial_files(header: StoreHeader) -> tuple[dict[str, Any], dict[str, bytes]
         if name in variables:
             shape = tuple(lengths[dim] for dim in dims)
             _create(memory, name, shape, dims, (1, 1, *shape[2:]), np.dtype("float32"), np.nan)
-    _create(memory, DONE, (lengths[PROMPT], lengths[STEP]), (PROMPT, STEP), (1, 1), np.dtype(bool), False)
+    _create(memory, DONE, (lengths[PROMPT], lengths[STEP]), (PROMPT, STEP), (1, 1), np.dtype(np.uint64), 0)
     contents = {path: content.to_bytes() for path, content in files.items()}
     documents = {
         path.removesuffix("/zarr.json"): json.loads(content)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ from attnscope.storage.arrays import (
     document_bytes,
     unit_index,
 )
+from attnscope.storage.chunks import displaced_error
 from attnscope.storage.disk import explain
+from attnscope.storage.markers import Place
 from attnscope.storage.root import ROOT_FILE, Root, load_root
 
 _READ_AGAIN = "restore it from a copy or measure again"
@@ -59,9 +61,8 @@ def _check(place: Path, root: Root) -> Iterator[str]:
             yield from _check_coordinate(place / name, codec, values)
     done, lines = _check_markers(place / DONE, codecs[DONE])
     yield from lines
-    units = {unit for unit, flag in done.items() if flag}
-    yield from _check_units(place, root, codecs, units)
-    yield from _check_missing(place, root, units)
+    yield from _check_units(place, root, codecs, done)
+    yield from _check_missing(place, root, set(done))
 
 
 def _check_coordinate(directory: Path, codec: ChunkCodec, wanted: NDArray[Any] | None) -> Iterator[str]:
@@ -75,38 +76,63 @@ def _check_coordinate(directory: Path, codec: ChunkCodec, wanted: NDArray[Any] |
         yield _missing_chunk(directory / chunk_name((0,) * wanted.ndim))
 
 
-def _check_markers(directory: Path, codec: ChunkCodec) -> tuple[dict[ChunkIndex, bool], list[str]]:
+def _check_markers(directory: Path, codec: ChunkCodec) -> tuple[dict[ChunkIndex, int], list[str]]:
     done, lines = {}, []
     for unit, content in _chunks(directory):
         values = _decode(codec, unit, content)
-        if values is None:
+        if values is None or not values.all():
             lines.append(_bad_chunk(directory / chunk_name(unit)))
         else:
-            done[unit] = bool(values.all())
+            done[unit] = int(values[0, 0])
     return done, lines
 
 
 def _check_units(
-    place: Path, root: Root, codecs: dict[str, ChunkCodec], units: set[ChunkIndex]
+    place: Path, root: Root, codecs: dict[str, ChunkCodec], done: Mapping[ChunkIndex, int]
 ) -> Iterator[str]:
     names = [name for name in (TEXT_MASS, MASS) if name in codecs]
-    seen = units | {index[:2] for name in names for index, _ in _chunks(place / name)}
+    seen = {*done} | {index[:2] for name in names for index, _ in _chunks(place / name)}
     for unit in sorted(seen):
         arrays: dict[str, NDArray[Any]] = {}
+        contents: dict[str, bytes] = {}
         for name in names:
             index = unit_index(name, unit[0], unit[1])
             file = place / name / chunk_name(index)
             content = _content(file)
             values = None if content is None else _decode(codecs[name], index, content)
-            if values is not None:
-                arrays[name] = values[0, 0]
+            if content is not None and values is not None:
+                arrays[name], contents[name] = values[0, 0], content
             elif content is not None:
                 yield _bad_chunk(file)
-            elif unit in units:
+            elif unit in done:
                 yield _missing_chunk(file)
-        if unit in units and len(arrays) == len(names):
+        if unit in done and len(arrays) == len(names):
             where = f"prompt {unit[0]}, step {root.header.steps[unit[1]]} in {place}"
-            yield from row_violations(arrays[MASS], arrays.get(TEXT_MASS), where, root.header.tolerance)
+            wrong = row_violations(arrays[MASS], arrays.get(TEXT_MASS), where, root.header.tolerance)
+            yield from wrong or _check_place(place, root, codecs, unit, done[unit], contents)
+
+
+def _check_place(
+    place: Path,
+    root: Root,
+    codecs: dict[str, ChunkCodec],
+    unit: ChunkIndex,
+    marker: int,
+    contents: Mapping[str, bytes],
+) -> Iterator[str]:
+    """Hold what lies at a place against what its marker was written for; labels that are damaged are said elsewhere."""
+    labels = []
+    for name in STEP_ARRAYS:
+        content = _content(place / name / chunk_name((unit[1],)))
+        values = None if content is None else _decode(codecs[name], (unit[1],), content)
+        if values is None or not root.has_digests:
+            return
+        labels.append(float(values[0]))
+    here = Place(root.run, unit[0], unit[1], *labels)
+    if not here.has_labels_of(marker):
+        yield str(displaced_error(place / DONE / chunk_name(unit)))
+    elif here.marker(contents) != marker:
+        yield str(displaced_error(place / MASS / chunk_name(unit_index(MASS, unit[0], unit[1]))))
 
 
 def _check_missing(place: Path, root: Root, units: set[ChunkIndex]) -> Iterator[str]:

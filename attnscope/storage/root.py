@@ -40,8 +40,13 @@ class Root:
     created_at: str
     documents: Mapping[str, Any]
     finalised: bool = False
+    schema: int = SCHEMA_VERSION
+    header_text: str = ""
 
     def __post_init__(self) -> None:
+        # What is hashed is the text as it lies in the file, so that headers may get new fields.
+        text = self.header_text or json.dumps(self.header.to_json(), sort_keys=True)
+        object.__setattr__(self, "header_text", text)
         if taken := sorted(set(_RESERVED) & set(self.header.attrs)):
             raise StoreError(
                 expected="provenance under names of its own",
@@ -53,8 +58,19 @@ class Root:
     @property
     def attrs(self) -> dict[str, Any]:
         """What a reader of the dataset wants to know about where it comes from."""
-        own = {_SCHEMA: SCHEMA_VERSION, _CREATED: self.created_at, TOLERANCE: self.header.tolerance}
+        own = {_SCHEMA: self.schema, _CREATED: self.created_at, TOLERANCE: self.header.tolerance}
         return {**own, **self.header.attrs}
+
+    @property
+    def has_digests(self) -> bool:
+        """Whether the done markers hold digests; in stores of schema 1 they only say that a unit is done."""
+        return self.schema > 1
+
+    @property
+    def run(self) -> str:
+        """A fingerprint of the run, as written: what the done markers are bound to."""
+        text = self.header_text + json.dumps(self.header.attrs, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def finalise(self) -> Root:
         """Return the root of the finished store."""
@@ -65,7 +81,7 @@ class Root:
         attributes = {
             **self.attrs,
             # Text, because a dict among the attributes cannot be exported to netCDF.
-            _HEADER: json.dumps(self.header.to_json(), sort_keys=True),
+            _HEADER: self.header_text,
             # Where xarray looks for the names of coordinates that are not dims.
             _COORDINATES: " ".join(name for name in self.documents if _is_coordinate(name)),
             _FINALISED: self.finalised,
@@ -119,8 +135,9 @@ def load_root(path: Path) -> Root:
         raise _damage_error(path, "it is not what was written")
     try:
         attrs = {key: value for key, value in attributes.items() if key not in _RESERVED}
-        header = StoreHeader.from_json(json.loads(attributes[_HEADER]), attrs)
-        return Root(header, attributes[_CREATED], documents, attributes[_FINALISED])
+        text, created_at = attributes[_HEADER], attributes[_CREATED]
+        header = StoreHeader.from_json(json.loads(text), attrs)
+        return Root(header, created_at, documents, attributes[_FINALISED], attributes[_SCHEMA], text)
     except (KeyError, TypeError, ValueError, AttnscopeError) as error:
         raise _damage_error(path, str(error)) from error
 

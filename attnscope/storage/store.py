@@ -7,7 +7,7 @@ The store is a zarr 3 group that any xarray opens::
     ├── prompt/ text/ ...    coordinates
     ├── timestep/ sigma/     one chunk per step, written when the step first runs
     ├── mass/ text_mass/     one chunk per unit of work (prompt, step), float32, missing = NaN
-    └── done/                one chunk per unit, written last: only what is marked here counts
+    └── done/                one number per unit, written last: only what is marked here counts; see markers.py
 
 A unit's data is on the disk before its marker is, so a crash at any moment leaves a valid store. Several
 processes may append to one store if each has its own prompts.
@@ -15,10 +15,10 @@ processes may append to one store if each has its own prompts.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -41,16 +41,11 @@ from attnscope.schema import (
     TIMESTEP,
     row_violations,
 )
-from attnscope.storage.arrays import (
-    DAMAGE,
-    ChunkCodec,
-    chunk_name,
-    document_bytes,
-    initial_files,
-    unit_index,
-)
+from attnscope.storage.arrays import STEP_ARRAYS, ChunkIndex, document_bytes, initial_files, unit_index
+from attnscope.storage.chunks import Chunks, damage_error, displaced_error
 from attnscope.storage.disk import create_tree, explain, remove_partial_files, write_durably
 from attnscope.storage.header import StoreHeader
+from attnscope.storage.markers import Place
 from attnscope.storage.root import ROOT_FILE, Root, load_root
 
 _UNIT_DIMS = (BRANCH, LAYER, HEAD, QUERY_FRAME)
@@ -77,10 +72,10 @@ class Store:
     def __init__(self, path: Path, root: Root) -> None:
         self.path = path
         self._root = root
-        self._codecs = {name: ChunkCodec(document_bytes(doc)) for name, doc in root.documents.items()}
-        self._done_marker = self._codecs[DONE].encode((0, 0), np.array([[True]]))
+        self._chunks = Chunks(path, root.documents)
         self._unreadable: set[tuple[int, int]] = set()
-        self._done = self._read_done()
+        self._markers = self._read_markers()
+        self._require_labels()
 
     @classmethod
     def create(cls, path: str | PathLike[str], header: StoreHeader) -> Store:
@@ -128,14 +123,14 @@ class Store:
 
     def is_done(self, prompt: int, step: int) -> bool:
         """Say whether a prompt's step is stored for good; ``step`` is a label, as in the header."""
-        return bool(self._done[self._unit(prompt, step)])
+        return bool(self._markers[self._unit(prompt, step)])
 
     def progress(self) -> tuple[int, int]:
         """Return how many units of work are done, and how many there are.
 
         Counts what was done when the store was opened, and since then through this object.
         """
-        return int(self._done.sum()), self._done.size
+        return int(np.count_nonzero(self._markers)), self._markers.size
 
     def append(
         self,
@@ -162,7 +157,7 @@ class Store:
         """
         unit = self._unit(prompt, step)
         where = f"prompt {prompt}, step {step}"
-        if self._done[unit]:
+        if self._markers[unit]:
             raise StoreError(
                 expected="a unit that is not done",
                 got=f"{where}, done already",
@@ -171,12 +166,15 @@ class Store:
             )
         arrays = self._check_arrays(mass, text_mass, where)
         self._append_step(unit, {TIMESTEP: timestep, SIGMA: sigma}, where)
+        contents = {}
         for name, values in arrays.items():
             index = unit_index(name, *unit)
-            self._write(name, index, self._codecs[name].encode(index, values[np.newaxis, np.newaxis]))
+            contents[name] = self._chunks.encode(name, index, values[np.newaxis, np.newaxis])
+            self._write(name, index, contents[name])
+        marker = self._place(unit, timestep, sigma).marker(contents) if self._root.has_digests else 1
         # Last, and only now that the data is on the disk: from here on the unit counts.
-        self._write(DONE, unit, self._done_marker)
-        self._done[unit] = True
+        self._write(DONE, unit, self._chunks.encode(DONE, unit, np.array([[marker]], dtype=np.uint64)))
+        self._markers[unit] = marker
         self._unreadable.discard(unit)
 
     def dataset(self, lazy: bool = False) -> xr.Dataset:
@@ -191,22 +189,27 @@ class Store:
             A chunk is damaged.
         """
         header = self.header
-        coords = header.coordinates(self._step_values(TIMESTEP), self._step_values(SIGMA))
-        coords[DONE] = ((PROMPT, STEP), self._done.copy())
+        coords = header.coordinates(self._read_labels(TIMESTEP), self._read_labels(SIGMA))
+        coords[DONE] = ((PROMPT, STEP), self._markers != 0)
         names = {MASS: DIMS, TEXT_MASS: TEXT_DIMS} if header.has_text_mass else {MASS: DIMS}
         if lazy:
             with explain(self.path):
                 opened = xr.open_zarr(self.path, chunks=None)
             variables = {name: opened[name].variable for name in names}
         else:
-            self._require_readable_markers()
-            variables = {name: xr.Variable(dims, self._read_variable(name)) for name, dims in names.items()}
+            lost = (
+                np.argwhere(self._markers == 0).tolist() if self._root.finalised else sorted(self._unreadable)
+            )
+            if lost:
+                raise damage_error(self._chunks.file(DONE, tuple(lost[0])))
+            arrays = self._read_units(tuple(names))
+            variables = {name: xr.Variable(dims, arrays[name]) for name, dims in names.items()}
         return xr.Dataset(variables, coords, self._root.attrs)
 
     def refresh(self) -> None:
         """Look again what is done, in case other processes append to the same store."""
         self._unreadable.clear()
-        self._done = self._read_done()
+        self._markers = self._read_markers()
 
     def finalise(self, *, alone: bool = True) -> None:
         """Close a finished sweep: sweep up, and write down that nothing is missing; changes no numbers.
@@ -272,13 +275,11 @@ class Store:
     def _append_step(self, unit: tuple[int, int], values: dict[str, float], where: str) -> None:
         step = unit[1]
         for name, value in values.items():
-            content = self._codecs[name].encode((step,), np.array([value], dtype=np.float64))
-            file = self._file(name, (step,))
-            with explain(file):
-                if file.exists() and file.read_bytes() == content:
-                    continue
-                others = file.exists() and any((self.path / DONE).glob(f"c.*.{step}"))
-            if others:
+            content = self._chunks.encode(name, (step,), np.array([value], dtype=np.float64))
+            there = self._chunks.content(name, (step,))
+            if there == content:
+                continue
+            if there is not None and any((self.path / DONE).glob(f"c.*.{step}")):
                 raise StoreError(
                     expected=f"the {name} that other prompts had at this step",
                     got=f"{value} at {where}",
@@ -287,52 +288,58 @@ class Store:
                 )
             self._write(name, (step,), content)
 
-    def _file(self, name: str, index: tuple[int, ...]) -> Path:
-        return self.path / name / chunk_name(index)
+    def _write(self, name: str, index: ChunkIndex, content: bytes) -> None:
+        write_durably(self._chunks.file(name, index), content)
 
-    def _write(self, name: str, index: tuple[int, ...], content: bytes) -> None:
-        write_durably(self._file(name, index), content)
+    def _place(self, unit: tuple[int, int], timestep: float, sigma: float) -> Place:
+        return Place(self._root.run, *unit, float(timestep), float(sigma))
 
-    def _read(self, name: str, index: tuple[int, ...]) -> NDArray[Any] | None:
-        file = self._file(name, index)
-        with explain(file):
-            content = file.read_bytes() if file.exists() else None
-        if content is None:
-            return None
-        try:
-            return self._codecs[name].decode(index, content)
-        except DAMAGE as error:
-            raise _damage_error(file) from error
+    def _read_markers(self) -> NDArray[np.uint64]:
+        markers = np.zeros((len(self.header.prompts), len(self.header.steps)), dtype=np.uint64)
+        for prompt, step in np.ndindex(*markers.shape):
+            content = self._chunks.content(DONE, (prompt, step))
+            if content is None:
+                continue
+            # A power cut may tear the marker itself: then the unit was never acknowledged.
+            with suppress(StoreError):
+                markers[prompt, step] = self._chunks.decode(DONE, (prompt, step), content)[0, 0]
+            if not markers[prompt, step]:
+                self._unreadable.add((prompt, step))
+        return markers
 
-    def _read_done(self) -> NDArray[np.bool_]:
-        done = np.zeros((len(self.header.prompts), len(self.header.steps)), dtype=bool)
-        for unit in np.ndindex(*done.shape):
-            file = self._file(DONE, unit)
-            with explain(file):
-                done[unit] = file.exists() and file.read_bytes() == self._done_marker
-                if file.exists() and not done[unit]:
-                    # A power cut may tear the marker itself: then the unit was never acknowledged.
-                    self._unreadable.add((unit[0], unit[1]))
-        return done
+    def _require_labels(self) -> None:
+        """Refuse a store in which a unit that is done has lost its timestep or sigma, or has those of another."""
+        labels = {name: self._read_labels(name) for name in STEP_ARRAYS}
+        for prompt, step in np.argwhere(self._markers).tolist():
+            for name in STEP_ARRAYS:
+                if self._chunks.content(name, (step,)) is None:
+                    raise damage_error(self._chunks.file(name, (step,)))
+            place = self._place((prompt, step), labels[TIMESTEP][step], labels[SIGMA][step])
+            if self._root.has_digests and not place.has_labels_of(int(self._markers[prompt, step])):
+                raise displaced_error(self._chunks.file(DONE, (prompt, step)))
 
-    def _require_readable_markers(self) -> None:
-        if self._unreadable:
-            raise _damage_error(self._file(DONE, min(self._unreadable)))
+    def _read_labels(self, name: str) -> list[float]:
+        contents = [self._chunks.content(name, (step,)) for step in range(len(self.header.steps))]
+        return [
+            float("nan") if content is None else float(self._chunks.decode(name, (step,), content)[0])
+            for step, content in enumerate(contents)
+        ]
 
-    def _step_values(self, name: str) -> list[float]:
-        chunks = [self._read(name, (step,)) for step in range(len(self.header.steps))]
-        return [float("nan") if chunk is None else float(chunk[0]) for chunk in chunks]
-
-    def _read_variable(self, name: str) -> NDArray[np.float32]:
-        shape = tuple(self._root.documents[name]["shape"])
-        values = np.full(shape, np.nan, dtype=np.float32)
-        for prompt, step in np.argwhere(self._done).tolist():
-            index = unit_index(name, prompt, step)
-            unit = self._read(name, index)
-            if unit is None:
-                raise _damage_error(self._file(name, index))
-            values[prompt, step] = unit[0, 0]
-        return values
+    def _read_units(self, names: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
+        shapes = {name: tuple(self._root.documents[name]["shape"]) for name in names}
+        arrays = {name: np.full(shape, np.nan, dtype=np.float32) for name, shape in shapes.items()}
+        labels = {name: self._read_labels(name) for name in STEP_ARRAYS}
+        for prompt, step in np.argwhere(self._markers).tolist():
+            contents = {}
+            for name in names:
+                index = unit_index(name, prompt, step)
+                content = self._chunks.content(name, index)
+                arrays[name][prompt, step] = self._chunks.decode(name, index, content)[0, 0]
+                contents[name] = content or b""
+            place = self._place((prompt, step), labels[TIMESTEP][step], labels[SIGMA][step])
+            if self._root.has_digests and place.marker(contents) != self._markers[prompt, step]:
+                raise displaced_error(self._chunks.file(MASS, unit_index(MASS, prompt, step)))
+        return arrays
 
 
 def resume_or_create(path: str | PathLike[str], header: StoreHeader) -> Store:
@@ -369,12 +376,3 @@ def open_store(path: str | PathLike[str], *, lazy: bool = False) -> xr.Dataset:
         The path is no store, a newer one, or damaged.
     """
     return Store.open(path).dataset(lazy)
-
-
-def _damage_error(file: Path) -> StoreError:
-    return StoreError(
-        expected="a whole chunk",
-        got="a missing or damaged one",
-        where=f"at {file}",
-        remedy="`attnscope validate` lists all of them, delete the unit's done marker to measure it again",
-    )

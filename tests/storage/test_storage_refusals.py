@@ -16,9 +16,9 @@ from attnscope.storage import Store, StoreHeader, open_store, resume_or_create, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seeds": (0, 1)}, "seeds [0, 1099511627776], got [0, 1] in"),
+        ({"seeds": (0, 1)}, "seeds [0, 1099511627776], got [0, 1], in"),
         ({"prompts": ("a dog", "a cow")}, "prompts ["),
-        ({"layers": (2, 3)}, "layers [1, 2], got [2, 3] in"),
+        ({"layers": (2, 3)}, "layers [1, 2], got [2, 3], in"),
         ({"plans": (None, None)}, "plans ["),
         ({"tolerance": 1e-3}, "tolerance 1e-05, got 0.001 in"),
         (
@@ -59,7 +59,7 @@ def _newer(path):
         (lambda path: zarr.create_group(path, attributes={"a": 1}), "got other zarr data at"),
         (lambda path: (path.mkdir(), (path / "zarr.json").write_text("[" * 100_000)), "it cannot be parsed"),
         (lambda path: (path.mkdir(), (path / "zarr.json").write_text("[]")), "got other zarr data at"),
-        (_newer, "expected a store of schema 1 or older, got schema 99 at"),
+        (_newer, "expected a store of schema 2 or older, got schema 99 at"),
     ],
 )
 def test_a_path_that_is_no_store_is_left_alone(sweep, tmp_path, make, message):
