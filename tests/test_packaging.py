@@ -15,7 +15,7 @@ import attnscope
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-BINARY = {".png", ".pdf", ".mp4", ".npz", ".safetensors"}
+BINARY = {".png", ".pdf", ".mp4", ".npz", ".safetensors", ".zip"}
 
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(root|home/\w+|opt|work|Users/\w+|mnt|tmp)/\w")
 REGISTRY_HOSTS = re.compile(

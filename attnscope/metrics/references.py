@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable, Mapping
@@ -10,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnscope.errors import InputError, quote
-from attnscope.metrics.gap import Gap, Method, consistency_gap
+import msgspec
 
-FORMAT = "attnscope reference"
-VERSION = 1
+from attnscope.errors import InputError, StoreError, quote
+from attnscope.metrics.gap import Gap, Method, consistency_gap
+from attnscope.storage.disk import explain
+from attnscope.storage.sealed import SealError, read_sealed, write_sealed
+
+VERSION = 2
+KIND = f"attnscope reference {VERSION}"
 
 
 @dataclass(frozen=True)
@@ -68,19 +71,20 @@ reference must come from the same network, build the reference anew
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Keep the reference as a JSON file; whole or not at all."""
         path = Path(path)
-        document = {
-            "format": FORMAT,
-            "version": VERSION,
-            "num_videos": self.num_videos,
-            "detector": self.detector,
-            "encoders": dict(self.encoders),
-            "values": {name: list(each) for name, each in self.values.items()},
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".partial")
-        part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        part.replace(path)
+        values = {name: list(each) for name, each in self.values.items()}
+        with explain(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_sealed(path, KIND, _Written(self.num_videos, self.detector, dict(self.encoders), values))
         return path
+
+
+class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A reference as it lies in a file."""
+
+    num_videos: int
+    detector: str
+    encoders: dict[str, str]
+    values: dict[str, list[float]]
 
 
 def reference_of(rows: Iterable[Mapping[str, Any]]) -> Reference:
@@ -137,22 +141,20 @@ def read_reference(path: str | os.PathLike[str]) -> Reference:
     Raises
     ------
     InputError
-        The file is none, or of a newer version.
+        The file is none, is damaged, or was written by another version.
     """
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-        if document.get("format") != FORMAT or document.get("version") != VERSION:
-            raise ValueError(f"format {document.get('format')!r}, version {document.get('version')!r}")
-        values = {str(name): tuple(map(float, each)) for name, each in document["values"].items()}
-        encoders = {str(name): str(each) for name, each in document["encoders"].items()}
-        if set(values) != set(encoders):
-            raise ValueError("values without their encoders")
-        return Reference(int(document["num_videos"]), values, encoders, str(document["detector"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())
+        found = read_sealed(Path(path), KIND, _Written)
+        if found is None:
+            raise SealError("no file")
+        if set(found.values) != set(found.encoders):
+            raise SealError("values without their encoders")
+    except (SealError, StoreError) as error:
         raise InputError(
-            expected=f"a reference of version {VERSION}",
-            got=quote(reason, 100),
+            expected=f"a reference of version {VERSION}, as it was written",
+            got=quote(str(error), 100),
             where=f"in {quote(str(path))}",
             remedy="make one with attnscope reference build",
         ) from error
+    values = {name: tuple(each) for name, each in found.values.items()}
+    return Reference(found.num_videos, values, found.encoders, found.detector)

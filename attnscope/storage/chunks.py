@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from attnscope.errors import StoreError
 from attnscope.storage.arrays import DAMAGE, ChunkCodec, ChunkIndex, chunk_name, document_bytes
@@ -24,7 +24,7 @@ class Chunks:
         """Return where a chunk lies."""
         return self.path / name / chunk_name(index)
 
-    def encode(self, name: str, index: ChunkIndex, values: ArrayLike) -> bytes:
+    def encode(self, name: str, index: ChunkIndex, values: NDArray[Any]) -> bytes:
         """Return what the file of a chunk holds."""
         return self._codecs[name].encode(index, values)
 

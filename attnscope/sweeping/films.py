@@ -21,7 +21,7 @@ from attnscope.families.calling import require_runnable, settled
 from attnscope.intervening.generate import generate
 from attnscope.masks import parse_rule
 from attnscope.shots import ShotPlan
-from attnscope.sweeping.store import FilmKey, SweepStore
+from attnscope.sweeping.store import FilmKey, SweepHeader, SweepStore, header_of
 from attnscope.sweeping.variants import Variant
 
 _SAMPLED = 4096  # numbers of each parameter that tell weights from other weights
@@ -95,19 +95,31 @@ class FilmMaker:
         self.num_steps = require_runnable(settled(pipe, family, request.arguments), ("cond",))
         self.plans = tuple(plan.to_latent(family.temporal_stride(pipe)) for plan in request.plans)
 
-    def header(self) -> dict[str, Any]:
+    def header(self) -> SweepHeader:
         """What the folder of a sweep must agree with."""
-        asked = {
-            name: value
-            for name, value in settled(self.pipe, find(self.pipe), self.request.arguments).items()
-            if name != "num_frames"
-        }
-        return {
-            "model": type(self.pipe).__name__, "weights": self._weights(), "rule": self.request.rule,
-            "prompts": list(self.request.prompts), "seeds": list(self.request.seeds),
-            "num_frames": [plan.num_frames for plan in self.request.plans],
-            "cuts_frame": [list(plan.realised_frame) for plan in self.plans], "arguments": asked,
-        }  # fmt: skip
+        given = settled(self.pipe, find(self.pipe), self.request.arguments)
+        return header_of(
+            model=type(self.pipe).__name__,
+            weights=self._weights(),
+            rule=self.request.rule,
+            prompts=list(self.request.prompts),
+            seeds=list(self.request.seeds),
+            num_frames=[plan.num_frames for plan in self.request.plans],
+            cuts_frame=[list(plan.realised_frame) for plan in self.plans],
+            arguments={name: value for name, value in given.items() if name != "num_frames"},
+        )
+
+    def check(self, variants: Sequence[Variant]) -> None:
+        """Refuse variants that no film can be made with, before the first film is made.
+
+        Raises
+        ------
+        InputError
+            A strength, or a place, that a rule cannot have.
+        """
+        for variant in variants:
+            for plan in self.plans:
+                variant.changes(self.request.rule, plan, self.labels, self.request.seeds[0])
 
     def make(self, key: FilmKey) -> tuple[int, ...]:
         """Make one film, and say where it is cut."""
@@ -146,13 +158,17 @@ class Job:
             pipe.set_progress_bar_config(disable=True)
         self.maker = FilmMaker(pipe, request)
         self.store: SweepStore
+        self._is_new = False
 
     def begin(self, out: str | os.PathLike[str]) -> None:
         """Open the folder, once nothing is left to refuse."""
-        self.store = SweepStore.resume_or_create(Path(out), self.maker.header())
+        self.store, self._is_new = SweepStore.resume_or_create(Path(out), self.maker.header())
 
     def make(self, variants: Sequence[Variant], on_film: OnProgress | None = None) -> None:
-        """Make what is missing of these variants, all variants of a prompt before the next prompt."""
+        """Make what is missing of these variants, all variants of a prompt before the next prompt.
+
+        Where the model refuses the very first film, no folder stays behind.
+        """
         request = self.maker.request
         keys = [
             FilmKey(film, seed, variant)
@@ -162,11 +178,16 @@ class Job:
         ]
         missing = [key for key in keys if not self.store.has(key)]
         num_done = len(keys) - len(missing)
-        for key, found in self._make_all(missing):
-            self.store.put(key, found)
-            num_done += 1
-            if on_film is not None:
-                on_film(num_done, len(keys))
+        try:
+            for key, found in self._make_all(missing):
+                self.store.put(key, found)
+                num_done += 1
+                if on_film is not None:
+                    on_film(num_done, len(keys))
+        except InputError:
+            if self._is_new:
+                self.store.discard()
+            raise
 
     def _make_all(self, keys: Sequence[FilmKey]) -> Iterator[tuple[FilmKey, tuple[int, ...]]]:
         if self._processes == 1 or len(keys) < 2:

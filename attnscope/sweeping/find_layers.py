@@ -71,6 +71,7 @@ def find_layers(
         )
     job = Job(model, Request.read(prompts, shots, rule, seeds, arguments), processes)
     inside = format_range(parse_range(layers, job.maker.labels, name="layers"))
+    job.maker.check((Variant(over, inside),))
     job.begin(out)
     tried: dict[tuple[int, ...], float] = {}
 

@@ -9,24 +9,61 @@ The layout::
 
 from __future__ import annotations
 
-import json
+import hashlib
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import xarray as xr
 
-from attnscope.errors import StoreError, quote
+from attnscope.errors import InputError, StoreError, quote
 from attnscope.intervening.cut_check import CutCheck
-from attnscope.storage.disk import create_tree, explain, write_durably
+from attnscope.storage.disk import create_tree, explain
+from attnscope.storage.sealed import Body, SealError, document_error, read_sealed, seal, write_sealed
 from attnscope.sweeping.variants import Variant, facts_of, variant_from
 
 HEADER_FILE, FILMS = "sweep.json", "films"
-FORMAT = "attnscope sweep 1"
+HEADER_KIND, FILM_KIND = "attnscope sweep 2", "attnscope film of a sweep 2"
 
 _MEASURES = ("recall", "precision", "transition_control")
+
+
+class SweepHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What all films of a sweep have in common."""
+
+    model: str
+    weights: str
+    rule: str
+    prompts: list[str]
+    seeds: list[int]
+    num_frames: list[int]
+    cuts_frame: list[list[int]]
+    arguments: dict[str, Any]
+
+
+class WrittenVariant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A variant as JSON can hold it: no strength is an infinite one."""
+
+    label: str
+    layers: str
+    heads: str
+    steps: str
+    strength: float | None
+    jitter: int
+
+
+class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was found in one film, and which film of which sweep it is."""
+
+    sweep: str
+    film: int
+    seed: int
+    variant: WrittenVariant
+    found_frame: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -46,8 +83,9 @@ class FilmKey:
 class SweepStore:
     """A folder of films that were looked at."""
 
-    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+    def __init__(self, path: Path, header: SweepHeader) -> None:
         self.path, self.header = path, header
+        self._digest = hashlib.sha256(seal(HEADER_KIND, header)).hexdigest()
 
     @classmethod
     def open(cls, path: Path) -> SweepStore:
@@ -56,10 +94,10 @@ class SweepStore:
         Raises
         ------
         StoreError
-            There is none, or its header is damaged.
+            There is none, or its header is damaged or of another version.
         """
-        header = _read(path / HEADER_FILE)
-        if header is None or header.get("format") != FORMAT:
+        header = _read(path / HEADER_FILE, HEADER_KIND, SweepHeader, "begin the sweep anew in another folder")
+        if header is None:
             raise StoreError(
                 expected=f"a folder with the header {HEADER_FILE} of a sweep",
                 got="none",
@@ -69,22 +107,21 @@ class SweepStore:
         return cls(path, header)
 
     @classmethod
-    def resume_or_create(cls, path: Path, header: dict[str, Any]) -> SweepStore:
-        """Go on with the sweep in a folder, or begin it; never mixes two.
+    def resume_or_create(cls, path: Path, header: SweepHeader) -> tuple[SweepStore, bool]:
+        """Go on with the sweep in a folder, or begin it; never mixes two. Also says whether it has begun just now.
 
         Raises
         ------
         StoreError
             The folder holds something else, or a sweep of other settings; the message names the first difference.
         """
-        wanted = {"format": FORMAT, **json.loads(json.dumps(header))}
         with explain(path):
             begun = path.exists()
         if not begun:
-            create_tree(path, {HEADER_FILE: json.dumps(wanted, indent=1).encode(), f"{FILMS}/.keep": b""})
+            create_tree(path, {HEADER_FILE: seal(HEADER_KIND, header), f"{FILMS}/.keep": b""})
         store = cls.open(path)
-        for name in [*wanted, *store.header]:
-            was, now = store.header.get(name), wanted.get(name)
+        for name in SweepHeader.__struct_fields__:
+            was, now = getattr(store.header, name), getattr(header, name)
             if was != now:
                 raise StoreError(
                     expected="the settings this sweep was begun with",
@@ -92,21 +129,22 @@ class SweepStore:
                     where=f"in {path}",
                     remedy="repeat them to resume, or choose another folder",
                 )
-        return store
+        return store, not begun
+
+    def discard(self) -> None:
+        """Take a folder away in which no film has come to lie."""
+        if not any((self.path / FILMS).glob("*.json")):
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def has(self, key: FilmKey) -> bool:
         """Say whether a film was looked at."""
-        return (self.path / FILMS / key.file_name).is_file()
+        return self.found_frame(key) is not None
 
     def put(self, key: FilmKey, found_frame: Sequence[int]) -> None:
         """Write down what was found in a film, durably."""
-        row = {
-            "film": key.film,
-            "seed": key.seed,
-            "cell": facts_of(key.variant),
-            "found_frame": list(found_frame),
-        }
-        write_durably(self.path / FILMS / key.file_name, json.dumps(row).encode())
+        variant = WrittenVariant(**facts_of(key.variant))
+        result = Result(self._digest, key.film, key.seed, variant, tuple(found_frame))
+        write_sealed(self.path / FILMS / key.file_name, FILM_KIND, result)
 
     def found_frame(self, key: FilmKey) -> tuple[int, ...] | None:
         """The cuts of a film, None if it is still to be made.
@@ -114,18 +152,18 @@ class SweepStore:
         Raises
         ------
         StoreError
-            What was written down is damaged.
+            What was written down is damaged, or belongs to another film.
         """
-        row = _read(self.path / FILMS / key.file_name)
-        return None if row is None else tuple(row["found_frame"])
+        found = self._read_film(self.path / FILMS / key.file_name)
+        return None if found is None else found.found_frame
 
     def variants(self) -> tuple[Variant, ...]:
         """All variants of which there is a film, in no particular order but always the same."""
         variants: dict[str, Variant] = {}
         for path in sorted((self.path / FILMS).glob("*.json")):
-            row = _read(path)
-            if row is not None:
-                variant = variant_from(row["cell"])
+            found = self._read_film(path)
+            if found is not None:
+                variant = variant_from(msgspec.structs.asdict(found.variant))
                 variants.setdefault(variant.digest, variant)
         labels = [variant.label for variant in variants.values()]
         # two sweeps of one folder may both have a variant "full", in different layers
@@ -139,10 +177,10 @@ class SweepStore:
     def dataset(self, variants: Iterable[Variant] | None = None) -> xr.Dataset:
         """What was found, over (prompt, seed, cell); nan where a film is still to be made."""
         listed = tuple(self.variants() if variants is None else variants)
-        prompts, seeds = self.header["prompts"], self.header["seeds"]
+        prompts, seeds = self.header.prompts, self.header.seeds
         shape = (len(prompts), len(seeds), len(listed))
         arrays = {name: np.full(shape, np.nan) for name in ("num_detected", "num_matched", *_MEASURES)}
-        for film, asked in enumerate(self.header["cuts_frame"]):
+        for film, asked in enumerate(self.header.cuts_frame):
             for row, seed in enumerate(seeds):
                 for column, variant in enumerate(listed):
                     found = self.found_frame(FilmKey(film, seed, variant))
@@ -158,42 +196,65 @@ class SweepStore:
                         arrays[name][place] = np.nan if value is None else value
         return xr.Dataset(
             {name: (("prompt", "seed", "cell"), values) for name, values in arrays.items()}
-            | {"num_requested": ("prompt", [len(asked) for asked in self.header["cuts_frame"]])},
+            | {"num_requested": ("prompt", [len(asked) for asked in self.header.cuts_frame])},
             _coordinates(self.header, listed),
-            {name: value for name, value in self.header.items() if isinstance(value, str)},
+            {"model": self.header.model, "weights": self.header.weights, "rule": self.header.rule},
         )
 
+    def _read_film(self, path: Path) -> Result | None:
+        found = _read(path, FILM_KIND, Result, "delete it to make this film again")
+        if found is None:
+            return None
+        key = FilmKey(found.film, found.seed, variant_from(msgspec.structs.asdict(found.variant)))
+        if found.sweep != self._digest or key.file_name != path.name:
+            raise StoreError(
+                expected="the film that belongs here",
+                got="that of another sweep or place",
+                where=f"in {path}",
+                remedy="delete it to make this film again",
+            )
+        return found
 
-def _coordinates(header: dict[str, Any], variants: Sequence[Variant]) -> dict[str, Any]:
-    cuts = [",".join(map(str, asked)) for asked in header["cuts_frame"]]
+
+def _coordinates(header: SweepHeader, variants: Sequence[Variant]) -> dict[str, Any]:
+    cuts = [",".join(map(str, asked)) for asked in header.cuts_frame]
     of_variants = {
         name: ("cell", [getattr(variant, name) for variant in variants])
         for name in ("layers", "heads", "steps", "strength", "jitter")
     }
     return {
-        "prompt": range(len(header["prompts"])),
-        "text": ("prompt", header["prompts"]),
+        "prompt": range(len(header.prompts)),
+        "text": ("prompt", header.prompts),
         "cuts_frame": ("prompt", cuts),
-        "seed": header["seeds"],
+        "seed": header.seeds,
         "cell": [variant.label for variant in variants],
         **of_variants,
     }
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    with explain(path):
-        content = path.read_bytes() if path.is_file() else None
-    if content is None:
-        return None
+def header_of(**facts: Any) -> SweepHeader:
+    """Write down what all films have in common, in the form in which it is read again.
+
+    Raises
+    ------
+    InputError
+        Arguments that cannot be written down.
+    """
     try:
-        document = json.loads(content)
-        if not isinstance(document, dict):
-            raise ValueError("no object")
-    except ValueError as error:
-        raise StoreError(
-            expected="JSON as it was written",
-            got="a damaged file",
-            where=f"at {path}",
-            remedy="delete it to make this film again",
+        header = SweepHeader(**facts)
+        seal(HEADER_KIND, header)
+        return msgspec.json.decode(msgspec.json.encode(header), type=SweepHeader)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(
+            expected="arguments of the pipeline that can be written down, numbers and words",
+            got=quote(str(error), 100),
+            where="in sweep",
+            remedy="leave out tensors, functions, nan and infinity",
         ) from error
-    return document
+
+
+def _read(path: Path, kind: str, body: type[Body], remedy: str) -> Body | None:
+    try:
+        return read_sealed(path, kind, body)
+    except SealError as error:
+        raise document_error(path, kind, error, remedy) from error

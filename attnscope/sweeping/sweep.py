@@ -102,6 +102,7 @@ def sweep(
         over, layers=layers, labels=job.maker.labels, num_heads=job.maker.num_heads,
         num_steps=job.maker.num_steps, values=values, window=window, by_layer=by_layer,
     )  # fmt: skip
+    job.maker.check(variants)
     job.begin(out)
     job.make(variants, on_film)
     return job.store.dataset(variants)

@@ -6,13 +6,22 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import gaussian_kde
 
 from attnscope.errors import InputError
-from attnscope.metrics import Reference, consistency_gap, js_distance, read_reference, reference_of
+from attnscope.metrics import (
+    Reference,
+    consistency_gap,
+    js_distance,
+    read_reference,
+    reference_of,
+    references,
+)
+from attnscope.storage.sealed import seal
 
 # mean distance of n draws to 5000 of the same distribution, measured by somebody else; which distribution is not said,
 # a beta(8, 4) has the same level in all fifteen cells of histograms
@@ -132,14 +141,31 @@ def test_encoders_are_never_mixed() -> None:
         reference.gap("inter_semantic", [0.5] * 30, "a:1")
 
 
+def sealed(kind: str = references.KIND, **fields: Any) -> str:
+    return seal(kind, msgspec.defstruct("Body", fields)(**fields)).decode()
+
+
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "{}", json.dumps({"format": "attnscope reference", "version": 99}),
-     json.dumps({"format": "attnscope reference", "version": 1, "values": {"x": ["a"]}, "encoders": {"x": "a"}}),
-     json.dumps({"format": "attnscope reference", "version": 1, "values": {"x": [1]}, "encoders": {}})],
-)  # fmt: skip
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        json.dumps(
+            {"format": "attnscope reference", "version": 1, "values": {"x": [1]}, "encoders": {"x": "a"}}
+        ),
+        sealed(num_videos=1, detector="vote", encoders={"x": "a"}, values={"x": ["a"]}),
+        sealed(num_videos=1, detector="vote", encoders={}, values={"x": [1.0]}),
+        sealed(num_videos=1, detector="vote", encoders={"x": "a"}, values={"x": [1.0]}, more=1),
+        sealed(
+            "attnscope reference 99", num_videos=1, detector="vote", encoders={"x": "a"}, values={"x": [1.0]}
+        ),
+    ],
+)
 def test_a_file_that_is_no_reference_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "reference.json"
     path.write_text(content)
-    with pytest.raises(InputError, match="expected a reference of version 1"):
+    with pytest.raises(InputError, match="expected a reference of version 2"):
         read_reference(path)

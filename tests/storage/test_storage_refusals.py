@@ -16,9 +16,9 @@ from attnscope.storage import Store, StoreHeader, open_store, resume_or_create, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seeds": (0, 1)}, "seeds [0, 1099511627776], got [0, 1], in"),
+        ({"seeds": (0, 1)}, "seeds [0, 1099511627776], got [0, 1] in"),
         ({"prompts": ("a dog", "a cow")}, "prompts ["),
-        ({"layers": (2, 3)}, "layers [1, 2], got [2, 3], in"),
+        ({"layers": (2, 3)}, "layers [1, 2], got [2, 3] in"),
         ({"plans": (None, None)}, "plans ["),
         ({"tolerance": 1e-3}, "tolerance 1e-05, got 0.001 in"),
         (

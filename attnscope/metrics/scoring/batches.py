@@ -6,8 +6,8 @@ import dataclasses
 import gc
 import hashlib
 import json
+import math
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -15,13 +15,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from attnscope import __version__
 from attnscope._types import OnProgress
 from attnscope.errors import RunError, VideoError
 from attnscope.metrics import control
 from attnscope.metrics.scoring.manifests import Listed
 from attnscope.metrics.scoring.score import Row, Settings, score_opened
+from attnscope.storage.disk import explain
+from attnscope.storage.sealed import SealError, read_sealed, write_sealed
 from attnscope.video.streams import FileVideo
+
+ROW_KIND = "attnscope score of a video 2"
 
 
 def score_videos(
@@ -127,10 +133,18 @@ def _prepare() -> None:
 
 def _digest_request(each: Listed, settings: Settings) -> str:
     """What a kept row must agree with to be taken again. Where the file lies and how many work at it do not matter."""
-    state = os.stat(each.path)
     asked = {**dataclasses.asdict(each), "path": None}
-    facts = [__version__, state.st_size, state.st_mtime_ns, asked, dataclasses.asdict(settings)]
+    facts = [__version__, _digest_content(each.path), asked, dataclasses.asdict(settings)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=_to_text).encode()).hexdigest()
+
+
+def _digest_content(path: Path) -> str:
+    # not size and time: both may stay when a film is replaced
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return "unreadable"  # scored anew, to say why
 
 
 def _to_text(value: Any) -> str:
@@ -148,22 +162,45 @@ def _row_path(folder: Path, each: Listed) -> Path:
     )
 
 
+class KeptRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A row, and the request that it answers; ``nan`` are the places in it that hold nan, which JSON cannot."""
+
+    request: str
+    row: dict[str, Any]
+    nan: list[list[str | int]]
+
+
 def _load_row(folder: Path, each: Listed, settings: Settings) -> Row | None:
-    path = _row_path(folder, each)
-    if not path.is_file():
-        return None
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        same = document["contract"] == _digest_request(each, settings) and document["row"]["status"] == "ok"
-    except (ValueError, KeyError, TypeError):
+        kept = read_sealed(_row_path(folder, each), ROW_KIND, KeptRow)
+    except SealError:
         return None  # a damaged row is a row that is not there
-    row: Row = document["row"]
-    return row if same else None
+    if kept is None or kept.row.get("status") != "ok" or kept.request != _digest_request(each, settings):
+        return None
+    for *way, last in kept.nan:
+        holder: Any = kept.row
+        for step in way:
+            holder = holder[step]
+        holder[last] = math.nan
+    return kept.row
 
 
 def _save_row(folder: Path, each: Listed, settings: Settings, row: Row) -> None:
     path = _row_path(folder, each)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".partial")
-    part.write_text(json.dumps({"contract": _digest_request(each, settings), "row": row}), encoding="utf-8")
-    part.replace(path)
+    with explain(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    nan: list[list[str | int]] = []
+    plain = _without_nan(row, [], nan)
+    write_sealed(path, ROW_KIND, KeptRow(_digest_request(each, settings), plain, nan))
+
+
+def _without_nan(value: Any, way: list[str | int], found: list[list[str | int]]) -> Any:
+    """The same value with null for nan; notes the way to each."""
+    if isinstance(value, float) and math.isnan(value):
+        found.append(way)
+        return None
+    if isinstance(value, dict):
+        return {name: _without_nan(part, [*way, name], found) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(part, [*way, index], found) for index, part in enumerate(value)]
+    return value
