@@ -14,7 +14,7 @@ _SIZE = ("num_frames", "height", "width")
 _OURS = ("prompt", "generator", "output_type")
 
 
-def settled(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def fill_defaults(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in the pipeline's own defaults, so that the record says what ran; frames are `num_frames` in all models."""
     given = dict(arguments)
     for name in _OURS:
@@ -81,7 +81,7 @@ def _parameters(pipe: Any) -> dict[str, inspect.Parameter]:
     return found
 
 
-def as_called(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def rename_for_pipeline(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments under the names that the pipeline has for them; one that reads no text gets no prompt."""
     parameters = _parameters(pipe)
     called = {name: value for name, value in arguments.items() if name not in ("num_frames", "prompt")}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from attnscope.hooks.attachment import Attachment, attach, attached_to, joined
+from attnscope.hooks.attachment import Attachment, attach, attached_to, join_or_attach
+from attnscope.hooks.attention import describe_way
 from attnscope.hooks.calls import Call
 from attnscope.hooks.facade import as_nnsight
-from attnscope.hooks.measures import describe_way
 from attnscope.hooks.parallel import Heads
 from attnscope.hooks.points import HookPoint
 from attnscope.hooks.running import Record, hook_points, run_with_cache, run_with_hooks
@@ -25,7 +25,7 @@ __all__ = [
     "attached_to",
     "describe_way",
     "hook_points",
-    "joined",
+    "join_or_attach",
     "nnsight",
     "run_with_cache",
     "run_with_hooks",

@@ -1,16 +1,12 @@
-"""Which denoising step, guidance branch and layer an attention call belongs to, as attnscope itself counts them."""
+"""What an attention call is labelled with: denoising step, noise level, guidance branch, layer; and its batch."""
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import NamedTuple, Protocol
 
 from attnscope.layout import FrameLayout
 
@@ -60,6 +56,11 @@ class Part(NamedTuple):
     stop: int
     whole: int
 
+    @property
+    def num_videos(self) -> int:
+        """How many videos they are."""
+        return self.stop - self.start
+
     def rows(self, size: int) -> slice:
         """Return which entries of a batch belong to these videos; a video may have several, one a place."""
         entries = size // self.whole
@@ -94,101 +95,21 @@ class Pass:
         return replace(self, call=replace(self.call, recomputed=True))
 
 
-class Running:
+class Running(Protocol):
     """A pass of a denoiser that has begun; what there is to know of it is worked out when somebody asks."""
 
-    def __init__(self, find: Callable[[], Pass]) -> None:
-        self._find = find
-
-    @functools.cached_property
+    @property
     def known(self) -> Pass:
         """Label and batch of the pass."""
-        return self._find()
 
 
-class Labels:
-    """Counts denoising steps and knows the branch, from what the pipeline says and the timesteps it passes.
+@dataclass(frozen=True)
+class Recomputed:
+    """A pass of which layers run a second time, for the backward pass of training."""
 
-    A step is what the pipeline's own loop index says where it says it, else what its scheduler has counted; where
-    neither counts, a new timestep is a new step. A scheduler that was set anew starts again at 0.
-    """
-
-    def __init__(self, scheduler: Callable[[], Any]) -> None:
-        self._scheduler = scheduler
-        self._context: tuple[str, Mapping[str, Any]] | None = None
-        self._step = -1
-        self._timestep: Tensor | None = None
-        self._clock: Tensor | None = None
-        self._num_passes = 0
-
-    def enter_context(self, name: str, facts: Mapping[str, Any]) -> None:
-        """Note what the pipeline says about the calls that follow."""
-        self._context = (name, facts)
-
-    def leave_context(self) -> None:
-        """Forget it."""
-        self._context = None
+    first: Running
 
     @property
-    def context(self) -> str:
-        """What the pipeline calls what runs now; empty if it says nothing."""
-        return "" if self._context is None else self._context[0]
-
-    def begin(self, timestep: Tensor) -> tuple[int, Callable[[str, tuple[Sample, ...]], Pass]]:
-        """Count the denoiser call that begins now; return how many went before it at its timestep, and how to label it.
-
-        Counting is little, and must not be missed; the rest costs more than it may while nobody looks.
-        """
-        _, facts = self._context or (UNKNOWN_BRANCH, {})
-        index, sigma = facts.get("step_index"), facts.get("sigma")
-        step = in_pipeline = -1 if index is None else int(index)
-        if index is None:
-            step, in_pipeline = self._count(timestep)
-        else:
-            self._timestep, self._num_passes = None, 1
-        self._step, num_before = step, self._num_passes - 1
-
-        def label(denoiser: str, samples: tuple[Sample, ...]) -> Pass:
-            # One timestep a token or a frame: a frame that is given stands at 0, the others at what is being denoised.
-            now = float(timestep.max())
-            branch = "+".join(part.branch for part in parts_of(samples))
-            call = Call(
-                step=step if branch == UNKNOWN_BRANCH else in_pipeline,
-                timestep=now,
-                sigma=self._sigma(now) if sigma is None else float(sigma),
-                branch=branch,
-                layer=0,
-                denoiser=denoiser,
-            )
-            return Pass(call, samples)
-
-        return num_before, label
-
-    def _count(self, timestep: Tensor) -> tuple[int, int]:
-        """The step by the timesteps that were seen, and the one by the scheduler where it counts."""
-        before, self._timestep = self._timestep, timestep.detach().clone()
-        scheduler, step = self._scheduler(), self._step
-        clock = getattr(scheduler, "timesteps", None)
-        if clock is not self._clock:
-            self._clock, step, before = clock, -1, None
-        same = before is not None and before.shape == timestep.shape and torch.equal(before, timestep)
-        self._num_passes = self._num_passes + 1 if same else 1
-        step += not same
-        counted = getattr(scheduler, "step_index", None)
-        if counted is None:
-            return step, step
-        # Two steps can have one timestep, rounded to 16 bits; the scheduler tells them apart.
-        return step, int(counted) - int(getattr(scheduler, "begin_index", None) or 0)
-
-    def _sigma(self, timestep: float) -> float:
-        # Asked for anew, because a pipeline's scheduler can be exchanged while taps are attached.
-        scheduler = self._scheduler()
-        timesteps, sigmas = (getattr(scheduler, name, None) for name in ("timesteps", "sigmas"))
-        kept = getattr(scheduler, "alphas_cumprod", None)
-        if sigmas is None and kept is not None and 0 <= timestep < len(kept):
-            # What DDIM and its kin keep of the picture's variance; the rest is noise.
-            return math.sqrt(1 - float(kept[int(timestep)]))
-        if timesteps is None or sigmas is None:
-            return math.nan
-        places = [index for index, value in enumerate(timesteps.tolist()) if value == timestep]
-        return float(sigmas[places[0]]) if places else math.nan
+    def known(self) -> Pass:
+        """Label and batch of the pass, marked as a recomputation."""
+        return self.first.known.again()

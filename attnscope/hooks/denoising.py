@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from attnscope.errors import UnsupportedModelError
-from attnscope.hooks.calls import Labels, Running
+from attnscope.hooks.calls import Recomputed, Running
+from attnscope.hooks.current import CurrentCall
+from attnscope.hooks.labels import Labels
 
 # Where diffusers keeps the hooks of a module.
 _REGISTRY = "_diffusers_hook"
@@ -101,49 +103,55 @@ def _say_nothing(name: str, **facts: Any) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-def checkpointing(denoiser: nn.Module) -> list[nn.Module]:
-    """Return the parts of a denoiser that can recompute their layers for a backward pass."""
-    return [module for module in denoiser.modules() if hasattr(module, "gradient_checkpointing")]
+class Checkpoints:
+    """The parts of a denoiser that can recompute their layers for a backward pass: those run under their pass's label.
 
-
-def keep_label_in_checkpoints(
-    modules: Sequence[nn.Module], running: Running, during: Callable[[Running], AbstractContextManager[None]]
-) -> Callable[[], None]:
-    """Let layers that are recomputed for a backward pass run under the label of the pass they belong to.
-
-    Without this a mask limited to one branch or step would be missing from the recomputation, and the gradient
-    would silently be that of another network. Returns the way to stop; what was checkpointed keeps its label.
+    Without this a mask limited to one branch or step would be missing from the recomputation, and the gradient would
+    silently be that of another network.
     """
-    changed: list[tuple[dict[str, Any], Any]] = []
-    for module in modules if torch.is_grad_enabled() else ():
-        original = module.__dict__.get("_gradient_checkpointing_func")
-        if original is not None and getattr(module, "gradient_checkpointing", False):
-            module.__dict__["_gradient_checkpointing_func"] = _labelled(original, running, during)
-            changed.append((module.__dict__, original))
 
-    def stop() -> None:
-        for attributes, original in changed:
+    def __init__(self, denoiser: nn.Module, current: CurrentCall) -> None:
+        self._modules = [module for module in denoiser.modules() if hasattr(module, "gradient_checkpointing")]
+        self._current = current
+        self._replaced: list[tuple[dict[str, Any], Any]] = []
+
+    def begin(self, running: Running) -> None:
+        """Label what is checkpointed from here on; it keeps its label."""
+        for module in self._modules if torch.is_grad_enabled() else ():
+            original = module.__dict__.get("_gradient_checkpointing_func")
+            if original is not None and getattr(module, "gradient_checkpointing", False):
+                self._replaced.append((module.__dict__, original))
+                labelled = functools.partial(_checkpoint, original, running, self._current)
+                module.__dict__["_gradient_checkpointing_func"] = labelled
+
+    def end(self) -> None:
+        """Put back what checkpointed before."""
+        while self._replaced:
+            attributes, original = self._replaced.pop()
             attributes["_gradient_checkpointing_func"] = original
 
-    return stop
 
-
-def _labelled(
+def _checkpoint(
     checkpoint: Callable[..., Any],
     running: Running,
-    during: Callable[[Running], AbstractContextManager[None]],
-) -> Callable[..., Any]:
-    def labelled(layer: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        num_runs = 0
+    current: CurrentCall,
+    layer: Callable[..., Any],
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    return checkpoint(_LabelledLayer(layer, running, current), *args, **kwargs)
 
-        def run(*inputs: Any, **named: Any) -> Any:
-            nonlocal num_runs
-            num_runs += 1
-            if num_runs == 1:
-                return layer(*inputs, **named)
-            with during(Running(running.known.again)):
-                return layer(*inputs, **named)
 
-        return checkpoint(run, *args, **kwargs)
+class _LabelledLayer:
+    """A layer that is run once in its pass, and again, as a recomputation of it, for the backward pass."""
 
-    return labelled
+    def __init__(self, layer: Callable[..., Any], running: Running, current: CurrentCall) -> None:
+        self._layer, self._running, self._current = layer, running, current
+        self._has_run = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._has_run:
+            self._has_run = True
+            return self._layer(*args, **kwargs)
+        with self._current.during(Recomputed(self._running)):
+            return self._layer(*args, **kwargs)

@@ -86,12 +86,12 @@ def as_nnsight(model: Any) -> Any:
     Parameters
     ----------
     model
-        An open window, or a pipeline: then the window that is open on it, or one that is opened. Write `with`: at the
-        end of the block nnsight leaves the modules, and a window that was opened here is closed; others stay open.
+        An open `Attachment`, or a pipeline: then the one that is open on it, or one that is opened. Write `with`: at
+        the end of the block nnsight leaves the modules, and an attachment that was opened here is closed; others stay.
 
     Returns
     -------
-    An `nnsight.NNsight` around the pipeline's networks. It is of no use after its window is detached.
+    An `nnsight.NNsight` around the pipeline's networks. It is of no use after its attachment is detached.
 
     >>> from attnscope.testing.wan import tiny_wan
     >>> pipe = tiny_wan(num_layers=2)
@@ -102,12 +102,12 @@ def as_nnsight(model: Any) -> Any:
     True
     """
     there = model if isinstance(model, Attachment) else attached_to(model)
-    window = there or attach(model)
+    attachment = there or attach(model)
     networks = {
         name: part
-        for name, part in getattr(window.model, "components", {}).items()
+        for name, part in getattr(attachment.model, "components", {}).items()
         if isinstance(part, nn.Module)
     }
-    networks |= window.family.denoisers(window.model)
-    taps: dict[str, nn.Module] = {tap.site.prefix: tap for tap in window.all_taps}
-    return _traced()(_Runner(window.model, taps, networks), None if there else window)
+    networks |= attachment.family.denoisers(attachment.model)
+    taps: dict[str, nn.Module] = {tap.site.prefix: tap for tap in attachment.all_taps}
+    return _traced()(_Runner(attachment.model, taps, networks), None if there else attachment)

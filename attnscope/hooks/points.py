@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import fnmatch
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from attnscope.errors import HookNameError, quote
+from attnscope.hooks.current import CurrentCall
 
 if TYPE_CHECKING:
     from attnscope.hooks.calls import Call, Part
@@ -27,25 +27,6 @@ Hook = Callable[[Tensor, "HookPoint"], "Tensor | None"]
 NameFilter = str | Sequence[str] | Callable[[str], bool]
 
 
-class KnowsCall(Protocol):
-    """Whoever can say which call is running, and which guidance branches share it."""
-
-    @property
-    def call(self) -> Call:
-        """The attention call that is running."""
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """The runs of one guidance branch in the batch of the attention call that is running."""
-
-    @property
-    def raised_hands(self) -> set[object]:
-        """Something for everybody who listens anywhere; empty means that nobody does."""
-
-    def hearing(self, part: Part) -> AbstractContextManager[None]:
-        """Let `call` speak of one part of the batch for a while."""
-
-
 class HookPoint(nn.Module):
     """A named place in the model: it passes a value on, and whoever listens may look at it or replace it.
 
@@ -56,89 +37,92 @@ class HookPoint(nn.Module):
 
     _shares_memory = True
 
-    def __init__(self, name: str, layer: int, owner: KnowsCall) -> None:
+    def __init__(self, name: str, layer: int, current: CurrentCall) -> None:
         super().__init__()
         self.name = name
         self.layer = layer
-        self._owner = owner
-        self._listeners: list[Hook] = []
+        self._current = current
+        self._hooks: list[Hook] = []
 
     @property
     def call(self) -> Call:
         """The attention call that is running."""
-        return self._owner.call
+        return self._current.call
 
     def add(self, hook: Hook) -> Callable[[], None]:
         """Let `hook` listen, after those that listen already; return the way to stop."""
-        hands, hand = self._owner.raised_hands, object()
-        self._listeners.append(hook)
-        hands.add(hand)
+        listeners, listener = self._current.listeners, object()
+        self._hooks.append(hook)
+        listeners.add(listener)
 
         def remove() -> None:
-            self._listeners.remove(hook)
-            hands.discard(hand)
+            self._hooks.remove(hook)
+            listeners.discard(listener)
 
         return remove
 
+    # Nobody says when a hook of PyTorch is removed, so the point stays a listener; this goes for all four.
     def register_forward_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
-        """As of any module. Its hand stays raised, for nobody says when such a hook is removed; so of all four."""
-        self._owner.raised_hands.add(self)
+        """Register a hook as of any module, and count as a listener from then on."""
+        self._current.listeners.add(self)
         return super().register_forward_hook(*args, **kwargs)
 
     def register_forward_pre_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
-        """As of any module."""
-        self._owner.raised_hands.add(self)
+        """Register a hook as of any module, and count as a listener from then on."""
+        self._current.listeners.add(self)
         return super().register_forward_pre_hook(*args, **kwargs)
 
     def register_full_backward_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
-        """As of any module: how gradients of what passes here are seen."""
-        self._owner.raised_hands.add(self)
+        """Register a hook as of any module: how gradients of what passes here are seen."""
+        self._current.listeners.add(self)
         return super().register_full_backward_hook(*args, **kwargs)
 
     def register_full_backward_pre_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
-        """As of any module."""
-        self._owner.raised_hands.add(self)
+        """Register a hook as of any module: how gradients of what passes here are seen."""
+        self._current.listeners.add(self)
         return super().register_full_backward_pre_hook(*args, **kwargs)
 
     @property
-    def is_heard(self) -> bool:
+    def has_listeners(self) -> bool:
         """Whether anybody listens: a hook added here, a PyTorch hook, or an nnsight trace that wants the value."""
         return (
-            bool(self._listeners or self._forward_hooks or self._forward_pre_hooks)
+            bool(self._hooks or self._forward_hooks or self._forward_pre_hooks)
             or bool(self._backward_hooks or self._backward_pre_hooks)
             or self._is_wanted_by_trace()
         )
 
     @property
-    def is_awake(self) -> bool:
+    def is_active(self) -> bool:
         """Whether the point must be passed at all: somebody listens, or an nnsight trace counts the visits."""
-        return self.is_heard or self._trace() is not None
+        return self.has_listeners or self._trace() is not None
 
     def forward(self, value: Any) -> Any:
         """Pass the value by all listeners in turn, one guidance branch at a time where several share the batch."""
-        parts = self._owner.parts if self._listeners and value is not None else ()
+        parts = self._current.parts if self._hooks and value is not None else ()
         if len(parts) < 2:
-            return self._tell(value)
-        pieces = []
-        for part in parts:
-            with self._owner.hearing(part):
-                share = self._share(value, part)
-                pieces.append((part, share, self._tell(share)))
-        if self._shares_memory and all(told is share for _, share, told in pieces):
+            return self._notify(value)
+        shown = self.split_branches(value, parts)
+        left = []
+        for part, piece in zip(parts, shown, strict=True):
+            with self._current.in_branch(part):
+                left.append(self._notify(piece))
+        if self._shares_memory and all(now is before for now, before in zip(left, shown, strict=True)):
             return value
-        return self._whole([(part, told) for part, _, told in pieces])
+        return self.join_branches(left, parts)
 
-    def _tell(self, value: Any) -> Any:
-        for hook in tuple(self._listeners):
+    def split_branches(self, value: Any, parts: Sequence[Part]) -> list[Any]:
+        """Return what each guidance branch has of a value."""
+        return [value[part.rows(len(value))] for part in parts]
+
+    def join_branches(self, pieces: Sequence[Any], parts: Sequence[Part]) -> Any:
+        """Return the value that the branches have together."""
+        return torch.cat(list(pieces))
+
+    def _notify(self, value: Any) -> Any:
+        for hook in tuple(self._hooks):
             replaced = hook(value, self)
             value = value if replaced is None else replaced
         return value
-
-    def _share(self, value: Any, part: Part) -> Any:
-        return value[part.rows(len(value))]
-
-    def _whole(self, pieces: list[tuple[Part, Any]]) -> Any:
-        return torch.cat([piece for _, piece in pieces])
 
     # nnsight keeps its state on the module and offers no public question for "does anybody wait for this value";
     # these two methods are the only place that reads it, and the nnsight contract tests watch them.
@@ -162,29 +146,30 @@ class RelationPoint(HookPoint):
 
     _shares_memory = False
 
-    def _share(self, value: Tensor, part: Part) -> Tensor:
-        return value.clone() if value.ndim < 4 else value[part.rows(len(value))].clone()
+    def split_branches(self, value: Tensor, parts: Sequence[Part]) -> list[Tensor]:
+        """Return a relation of its own for each guidance branch."""
+        return [value.clone() if value.ndim < 4 else value[part.rows(len(value))].clone() for part in parts]
 
-    def _whole(self, pieces: list[tuple[Part, Tensor]]) -> Tensor:
-        width = max(piece.ndim for _, piece in pieces)
-        if width < 4 and all(
-            piece.shape == pieces[0][1].shape and piece.equal(pieces[0][1]) for _, piece in pieces
-        ):
-            return pieces[0][1]
+    def join_branches(self, pieces: Sequence[Tensor], parts: Sequence[Part]) -> Tensor:
+        """Return one relation where the branches agree, else one for each video."""
+        width = max(piece.ndim for piece in pieces)
+        if width < 4 and all(piece.shape == pieces[0].shape and piece.equal(pieces[0]) for piece in pieces):
+            return pieces[0]
         # As many entries for each video as the finest of the branches has; one a place where somebody says so.
         entries = max(
-            len(piece) // (part.stop - part.start) if piece.ndim == 4 else 1 for part, piece in pieces
+            len(piece) // part.num_videos if piece.ndim == 4 else 1
+            for part, piece in zip(parts, pieces, strict=True)
         )
-        heads = max(piece.shape[-3] if piece.ndim > 2 else 1 for _, piece in pieces)
+        num_heads = max(piece.shape[-3] if piece.ndim > 2 else 1 for piece in pieces)
         whole = []
-        for part, piece in pieces:
+        for part, piece in zip(parts, pieces, strict=True):
             wide = piece.reshape((1,) * (4 - piece.ndim) + piece.shape).double()
-            videos = (part.stop - part.start) * entries
-            whole.append(wide.repeat_interleave(videos // len(wide), 0).expand(-1, heads, -1, -1))
+            repeated = wide.repeat_interleave(part.num_videos * entries // len(wide), 0)
+            whole.append(repeated.expand(-1, num_heads, -1, -1))
         return torch.cat(whole)
 
 
-def chosen(names: Collection[str], wanted: NameFilter, where: str) -> tuple[str, ...]:
+def match_names(names: Collection[str], wanted: NameFilter, where: str) -> tuple[str, ...]:
     """Return the hook names that are wanted: names, patterns ("blocks.*.hook_q"), or a question asked of each name.
 
     In a pattern `*` stands for any letters and `?` for one, as in a shell. A name or pattern that takes nothing is an
@@ -195,7 +180,7 @@ def chosen(names: Collection[str], wanted: NameFilter, where: str) -> tuple[str,
     HookNameError
         If a name does not exist (near matches are shown), or nothing at all is wanted.
 
-    >>> chosen(["blocks.0.attn.hook_q", "blocks.1.attn.hook_q", "blocks.1.attn.hook_k"], "blocks.1.*", "here")
+    >>> match_names(["blocks.0.attn.hook_q", "blocks.1.attn.hook_q", "blocks.1.attn.hook_k"], "blocks.1.*", "here")
     ('blocks.1.attn.hook_q', 'blocks.1.attn.hook_k')
     """
     if callable(wanted):

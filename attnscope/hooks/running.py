@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from attnscope.hooks.attachment import Attachment, joined
+from attnscope.hooks.attachment import Attachment, join_or_attach
 from attnscope.hooks.calls import Call
-from attnscope.hooks.points import Hook, HookPoint, NameFilter, chosen
+from attnscope.hooks.points import Hook, HookPoint, NameFilter, match_names
 
 
 class Record(NamedTuple):
@@ -38,8 +38,8 @@ def hook_points(model: Any) -> tuple[str, ...]:
     >>> len(names), names[0], names[-1]
     (44, 'blocks.0.attn.hook_q', 'blocks.1.xattn.hook_out')
     """
-    with joined(model) as window:
-        return tuple(window.points)
+    with join_or_attach(model) as attachment:
+        return tuple(attachment.points)
 
 
 def run_with_hooks(
@@ -71,8 +71,8 @@ def run_with_hooks(
     >>> seen[0]
     ('blocks.1.attn.hook_frame_mass', 0, 'cond', (1, 2, 2, 2))
     """
-    with joined(model) as window:
-        return _run(window, args, kwargs, fwd_hooks)
+    with join_or_attach(model) as attachment:
+        return _run(attachment, args, kwargs, fwd_hooks)
 
 
 def run_with_cache(
@@ -105,9 +105,9 @@ def run_with_cache(
     [(0, 'cond'), (0, 'uncond'), (1, 'cond'), (1, 'uncond')]
     """
     if not isinstance(model, Attachment):
-        with joined(model) as window:
-            return run_with_cache(window, *args, names_filter=names_filter, device=device, **kwargs)
-    names = chosen(model.points, names_filter, "run_with_cache")
+        with join_or_attach(model) as attachment:
+            return run_with_cache(attachment, *args, names_filter=names_filter, device=device, **kwargs)
+    names = match_names(model.points, names_filter, "run_with_cache")
     cache: dict[str, list[Record]] = {name: [] for name in names}
 
     def remember(value: Tensor, point: HookPoint) -> None:
@@ -118,16 +118,16 @@ def run_with_cache(
 
 
 def _run(
-    window: Attachment,
+    attachment: Attachment,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     hooks: Sequence[tuple[NameFilter, Hook]],
 ) -> Any:
-    window.family.require_text_encoder(window.model, kwargs)
-    wanted = [(chosen(window.points, names, "run_with_hooks"), hook) for names, hook in hooks]
-    removers = [window.listen(names, hook) for names, hook in wanted]
+    attachment.family.require_text_encoder(attachment.model, kwargs)
+    wanted = [(match_names(attachment.points, names, "run_with_hooks"), hook) for names, hook in hooks]
+    removers = [attachment.listen(names, hook) for names, hook in wanted]
     try:
-        return window.model(*args, **kwargs)
+        return attachment.model(*args, **kwargs)
     finally:
         for remove in removers:
             remove()

@@ -45,7 +45,7 @@ class AttentionCall:
     alone: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-class Listener(Protocol):
+class AttentionHandler(Protocol):
     """Whatever answers an attention call in place of the original function."""
 
     def attend(self, call: AttentionCall) -> Tensor:
@@ -55,7 +55,7 @@ class Listener(Protocol):
 class _Here(threading.local):
     """Per thread, because two pipelines may run side by side in one process."""
 
-    listener: Listener | None = None
+    handler: AttentionHandler | None = None
 
 
 @dataclass
@@ -71,9 +71,9 @@ _openings: dict[int, _Opening] = {}
 
 
 @contextmanager
-def listening(listener: Listener | None, processor: object = None) -> Iterator[None]:
-    """Let `listener`, or nobody, answer the attention calls of this thread, or of this processor, for a while."""
-    before, _here.listener = _here.listener, listener
+def handling(handler: AttentionHandler | None, processor: object = None) -> Iterator[None]:
+    """Let `handler`, or nobody, answer the attention calls of this thread, or of this processor, for a while."""
+    before, _here.handler = _here.handler, handler
     fused: AbstractContextManager[Any] = nullcontext()
     if processor is not None and not _dispatches(processor):
         fused = _Fused()
@@ -81,7 +81,7 @@ def listening(listener: Listener | None, processor: object = None) -> Iterator[N
         with fused:
             yield
     finally:
-        _here.listener = before
+        _here.handler = before
 
 
 def open_seam(processor: object) -> Callable[[], None]:
@@ -159,8 +159,8 @@ def _wrap(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
         enable_gqa: bool = False,
         **rest: Any,
     ) -> Tensor:
-        listener = _here.listener
-        if listener is None:
+        handler = _here.handler
+        if handler is None:
             return original(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, **rest)
 
         def run(q: Tensor, k: Tensor, v: Tensor, **others: Any) -> Tensor:
@@ -168,11 +168,9 @@ def _wrap(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
         alone = functools.partial(run, parallel_config=None)
         constrained = _constraints(dropout_p, is_causal, enable_gqa)
-        # A hook may run another model; nothing of that is the business of this listener.
-        with listening(None):
-            return listener.attend(
-                AttentionCall(query, key, value, scale, attn_mask, constrained, run, alone)
-            )
+        # A hook may run another model; nothing of that is the business of this handler.
+        with handling(None):
+            return handler.attend(AttentionCall(query, key, value, scale, attn_mask, constrained, run, alone))
 
     return dispatch
 
@@ -183,14 +181,14 @@ class _Fused(TorchFunctionMode):
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        listener = _here.listener
-        if function is not scaled_dot_product_attention or listener is None:
+        handler = _here.handler
+        if function is not scaled_dot_product_attention or handler is None:
             return function(*args, **(kwargs or {}))
-        return _answer(listener, *args, **(kwargs or {}))
+        return _answer(handler, *args, **(kwargs or {}))
 
 
 def _answer(
-    listener: Listener,
+    handler: AttentionHandler,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -221,9 +219,9 @@ def _answer(
         return output.transpose(1, 2)
 
     constrained = _constraints(dropout_p, is_causal, enable_gqa)
-    with listening(None):
+    with handling(None):
         call = AttentionCall(*given, scale=scale, mask=attn_mask, constrained=constrained, run=run, alone=run)
-        return listener.attend(call).transpose(1, 2)
+        return handler.attend(call).transpose(1, 2)
 
 
 def _constraints(dropout_p: float, is_causal: bool, enable_gqa: bool) -> str:

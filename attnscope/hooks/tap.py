@@ -5,46 +5,25 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from attnscope.errors import InputError, LayoutError, MaskError, UnsupportedModelError
-from attnscope.hooks.measures import Measures, Offsets
+from attnscope.hooks.attention import Attention, Offsets
+from attnscope.hooks.current import CurrentCall
 from attnscope.hooks.parallel import Heads, heads_here, over_heads
 from attnscope.hooks.points import TRACE, HookPoint
-from attnscope.hooks.seam import AttentionCall, listening
-from attnscope_kernels import RelationError, shot_attention
+from attnscope.hooks.seam import AttentionCall, handling
+from attnscope_kernels import RelationError
 
 if TYPE_CHECKING:
     from attnscope.families import Site
-    from attnscope.layout import FrameLayout
 
 # Points whose value is not the same if something else shapes the attention, too.
 _NEED_PLAIN_ATTENTION = ("mask", "scores", "pattern", "frame_mass", "token_frame", "lse")
-
-
-class Surroundings(Protocol):
-    """What a tap must be told, and whom it tells when it runs."""
-
-    @property
-    def layout(self) -> FrameLayout:
-        """The layout of the attention call that is running."""
-
-    @property
-    def num_samples(self) -> int:
-        """How many videos are in the batch of the attention call that is running."""
-
-    @property
-    def raised_hands(self) -> set[object]:
-        """Something for everybody who listens to any tap; empty means that nobody does."""
-
-    def enter_layer(self, layer: int) -> None:
-        """Note that the attention of this layer runs now; 0 when it is over."""
-
-    def one_sample(self, index: int) -> AbstractContextManager[None]:
-        """Let the attention call be about a single video of the batch for a while."""
 
 
 class Tap(nn.Module):
@@ -56,22 +35,23 @@ class Tap(nn.Module):
     """
 
     def __init__(
-        self, inner: Callable[..., Tensor], site: Site, points: Mapping[str, HookPoint], owner: Surroundings
+        self,
+        inner: Callable[..., Tensor],
+        site: Site,
+        points: Mapping[str, HookPoint],
+        current: CurrentCall,
+        attachment: object,
     ) -> None:
         super().__init__()
         self.inner: Any = inner
         self.site = site
-        self._owner = owner
-        self._num_answered = 0
+        self.attachment = attachment
+        self.current = current
+        self._listeners = current.listeners
         self._points = dict(points)
-        self._raised_hands = owner.raised_hands
+        self._num_calls = 0
         for member, point in points.items():
             self.add_module(f"hook_{member}", point)
-
-    @property
-    def owner(self) -> Surroundings:
-        """Whoever made the tap: the attachment it belongs to."""
-        return self._owner
 
     @property
     def _attention_backend(self) -> Any:
@@ -90,29 +70,26 @@ class Tap(nn.Module):
         self.inner._parallel_config = config
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the processor; listen in only if somebody listens to this tap."""
-        if not any(point.is_awake for point in self._points.values()):
+        """Run the processor; stand between it and its attention only if somebody listens to this tap."""
+        if not any(point.is_active for point in self._points.values()):
             return self.inner(*args, **kwargs)
-        self._owner.enter_layer(self.site.layer)
-        self._num_answered = 0
-        try:
-            with listening(self, self.inner):
+        self._num_calls = 0
+        with self.current.in_layer(self.site.layer):
+            with handling(self, self.inner):
                 output = self.inner(*args, **kwargs)
             if isinstance(output, tuple):  # the video first, then the text that shares its attention
                 return (self._pass("out", output[0]), *output[1:])
             return self._pass("out", output)
-        finally:
-            self._owner.enter_layer(0)
 
     def attend(self, call: AttentionCall) -> Tensor:
-        """Answer one of the processor's attention calls: the whole batch, or one video after another."""
-        index, self._num_answered = self._num_answered, self._num_answered + 1
-        if index < self.site.num_unheard:
+        """Answer one of the processor's attention calls, wherever its heads are computed."""
+        index, self._num_calls = self._num_calls - self.site.num_unheard, self._num_calls + 1
+        if index < 0:
             return call.run(call.query, call.key, call.value)
         heads = heads_here(self.inner)
         if heads is None:
-            return self._divide(call, index - self.site.num_unheard)
-        layout = self._owner.layout
+            return self._attend_by_video(call, index)
+        layout = self.current.layout
         if len(layout.frame_segments) < len(layout.segments):
             raise UnsupportedModelError(
                 expected="a sequence of frames alone",
@@ -120,18 +97,17 @@ class Tap(nn.Module):
                 where=f"at {self.site.module} under context parallelism",
                 remedy="its processes hold stretches of both, use one process",
             )
-        return over_heads(
-            call, heads, lambda whole: self._divide(whole, index - self.site.num_unheard, heads),
-            is_self=self.site.kind == "self",
-        )  # fmt: skip
+        of_heads = functools.partial(self._attend_by_video, index=index, heads=heads)
+        return over_heads(call, heads, of_heads, is_self=self.site.kind == "self")
 
-    def _divide(self, call: AttentionCall, index: int, heads: Heads | None = None) -> Tensor:
-        batch, num_samples = call.query.shape[0], self._owner.num_samples
+    def _attend_by_video(self, call: AttentionCall, index: int, heads: Heads | None = None) -> Tensor:
+        """Attend for the whole batch, or for one video after another where the processor does so."""
+        batch, num_samples = call.query.shape[0], self.current.num_samples
         if batch % num_samples == 0:
-            return self._answer(call, batch // num_samples, heads)
+            return self._attend(call, batch // num_samples, heads)
         if batch == 1 and index < num_samples:
-            with self._owner.one_sample(index):
-                return self._answer(call, 1, heads)
+            with self.current.one_sample(index):
+                return self._attend(call, 1, heads)
         raise LayoutError(
             expected=f"a batch of {num_samples} videos or one of them",
             got=f"{batch}",
@@ -139,74 +115,74 @@ class Tap(nn.Module):
             remedy="call the whole denoiser, not one of its layers",
         )
 
-    def _answer(self, call: AttentionCall, num_places: int, heads: Heads | None) -> Tensor:
-        """Show what goes in, weigh, measure, show what comes out."""
-        if call.constrained and any(self._points[member].is_heard for member in _NEED_PLAIN_ATTENTION):
+    def _attend(self, call: AttentionCall, num_places: int, heads: Heads | None) -> Tensor:
+        """Attend, and show each thing on the way to whoever listens; what they write is what counts from there on."""
+        self._require_plain(call)
+        query = self._pass("q", call.query)
+        key = self._pass("k", call.key)
+        value = self._pass("v", call.value)
+        given = replace(call, query=query, key=key, value=value)
+        attention = Attention(given, functools.partial(self._offsets, query, key), num_places)
+        attention = self._write_relation(attention, heads)
+        attention = self._write_map("scores", attention)
+        attention = self._write_map("pattern", attention)
+        attention = self._write_frame_mass(attention)
+        self._look("token_frame", attention)
+        self._look("lse", attention)
+        return self._pass("z", attention.output())
+
+    def _require_plain(self, call: AttentionCall) -> None:
+        if call.constrained and any(self._points[member].has_listeners for member in _NEED_PLAIN_ATTENTION):
             raise UnsupportedModelError(
                 expected="attention that nothing else shapes",
                 got=f"{call.constrained} of the model's own",
                 where=f"at {self.site.module}",
                 remedy="listen to q, k, v, z and out only",
             )
-        query = self._pass("q", call.query)
-        key = self._pass("k", call.key)
-        value = self._pass("v", call.value)
-        measures = Measures(
-            query,
-            key,
-            call.scale,
-            lambda: self._offsets(query, key),
-            mask=call.mask,
-            num_places=num_places,
-        )
-        self._ask_for_mask(measures, heads)
-        for member in ("scores", "pattern", "frame_mass"):
-            self._edit(member, measures)
-        output = self._weigh(call, query, key, value, measures)
-        for member in ("token_frame", "lse"):
-            self._show(member, measures)
-        return self._pass("z", output)
 
-    def _weigh(
-        self, call: AttentionCall, query: Tensor, key: Tensor, value: Tensor, measures: Measures
-    ) -> Tensor:
-        if measures.is_edited:
-            return measures.weigh(value)
-        bias = measures.bias if measures.is_ruled else None
-        if bias is None:
-            return call.run(query, key, value)
-        if measures.is_weighed:
-            return measures.attend(value)
-        rows, groups = measures.offsets
-        return shot_attention(
-            query, key, value, bias, query_offsets=rows, key_offsets=groups, scale=call.scale
-        )
+    def _pass(self, member: str, value: Tensor) -> Tensor:
+        point = self._points[member]
+        passed: Tensor = point(value) if point.is_active else value
+        return passed
 
-    def _ask_for_mask(self, measures: Measures, heads: Heads | None) -> None:
+    def _write_relation(self, attention: Attention, heads: Heads | None) -> Attention:
         point = self._points["mask"]
-        if not point.is_heard:
-            return self._stay_in_step(point)
+        if not self._is_heard(point):
+            return attention
         try:
-            relation = point(measures.no_bias())
+            relation = point(attention.no_relation)
             if heads is not None and relation.ndim > 2 and relation.shape[-3] > 1:
                 relation = relation[..., heads.of(relation.shape[-3]), :, :]
-            measures.impose(relation)
+            return attention.with_relation(relation)
         except RelationError as error:
             raise MaskError(f"{error} ({point.name})") from error
 
-    def _edit(self, member: str, measures: Measures) -> None:
+    def _write_map(self, member: str, attention: Attention) -> Attention:
+        """Let `scores` or `pattern` (B, H, N, M) be changed."""
         point = self._points[member]
-        if not point.is_heard:
-            return self._stay_in_step(point)
-        if member == "frame_mass":
-            return measures.ask_for_mass(point)
-        measures.edit(member, point)
+        if not self._is_heard(point):
+            return attention
+        attention.require_small(attention.call.key.shape[1], point.name)
+        left = _changed(attention.scores if member == "scores" else attention.pattern, point)
+        if left is None:
+            return attention
+        return attention.with_scores(left) if member == "scores" else attention.with_pattern(left)
 
-    def _show(self, member: str, measures: Measures) -> None:
+    def _write_frame_mass(self, attention: Attention) -> Attention:
+        point = self._points["frame_mass"]
+        if not self._is_heard(point):
+            return attention
+        left = _changed(attention.frame_mass.mass, point)
+        return attention if left is None else attention.with_frame_mass(left, point.name)
+
+    def _look(self, member: str, attention: Attention) -> None:
+        """Show `token_frame` (B, H, N, G) or `lse` (B, H, N), which nobody can write."""
         point = self._points[member]
-        if not point.is_heard:
-            return self._stay_in_step(point)
-        measured = measures.measure(member, point.name)
+        if not self._is_heard(point):
+            return
+        if member == "token_frame":
+            attention.require_small(len(attention.offsets[1]) - 1, point.name)
+        measured = attention.token_mass.mass if member == "token_frame" else attention.frame_mass.lse
         if point(measured) is not measured:
             raise InputError(
                 expected="a hook that only looks",
@@ -215,18 +191,17 @@ class Tap(nn.Module):
                 remedy="return None, and write to hook_frame_mass or hook_mask to change the attention",
             )
 
-    def _pass(self, member: str, value: Tensor) -> Tensor:
-        point = self._points[member]
-        passed: Tensor = point(value) if point.is_awake else value
-        return passed
-
-    def _stay_in_step(self, point: HookPoint) -> None:
+    def _is_heard(self, point: HookPoint) -> bool:
+        """Whether what passes here must be computed; a trace that only counts visits is shown nothing."""
+        if point.has_listeners:
+            return True
         # nnsight counts visits: a point that stays silent at one call would shift the number of every later one.
-        if point.is_awake:
+        if point.is_active:
             point(None)
+        return False
 
     def _offsets(self, query: Tensor, key: Tensor) -> Offsets:
-        rows = self._owner.layout.offsets
+        rows = self.current.layout.offsets
         if rows[-1] != query.shape[1]:
             raise LayoutError(
                 expected=f"{rows[-1]} query tokens in {len(rows) - 1} frames",
@@ -238,6 +213,13 @@ class Tap(nn.Module):
         return (rows, rows) if self.site.kind == "self" else (rows, tuple(range(key.shape[1] + 1)))
 
 
+def _changed(value: Tensor, point: HookPoint) -> Tensor | None:
+    """Show a copy of a value; return what the listeners leave of it, None if they only look."""
+    shown = value.clone()
+    left: Tensor = point(shown)
+    return None if left is shown and torch.equal(shown.detach(), value.detach()) else left
+
+
 @functools.cache
 def tap_class(processor: type) -> type[Tap]:
     """Return a kind of tap that takes the arguments this kind of processor takes, and says so.
@@ -247,9 +229,7 @@ def tap_class(processor: type) -> type[Tap]:
 
     def __call__(self: Tap, *args: Any, **kwargs: Any) -> Any:
         # While nobody listens to any tap, an attention call costs these few questions and nothing else.
-        if not (
-            self._raised_hands or TRACE in self.__dict__ or self._forward_hooks or self._forward_pre_hooks
-        ):
+        if not (self._listeners or TRACE in self.__dict__ or self._forward_hooks or self._forward_pre_hooks):
             return self.inner(*args, **kwargs)
         return nn.Module.__call__(self, *args, **kwargs)
 

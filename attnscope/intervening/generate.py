@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from attnscope.checks import require_whole
 from attnscope.errors import InputError, MaskError, quote
 from attnscope.families import Family, find
-from attnscope.families.calling import as_called, require_runnable, require_size, settled
-from attnscope.hooks import Attachment, joined
+from attnscope.families.calling import fill_defaults, rename_for_pipeline, require_runnable, require_size
+from attnscope.hooks import Attachment, join_or_attach
 from attnscope.intervening.captions import Padding, ShotText, encode_captions
 from attnscope.intervening.cut_check import CutCheck, check_cuts
 from attnscope.intervening.intervene import Change, intervene, interventions_of
@@ -100,7 +100,7 @@ def generate(
     family = find(pipe)
     _require_film(shots, seed, rule, layers, arguments)
     plan = shots.to_latent(family.temporal_stride(pipe))
-    asked = settled(pipe, family, {**arguments, "num_frames": shots.num_frames})
+    asked = fill_defaults(pipe, family, {**arguments, "num_frames": shots.num_frames})
     num_steps = require_runnable(asked, ("cond",))
     require_size(pipe, family, asked)
     changes = () if rule is None else interventions_of(rule, {} if layers is None else {"layers": layers})
@@ -114,15 +114,15 @@ def generate(
         reading = own_text(plan) | general_text(plan)
         routed = (Intervention(reading, layers=text_layers, attention="cross"),)
         asked["prompt_embeds"] = text.embeds
-    with joined(pipe) as window:
+    with join_or_attach(pipe) as attachment:
         if text_layers != "all":
-            parse_range(text_layers, tuple(window.taps), name="text layers")
-        masked, fraction = _reach(changes, window, plan)
+            parse_range(text_layers, tuple(attachment.taps), name="text layers")
+        masked, fraction = _reach(changes, attachment, plan)
         told: dict[str, Any] = {"output_type": "latent" if decode_shots else "np"}
         told |= {"prompt": prompt} if text is None else {}
         told |= {"generator": torch.Generator("cpu").manual_seed(seed)}
-        with intervene(window, (*changes, *routed), text=text) if changes or routed else nullcontext():
-            video = pipe(**as_called(pipe, family, {**told, **asked})).frames
+        with intervene(attachment, (*changes, *routed), text=text) if changes or routed else nullcontext():
+            video = pipe(**rename_for_pipeline(pipe, family, {**told, **asked})).frames
     video = _decoded_by_shot(family, pipe, video, plan) if decode_shots else video[0]
     frames = np.round(255 * np.clip(video, 0, 1)).astype(np.uint8)
     return Film(frames, plan, masked, fraction, check_cuts(plan.realised_frame, frames))
@@ -181,13 +181,13 @@ def _require_captions(captions: Sequence[str], plan: LatentPlan) -> None:
 
 
 def _reach(
-    changes: Sequence[Intervention], window: Attachment, plan: LatentPlan
+    changes: Sequence[Intervention], attachment: Attachment, plan: LatentPlan
 ) -> tuple[tuple[int, ...], float]:
     """The layers where frames are masked, and the share of pairs of frames that all rules together leave there."""
     sides = Sides.of_frames(plan.num_frames, stride=plan.stride, sigma=1.0)
     of_frames = [
         each
-        for each in place(changes, window)
+        for each in place(changes, attachment)
         if each.intervention.attention != "cross" and not each.intervention.rule.needs_largest
     ]
     for each in of_frames:

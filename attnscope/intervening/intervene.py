@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from attnscope.errors import MaskError, quote
-from attnscope.hooks import Attachment, joined
+from attnscope.hooks import Attachment, join_or_attach
 from attnscope.intervening.captions import ShotText
 from attnscope.intervening.masking import Masker, place
 from attnscope.masks import Intervention, MaskRule
@@ -41,7 +41,7 @@ def intervene(pipe: Any, rule: Change, *, text: ShotText | None = None, **scope:
     Yields
     ------
     Attachment
-        The open window, for hooks of your own.
+        The open attachment, for hooks of your own.
 
     Raises
     ------
@@ -62,19 +62,19 @@ def intervene(pipe: Any, rule: Change, *, text: ShotText | None = None, **scope:
     """
     interventions = interventions_of(rule, scope)
     _require_text(interventions, text)
-    with joined(pipe) as window, ExitStack() as undo:
-        Masker(window, place(interventions, window), text).listen(undo)
+    with join_or_attach(pipe) as attachment, ExitStack() as undo:
+        Masker(attachment, place(interventions, attachment), text).listen(undo)
         said = [each.describe() for each in interventions]
         if text is not None:
             said.append(
                 f"Captions of shots {list(text.captions)}, general {text.general!r}, padding {text.padding}."
             )
-        before = list(window.changes)
-        window.changes.extend(said)
+        before = list(attachment.changes)
+        attachment.changes.extend(said)
         try:
-            yield window
+            yield attachment
         finally:
-            window.changes[:] = before
+            attachment.changes[:] = before
 
 
 def interventions_of(rule: Change, scope: dict[str, Any]) -> tuple[Intervention, ...]:

@@ -1,4 +1,4 @@
-"""Interventions at the hook points of a window: which rule holds at this call, and its numbers as a tensor.
+"""Interventions at the hook points of an attachment: which rule holds at this call, and its numbers as a tensor.
 
 Legend: B batch, H heads, N query tokens, M key tokens, D head size, F query groups, G key groups.
 """
@@ -43,7 +43,7 @@ class Placed:
         return len(self.heads) == self.num_heads
 
 
-def place(interventions: Sequence[Intervention], window: Attachment) -> tuple[Placed, ...]:
+def place(interventions: Sequence[Intervention], attachment: Attachment) -> tuple[Placed, ...]:
     """Read the ranges of interventions for a model.
 
     Raises
@@ -53,12 +53,12 @@ def place(interventions: Sequence[Intervention], window: Attachment) -> tuple[Pl
     MaskError
         Layers that are meant for another architecture.
     """
-    denoiser = next(iter(window.family.denoisers(window.model).values()))
+    denoiser = next(iter(attachment.family.denoisers(attachment.model).values()))
     found = []
     for each in interventions:
-        _require_architecture(each, window)
-        layers = parse_range(each.layers, tuple(window.taps), name="layers")
-        modules = (window.taps[layer].site.module for layer in layers)
+        _require_architecture(each, attachment)
+        layers = parse_range(each.layers, tuple(attachment.taps), name="layers")
+        modules = (attachment.taps[layer].site.module for layer in layers)
         attentions: list[Any] = [denoiser.get_submodule(module) for module in modules]
         num_heads = min(int(attention.heads) for attention in attentions)
         heads = parse_range(each.heads, range(num_heads), name="heads")
@@ -66,92 +66,72 @@ def place(interventions: Sequence[Intervention], window: Attachment) -> tuple[Pl
     return tuple(found)
 
 
-def _require_architecture(intervention: Intervention, window: Attachment) -> None:
-    here = window.family.architecture
+def _require_architecture(intervention: Intervention, attachment: Attachment) -> None:
+    here = attachment.family.architecture
     if intervention.architecture not in ("any", here):
         raise MaskError(
             expected=(
                 f"a {intervention.architecture} for layers {intervention.layers} "
                 "of the mask, which were published for one"
             ),
-            got=f"{type(window.model).__name__}, a {here}",
+            got=f"{type(attachment.model).__name__}, a {here}",
             where="in intervene",
             remedy=f"use preset {CINETRANS[here]}, or name layers",
         )
 
 
 class Masker:
-    """Writes the numbers of interventions to the mask points of a window, call by call."""
+    """Writes the numbers of interventions to the mask points of an attachment, call by call."""
 
-    def __init__(self, window: Attachment, placed: Sequence[Placed], text: ShotText | None) -> None:
-        self._window, self._placed, self._text = window, tuple(placed), text
-        self._stride = window.family.temporal_stride(window.model)
-        self._known: dict[tuple[Any, ...], Tensor | None] = {}
-        self._steps: dict[int, frozenset[int]] = {}
-        self._seen: dict[str, Tensor] = {}
+    def __init__(self, attachment: Attachment, placed: Sequence[Placed], text: ShotText | None) -> None:
+        self._attachment, self._placed, self._text = attachment, tuple(placed), text
 
     def listen(self, undo: ExitStack) -> None:
         """Begin to write; `undo` ends it."""
-        for layer, tap in self._window.taps.items():
-            mine = [
-                index
-                for index, each in enumerate(self._placed)
-                if layer in each.layers and each.intervention.attention != "cross"
-            ]
-            if mine:
-                self._add(undo, tap.hook_mask, self._on_frames(mine))
-                if any(self._placed[index].intervention.rule.needs_largest for index in mine):
+        numbers = _Numbers(self._attachment, self._placed)
+        for layer, tap in self._attachment.taps.items():
+            acting = self._acting(layer, besides="cross")
+            if acting:
+                self._add(undo, tap.hook_mask, _OnFrames(numbers, acting))
+                if any(self._placed[index].intervention.rule.needs_largest for index in acting):
                     for point in (tap.hook_q, tap.hook_k):
-                        self._add(undo, point, self._remember)
+                        self._add(undo, point, numbers.remember)
         if self._text is not None:
-            for layer, tap in self._window.cross_taps.items():
-                mine = [
-                    index
-                    for index, each in enumerate(self._placed)
-                    if layer in each.layers and each.intervention.attention != "self"
-                ]
-                self._add(undo, tap.hook_mask, self._on_text(mine))
+            for layer, tap in self._attachment.cross_taps.items():
+                acting = self._acting(layer, besides="self")
+                self._add(undo, tap.hook_mask, _OnText(numbers, acting, self._text))
+
+    def _acting(self, layer: int, *, besides: str) -> list[int]:
+        """Which of the interventions act in a layer, besides those for the other kind of attention."""
+        return [
+            index
+            for index, each in enumerate(self._placed)
+            if layer in each.layers and each.intervention.attention != besides
+        ]
 
     def _add(self, undo: ExitStack, point: Any, hook: Callable[[Tensor, HookPoint], Tensor | None]) -> None:
-        undo.callback(self._window.listen(point.name, hook))
+        undo.callback(self._attachment.listen(point.name, hook))
 
-    def _remember(self, value: Tensor, point: HookPoint) -> None:
+
+class _Numbers:
+    """What interventions add to attention, for the call that runs; what was compiled once is remembered."""
+
+    def __init__(self, attachment: Attachment, placed: tuple[Placed, ...]) -> None:
+        self.attachment = attachment
+        self.stride = attachment.family.temporal_stride(attachment.model)
+        self._placed = placed
+        self._compiled: dict[tuple[Any, ...], Tensor | None] = {}
+        self._steps: dict[int, frozenset[int]] = {}
+        self._seen: dict[str, Tensor] = {}
+
+    def remember(self, value: Tensor, point: HookPoint) -> None:
+        """Keep the query or key of the call that runs: a listener."""
         self._seen[point.name] = value
 
-    def _on_frames(self, mine: list[int]) -> Callable[[Tensor, HookPoint], Tensor | None]:
-        def write(relation: Tensor, point: HookPoint) -> Tensor | None:
-            segments = self._window.layout.segments
-            groups = tuple(Group(segment.kind, segment.index) for segment in segments)
-            sides = Sides.joint(groups, stride=self._stride, sigma=point.call.sigma)
-            return _added(
-                relation, [self._numbers(i, sides, point) for i in mine if self._holds(i, point.call)]
-            )
-
-        return write
-
-    def _on_text(self, mine: list[int]) -> Callable[[Tensor, HookPoint], Tensor | None]:
-        def write(relation: Tensor, point: HookPoint) -> Tensor | None:
-            import torch
-
-            text = self._text
-            # The other branch reads one prompt, the negative one. Repeated for every shot and routed to it, as
-            # CineTrans does, the same keys would be seen several times over, which softmax cannot tell from once.
-            if text is None or point.call.branch == "uncond":
-                return None
-            num_frames, num_tokens = relation.shape
-            if num_tokens != len(text.slab_of_token):
-                raise MaskError(
-                    expected=f"the {len(text.slab_of_token)} text tokens of the shot captions",
-                    got=f"{num_tokens}",
-                    where=f"at {point.name}",
-                    remedy="call the pipeline with prompt_embeds=text.embeds and without a prompt",
-                )
-            sides = text.sides(num_frames, stride=self._stride, sigma=point.call.sigma)
-            counted = torch.tensor(text.bias_of_token, dtype=torch.float64).expand(num_frames, -1)
-            numbers = [self._numbers(i, sides, point) for i in mine if self._holds(i, point.call)]
-            return _added(relation, [counted, *numbers])
-
-        return write
+    def of(self, acting: Sequence[int], sides: Sides, point: HookPoint) -> list[Tensor]:
+        """Return the relations of those interventions that are meant for the call that runs."""
+        found = [self._of_one(index, sides, point) for index in acting if self._holds(index, point.call)]
+        return [each for each in found if each is not None]
 
     def _holds(self, index: int, call: Call) -> bool:
         """Whether an intervention is meant for this call."""
@@ -165,38 +145,38 @@ class Masker:
 
     def _wanted_steps(self, index: int) -> frozenset[int]:
         if index not in self._steps:
-            timesteps = getattr(getattr(self._window.model, "scheduler", None), "timesteps", None)
+            timesteps = getattr(getattr(self.attachment.model, "scheduler", None), "timesteps", None)
             if timesteps is None:
                 raise MaskError(
                     expected="a pipeline that counts its steps",
-                    got=f"{type(self._window.model).__name__} for an intervention",
-                    where="at chosen steps",
+                    got=f"{type(self.attachment.model).__name__}",
+                    where="for an intervention at chosen steps",
                     remedy="intervene in the pipeline, or at noise levels",
                 )
-            chosen = parse_range(self._placed[index].intervention.steps, range(len(timesteps)), name="steps")
-            self._steps[index] = frozenset(chosen)
+            steps = parse_range(self._placed[index].intervention.steps, range(len(timesteps)), name="steps")
+            self._steps[index] = frozenset(steps)
         return self._steps[index]
 
-    def _numbers(self, index: int, sides: Sides, point: HookPoint) -> Tensor | None:
+    def _of_one(self, index: int, sides: Sides, point: HookPoint) -> Tensor | None:
         """The relation of one intervention, (F, G), (H, F, G) or (B, H, F, G); None if it has nothing to say."""
         placed = self._placed[index]
         if placed.intervention.rule.needs_largest:
             return self._scaled(placed, sides, point)
         key = (index, sides.queries, sides.keys, sides.sigma)
-        if key not in self._known:
+        if key not in self._compiled:
             relation = compile_rule(placed.intervention.rule, sides)
-            self._known[key] = _as_tensor(relation, placed) if relation.any() else None
-        return self._known[key]
+            self._compiled[key] = _as_tensor(relation, placed) if relation.any() else None
+        return self._compiled[key]
 
     def _scaled(self, placed: Placed, sides: Sides, point: HookPoint) -> Tensor:
         """The relation of a rule in units of the largest score, which every video, head and frame has its own of."""
         import torch
 
         query, key = (self._seen[point.name.replace("hook_mask", f"hook_{side}")] for side in ("q", "k"))
-        layout = self._window.layout
+        layout = self.attachment.layout
         seen = torch.from_numpy(layout.token_frame() != PADDING_TOKEN).to(key.device)
         largest = largest_scores(query, key[:, seen], layout.offsets)
-        heads = self._window.heads
+        heads = self.attachment.heads
         own = slice(0, placed.num_heads) if heads is None else heads.of(placed.num_heads)
         found = torch.zeros(len(largest), placed.num_heads, *sides.shape, dtype=torch.float64)
         for entry in range(len(largest)):
@@ -204,6 +184,48 @@ class Masker:
                 known = replace(sides, largest=tuple(largest[entry, head - own.start].tolist()))
                 found[entry, head] = torch.from_numpy(compile_rule(placed.intervention.rule, known))
         return found
+
+
+@dataclass(frozen=True)
+class _OnFrames:
+    """Writes to the mask point of a self-attention: a listener."""
+
+    numbers: _Numbers
+    acting: Sequence[int]
+
+    def __call__(self, relation: Tensor, point: HookPoint) -> Tensor | None:
+        segments = self.numbers.attachment.layout.segments
+        groups = tuple(Group(segment.kind, segment.index) for segment in segments)
+        sides = Sides.joint(groups, stride=self.numbers.stride, sigma=point.call.sigma)
+        return _sum(relation, self.numbers.of(self.acting, sides, point))
+
+
+@dataclass(frozen=True)
+class _OnText:
+    """Writes to the mask point of a cross-attention to captions of shots: a listener."""
+
+    numbers: _Numbers
+    acting: Sequence[int]
+    text: ShotText
+
+    def __call__(self, relation: Tensor, point: HookPoint) -> Tensor | None:
+        import torch
+
+        # The other branch reads one prompt, the negative one. Repeated for every shot and routed to it, as
+        # CineTrans does, the same keys would be seen several times over, which softmax cannot tell from once.
+        if point.call.branch == "uncond":
+            return None
+        num_frames, num_tokens = relation.shape
+        if num_tokens != len(self.text.slab_of_token):
+            raise MaskError(
+                expected=f"the {len(self.text.slab_of_token)} text tokens of the shot captions",
+                got=f"{num_tokens}",
+                where=f"at {point.name}",
+                remedy="call the pipeline with prompt_embeds=text.embeds and without a prompt",
+            )
+        sides = self.text.sides(num_frames, stride=self.numbers.stride, sigma=point.call.sigma)
+        counted = torch.tensor(self.text.bias_of_token, dtype=torch.float64).expand(num_frames, -1)
+        return _sum(relation, [counted, *self.numbers.of(self.acting, sides, point)])
 
 
 def largest_scores(query_BNHD: Tensor, key_BMHD: Tensor, offsets: Sequence[int]) -> Tensor:
@@ -231,11 +253,8 @@ def _as_tensor(relation: Relation, placed: Placed) -> Tensor:
     return per_head
 
 
-def _added(relation: Tensor, numbers: Sequence[Tensor | None]) -> Tensor | None:
-    there = [each for each in numbers if each is not None]
-    if not there:
-        return None
+def _sum(relation: Tensor, numbers: Sequence[Tensor]) -> Tensor | None:
     total = relation.double()
-    for each in there:
+    for each in numbers:
         total = total + each
-    return total
+    return total if numbers else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import xarray as xr
 
 from attnscope._types import Range
 from attnscope.errors import InputError, MaskError, quote
-from attnscope.hooks import Attachment, HookPoint, joined
+from attnscope.hooks import Attachment, HookPoint, join_or_attach
 from attnscope.hooks.reweighting import bias_for_mass
 from attnscope.ranges import format_range, parse_range
 from attnscope.schema import BRANCH, HEAD, KEY_FRAME, LAYER, MASS, PROMPT, QUERY_FRAME, STEP
@@ -79,13 +79,13 @@ def patch_mass(
     True
     """
     record = _Record(attention, layers, heads, steps, prompt)
-    with joined(pipe) as window, ExitStack() as undo:
-        for layer in parse_range(record.layers, tuple(window.taps), name="layers"):
-            _Patch(window, record).listen(window.taps[layer], undo)
+    with join_or_attach(pipe) as attachment, ExitStack() as undo:
+        for layer in parse_range(record.layers, tuple(attachment.taps), name="layers"):
+            _Patch(attachment, record).listen(attachment.taps[layer], undo)
         said = f"Frame masses of a recorded run in {record.words}."
-        window.changes.append(said)
-        undo.callback(window.changes.remove, said)
-        yield window
+        attachment.changes.append(said)
+        undo.callback(attachment.changes.remove, said)
+        yield attachment
 
 
 class _Record:
@@ -144,24 +144,30 @@ class _Record:
         return self._mass.sel({STEP: step, BRANCH: branch, LAYER: layer}).values
 
 
+class _Seen:
+    """Keeps the value that passed by a hook point last: a listener."""
+
+    value: Tensor
+
+    def __call__(self, value: Tensor, point: HookPoint) -> None:
+        self.value = value
+
+
 class _Patch:
     """Writes the bias of one layer, call by call."""
 
-    def __init__(self, window: Attachment, record: _Record) -> None:
-        self._window, self._record = window, record
+    def __init__(self, attachment: Attachment, record: _Record) -> None:
+        self._window, self._record = attachment, record
         self._seen: dict[str, Tensor] = {}
 
     def listen(self, tap: Any, undo: ExitStack) -> None:
         """Begin to write; `undo` ends it."""
-        for side in ("q", "k"):
-            undo.callback(self._window.listen(getattr(tap, f"hook_{side}").name, self._remember(side)))
-        undo.callback(self._window.listen(tap.hook_mask.name, self._write))
-
-    def _remember(self, side: str) -> Callable[[Tensor, HookPoint], None]:
-        def see(value: Tensor, point: HookPoint) -> None:
-            self._seen[side] = value
-
-        return see
+        for point, hook in (
+            (tap.hook_q, self._query),
+            (tap.hook_k, self._key),
+            (tap.hook_mask, self._write),
+        ):
+            undo.callback(self._attachment.listen(point.name, hook))
 
     def _write(self, relation: Tensor, point: HookPoint) -> Tensor | None:
         import torch
@@ -177,7 +183,7 @@ class _Patch:
                 remedy="record one of this length, without text among the frames",
             )
         offsets = self._window.layout.offsets
-        token = _token_mass(self._seen["q"], self._seen["k"], offsets, relation)
+        token = _token_mass(self._query.value, self._key.value, offsets, relation)
         own = torch.stack(
             [token[..., start:stop, :].mean(-2) for start, stop in pairwise(offsets)],
             -2,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from attnscope._types import Range
 from attnscope.checks import is_number
 from attnscope.errors import InputError, ShotPlanError, quote
-from attnscope.hooks import Attachment, HookPoint, joined
+from attnscope.hooks import Attachment, HookPoint, join_or_attach
 from attnscope.ranges import format_range, parse_range
 from attnscope.shots import LatentPlan, ShotPlan
 
@@ -70,24 +71,26 @@ def offset_shots(
     True
     """
     offsets = _offsets(shots.num_shots, by)
-    with joined(pipe) as window, ExitStack() as undo:
-        family = window.family
+    with join_or_attach(pipe) as attachment, ExitStack() as undo:
+        family = attachment.family
         latent = (
-            shots.to_latent(family.temporal_stride(window.model)) if isinstance(shots, ShotPlan) else shots
+            shots.to_latent(family.temporal_stride(attachment.model))
+            if isinstance(shots, ShotPlan)
+            else shots
         )
-        chosen = parse_range(layers, tuple(window.taps), name="layers")
-        denoiser = next(iter(family.denoisers(window.model).values()))
+        labels = parse_range(layers, tuple(attachment.taps), name="layers")
+        denoiser = next(iter(family.denoisers(attachment.model).values()))
         frequencies = family.temporal_frequencies(denoiser)
         shift = np.array(offsets)[latent.shot_of_frame]
-        for layer in chosen:
-            tap: Any = window.taps[layer]
+        for layer in labels:
+            tap: Any = attachment.taps[layer]
             for point in (tap.hook_q, tap.hook_k):
-                undo.callback(window.listen(point.name, _turn(window, shift, frequencies)))
+                undo.callback(attachment.listen(point.name, _Turn(attachment, shift, frequencies)))
         moved = ", ".join(f"{each:g}" for each in offsets)
-        said = f"Shots moved in time by {moved} latent frames in layers {format_range(chosen)}."
-        window.changes.append(said)
-        undo.callback(window.changes.remove, said)
-        yield window
+        said = f"Shots moved in time by {moved} latent frames in layers {format_range(labels)}."
+        attachment.changes.append(said)
+        undo.callback(attachment.changes.remove, said)
+        yield attachment
 
 
 def _offsets(num_shots: int, by: float | Sequence[float]) -> tuple[float, ...]:
@@ -102,27 +105,30 @@ def _offsets(num_shots: int, by: float | Sequence[float]) -> tuple[float, ...]:
     return tuple(map(float, given))
 
 
-def _turn(
-    window: Attachment, shift: np.ndarray[Any, Any], frequencies: Tensor
-) -> Callable[[Tensor, HookPoint], Tensor]:
-    def turn(value: Tensor, point: HookPoint) -> Tensor:
+@dataclass(frozen=True)
+class _Turn:
+    """Turns queries or keys by what a shift of each latent frame means to them: a listener."""
+
+    attachment: Attachment
+    shift: np.ndarray[Any, Any]
+    frequencies: Tensor
+
+    def __call__(self, value: Tensor, point: HookPoint) -> Tensor:
         import torch
 
-        sizes = np.diff(window.layout.offsets)
-        if len(sizes) != len(shift):
+        sizes = np.diff(self.attachment.layout.offsets)
+        if len(sizes) != len(self.shift):
             raise ShotPlanError(
-                expected=f"a video of {len(shift)} latent frames as planned",
+                expected=f"a video of {len(self.shift)} latent frames as planned",
                 got=f"{len(sizes)}",
                 where=f"at {point.name}",
                 remedy="plan the video that is made",
             )
-        of_token = torch.from_numpy(np.repeat(shift, sizes))
-        return turned(value, of_token, frequencies)
-
-    return turn
+        of_token = torch.from_numpy(np.repeat(self.shift, sizes))
+        return turn(value, of_token, self.frequencies)
 
 
-def turned(value_BNHD: Tensor, shift_N: Tensor, frequencies: Tensor) -> Tensor:
+def turn(value_BNHD: Tensor, shift_N: Tensor, frequencies: Tensor) -> Tensor:
     """Turn queries or keys by what a shift in time means to each rotary pair.
 
     The first ``2 * len(frequencies)`` numbers of a head are pairs (x, y), side by side, that encode time with these
@@ -130,7 +136,7 @@ def turned(value_BNHD: Tensor, shift_N: Tensor, frequencies: Tensor) -> Tensor:
 
     >>> import torch
     >>> quarter = torch.tensor([torch.pi / 2])
-    >>> turned(torch.tensor([[[[0.0, 1.0, 7.0]]]]), torch.tensor([1.0]), quarter).round().int().tolist()
+    >>> turn(torch.tensor([[[[0.0, 1.0, 7.0]]]]), torch.tensor([1.0]), quarter).round().int().tolist()
     [[[[-1, 0, 7]]]]
     """
     import torch

@@ -12,8 +12,8 @@ import xarray as xr
 
 from attnscope._types import OnProgress, Plans, Range
 from attnscope.families import Family, find
-from attnscope.families.calling import as_called, require_runnable, require_size, settled
-from attnscope.hooks import attached_to, joined
+from attnscope.families.calling import fill_defaults, rename_for_pipeline, require_runnable, require_size
+from attnscope.hooks import attached_to, join_or_attach
 from attnscope.probing.provenance import describe_run
 from attnscope.probing.recording import Recorder, missing_steps, open_sink
 from attnscope.probing.requests import (
@@ -113,7 +113,7 @@ def probe(
     prompts = require_prompts(prompt)
     part = require_share(share, out)
     asked_frames = arguments.get("num_frames")
-    arguments = settled(pipe, family, arguments)
+    arguments = fill_defaults(pipe, family, arguments)
     plans = plans_of(prompts, shots, fps_of(pipe), arguments, asked_frames)
     fps = next((plan.fps for plan in plans if plan), fps_of(pipe))
     branches = branches_of(branch)
@@ -134,7 +134,7 @@ def probe(
         result = pipe(
             generator=torch.Generator("cpu").manual_seed(header.seeds[index]),
             output_type="latent" if on_video is None else "np",
-            **as_called(pipe, family, {"prompt": prompts[index], **arguments}),
+            **rename_for_pipeline(pipe, family, {"prompt": prompts[index], **arguments}),
         )
         if on_video is not None:
             on_video(index, result.frames[0])
@@ -231,7 +231,7 @@ def _watch(
 ) -> xr.Dataset:
     """Run every prompt that is not finished, recording its steps; ``always`` runs the finished ones too."""
     mine = share.of(range(len(header.prompts)))
-    with joined(pipe) as attachment, _quiet(pipe):
+    with join_or_attach(pipe) as attachment, _quiet(pipe):
         sink = open_sink(header, out, attachment.heads)
         total = len(mine) * len(header.steps)
         done = total - sum(len(missing_steps(header, sink, index)) for index in mine)
@@ -314,8 +314,10 @@ def _header(
 
 def _changes(pipe: Any) -> dict[str, list[str]]:
     """What an intervention does to the model while it is looked at: two runs that differ in it are not the same."""
-    window = attached_to(pipe)
-    return {"interventions": list(window.changes)} if window is not None and window.changes else {}
+    attachment = attached_to(pipe)
+    return (
+        {"interventions": list(attachment.changes)} if attachment is not None and attachment.changes else {}
+    )
 
 
 def _attention(denoiser: Any, module: str) -> Any:

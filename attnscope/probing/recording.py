@@ -176,7 +176,7 @@ class Recorder:
             )
 
     def close(self) -> None:
-        """Stop listening; the window may belong to somebody else and stay open."""
+        """Stop listening; the attachment may belong to somebody else and stay open."""
         self._silence()
         for leave in self._leave:
             leave()

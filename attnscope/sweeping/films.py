@@ -17,7 +17,7 @@ from attnscope._types import FilmPlans, OnProgress
 from attnscope.checks import is_whole, require_whole
 from attnscope.errors import InputError, RunError, ShotPlanError, quote
 from attnscope.families import find
-from attnscope.families.calling import require_runnable, settled
+from attnscope.families.calling import require_runnable, fill_defaults
 from attnscope.intervening.generate import generate
 from attnscope.masks import parse_rule
 from attnscope.shots import ShotPlan
@@ -92,12 +92,12 @@ class FilmMaker:
         attentions: list[Any] = [denoiser.get_submodule(site.module) for site in sites]
         self.labels = tuple(dict.fromkeys(site.layer for site in sites))
         self.num_heads = min(int(attention.heads) for attention in attentions)
-        self.num_steps = require_runnable(settled(pipe, family, request.arguments), ("cond",))
+        self.num_steps = require_runnable(fill_defaults(pipe, family, request.arguments), ("cond",))
         self.plans = tuple(plan.to_latent(family.temporal_stride(pipe)) for plan in request.plans)
 
     def header(self) -> SweepHeader:
         """What the folder of a sweep must agree with."""
-        given = settled(self.pipe, find(self.pipe), self.request.arguments)
+        given = fill_defaults(self.pipe, find(self.pipe), self.request.arguments)
         return header_of(
             model=type(self.pipe).__name__,
             weights=self._weights(),

@@ -61,17 +61,17 @@ def only_looking_changes_nothing(specimen: Specimen) -> Verdict:
 def mass_is_a_probability(specimen: Specimen) -> Verdict:
     """2. Mass, text mass included, sums to 1 over keys, at every layer, head, step and branch; padding gets none."""
     pipe, sums, padded, least = specimen.build(), [], [0.0], 1.0
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
 
         def measure(mass: Tensor, point: HookPoint) -> None:
             nonlocal least
-            rows, padding = rows_that_look(window, point), segments(window, "padding")
+            rows, padding = rows_that_look(attachment, point), segments(attachment, "padding")
             sums.append(float((mass[:, :, rows].sum(-1) - 1).abs().max()))
             least = min(least, float(mass.min()))
             if is_self(point.name) and padding:
                 padded.append(float(mass[..., padding].max()))
 
-        specimen.hooked(window, [(ends("hook_frame_mass"), measure)])
+        specimen.hooked(attachment, [(ends("hook_frame_mass"), measure)])
     holds = max(sums) <= TOLERANCE and least >= 0 and max(padded) == 0.0
     return Verdict(
         holds, f"worst row sum off by {max(sums):.1e} in {len(sums)} calls, {max(padded)} on padding"
@@ -82,17 +82,17 @@ def mass_equals_brute_force(specimen: Specimen) -> Verdict:
     """3. Mass, token mass and log-sum-exp equal a float64 softmax over all tokens, whose output is the model's own."""
     pipe, seen = specimen.build(), cast(dict[str, dict[str, Tensor]], {})
     worst = dict.fromkeys(("frame_mass", "token_frame", "lse", "z"), 0.0)
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
 
         def note(value: Tensor, point: HookPoint) -> None:
             # Each branch by itself: where two share a call, their values come in turn.
             of_branch = seen.setdefault(point.call.branch, {})
             of_branch[point.name.split("hook_")[1]] = value.detach()
             if point.name.endswith("hook_z"):
-                own_bias = _own_bias(specimen, window, point)
-                wanted_of = by_brute_force(of_branch, window, point, specimen.hides, own_bias)
+                own_bias = _own_bias(specimen, attachment, point)
+                wanted_of = by_brute_force(of_branch, attachment, point, specimen.hides, own_bias)
                 for member, expected in wanted_of.items():
-                    rows = tokens_that_look(window, point)
+                    rows = tokens_that_look(attachment, point)
                     found, wanted = of_branch[member].double(), expected
                     if member in ("lse", "token_frame"):
                         found, wanted = found[:, :, rows], wanted[:, :, rows]
@@ -100,7 +100,7 @@ def mass_equals_brute_force(specimen: Specimen) -> Verdict:
                         found, wanted = found[:, rows], wanted[:, rows]
                     worst[member] = max(worst[member], difference(found, wanted))
 
-        specimen.hooked(window, [(lambda name: not name.endswith(_CHANGING), note)])
+        specimen.hooked(attachment, [(lambda name: not name.endswith(_CHANGING), note)])
     shown = ", ".join(f"{member} {error:.1e}" for member, error in worst.items())
     return Verdict(max(worst.values()) <= TOLERANCE, f"max error {shown}")
 
@@ -109,14 +109,14 @@ def hard_mask_hides(specimen: Specimen) -> Verdict:
     """4. A hard mask gives inter-shot mass exactly 0, equals dense masking, and changes the output."""
     pipe = specimen.build()
     leaks: list[float] = []
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
 
         def measure(mass: Tensor, point: HookPoint) -> None:
-            leaks.append(float(mass[..., torch.isneginf(two_shots(window))].max()))
+            leaks.append(float(mass[..., torch.isneginf(two_shots(attachment))].max()))
 
-        hide = [(self_attention("mask"), hiding(window)), (self_attention("frame_mass"), measure)]
-        masked = specimen.hooked(window, hide)
-        dense = specimen.hooked(window, [(self_attention("scores"), dense_mask(window))])
+        hide = [(self_attention("mask"), hiding(attachment)), (self_attention("frame_mass"), measure)]
+        masked = specimen.hooked(attachment, hide)
+        dense = specimen.hooked(attachment, [(self_attention("scores"), dense_mask(attachment))])
     inter = max(leaks)
     changed, error = difference(masked, specimen.run(pipe)), difference(masked, dense)
     spread = max(1.0, float(masked.std()))  # a pipeline that ends at another scale rounds at that scale
@@ -139,8 +139,8 @@ def nothing_is_left_behind(specimen: Specimen) -> Verdict:
 
     raised = False
     try:
-        with attach(pipe) as window:
-            specimen.hooked(window, [(self_attention("z"), fail)])
+        with attach(pipe) as attachment:
+            specimen.hooked(attachment, [(self_attention("z"), fail)])
     except RuntimeError as error:
         raised = str(error) == "on purpose"
     after_error = _traces(specimen, pipe)
@@ -163,8 +163,8 @@ def nnsight_reads_the_same(specimen: Specimen) -> Verdict:
     records = cache[wanted[0]]
     num_visits = len(records) // (2 if _shares(records) and not specimen.one_by_one else 1)
     found: dict[str, list[Tensor]] = {name: [] for name in wanted}
-    with attach(pipe) as window:
-        model = as_nnsight(window)
+    with attach(pipe) as attachment:
+        model = as_nnsight(attachment)
         with model.trace(**specimen.arguments({})) as tracer:
             for _ in tracer.iter[:num_visits]:
                 for name in wanted:
@@ -265,22 +265,22 @@ def skip_layers(denoiser: nn.Module) -> None:
         registry.register_hook(hooks.ModelHook(), "faster_cache_denoiser")
 
 
-def _own_bias(specimen: Specimen, window: Any, point: HookPoint) -> Tensor | None:
+def _own_bias(specimen: Specimen, attachment: Any, point: HookPoint) -> Tensor | None:
     if specimen.own_bias is None:
         return None
-    denoiser = specimen.family.first_denoiser(window.model)
-    attention = denoiser.get_submodule(window.taps[point.layer].site.module)
-    return specimen.own_bias(attention, window.layout.num_frames)
+    denoiser = specimen.family.first_denoiser(attachment.model)
+    attention = denoiser.get_submodule(attachment.taps[point.layer].site.module)
+    return specimen.own_bias(attention, attachment.layout.num_frames)
 
 
 def _names(pipe: Any) -> tuple[str, ...]:
-    with attach(pipe) as window:
-        return tuple(window.points)
+    with attach(pipe) as attachment:
+        return tuple(attachment.points)
 
 
 def _idle(specimen: Specimen, pipe: Any) -> Tensor:
-    with attach(pipe) as window:
-        return specimen.hooked(window, [])
+    with attach(pipe) as attachment:
+        return specimen.hooked(attachment, [])
 
 
 def _shares(records: list[Record]) -> bool:
@@ -334,12 +334,12 @@ def _query_with_lora(specimen: Specimen, first: str) -> Tensor:
     denoiser = specimen.family.first_denoiser(pipe)
     if first == "lora":
         _add_lora(specimen, denoiser)
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
         if first == "tap":
             _add_lora(specimen, denoiser)
-        name = [name for name in window.points if self_attention("q")(name)][-1]
+        name = [name for name in attachment.points if self_attention("q")(name)][-1]
         queries: list[Tensor] = []
-        specimen.hooked(window, [(name, lambda value, point: queries.append(value.detach().clone()))])
+        specimen.hooked(attachment, [(name, lambda value, point: queries.append(value.detach().clone()))])
     return queries[0]
 
 
@@ -350,10 +350,10 @@ def _gradients(specimen: Specimen, *, checkpointing: bool, dense: bool | None) -
     _add_lora(specimen, denoiser)
     if checkpointing and getattr(denoiser, "_supports_gradient_checkpointing", False):
         cast(Any, denoiser).enable_gradient_checkpointing()
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
         if dense is not None:
-            member, hook = ("scores", dense_mask(window)) if dense else ("mask", hiding(window))
-            window.listen(self_attention(member), hook)
+            member, hook = ("scores", dense_mask(attachment)) if dense else ("mask", hiding(attachment))
+            attachment.listen(self_attention(member), hook)
         output = denoiser(**{**arguments, "return_dict": False})[0]
         torch.autograd.backward(output.square().mean())
     masked = tuple(f"{site.module}." for site in specimen.family.sites(denoiser) if site.kind == "self")

@@ -32,48 +32,48 @@ def difference(one: Tensor, other: Tensor) -> float:
     return float((one.detach() - other.detach()).abs().max())
 
 
-def segments(window: Attachment, kind: str) -> list[int]:
+def segments(attachment: Attachment, kind: str) -> list[int]:
     """Return which segments of the layout are of this kind."""
-    return [index for index, segment in enumerate(window.layout.segments) if segment.kind == kind]
+    return [index for index, segment in enumerate(attachment.layout.segments) if segment.kind == kind]
 
 
-def rows_that_look(window: Attachment, point: HookPoint) -> list[int]:
+def rows_that_look(attachment: Attachment, point: HookPoint) -> list[int]:
     """Query groups without padding: what padding looks at is nobody's business."""
-    return [index for index, segment in enumerate(window.layout.segments) if segment.kind != "padding"]
+    return [index for index, segment in enumerate(attachment.layout.segments) if segment.kind != "padding"]
 
 
-def tokens_that_look(window: Attachment, point: HookPoint) -> Tensor:
+def tokens_that_look(attachment: Attachment, point: HookPoint) -> Tensor:
     """Say for each token whether it is one, or padding: bool (tokens)."""
-    return torch.from_numpy(window.layout.token_frame() != PADDING_TOKEN)
+    return torch.from_numpy(attachment.layout.token_frame() != PADDING_TOKEN)
 
 
-def two_shots(window: Attachment) -> Tensor:
+def two_shots(attachment: Attachment) -> Tensor:
     """Two shots that do not see each other, over the frames of the layout; text sees and is seen: 0 and -inf."""
-    segments = window.layout.segments
-    half = window.layout.num_frames // 2
+    segments = attachment.layout.segments
+    half = attachment.layout.num_frames // 2
     shot = torch.tensor([-1 if part.kind != "frame" else int(part.index >= half) for part in segments])
     hidden = (shot[:, None] != shot[None, :]) & (shot[:, None] >= 0) & (shot[None, :] >= 0)
     return torch.zeros(len(segments), len(segments)).masked_fill(hidden, -torch.inf)
 
 
-def hiding(window: Attachment) -> Callable[[Tensor, HookPoint], Tensor]:
+def hiding(attachment: Attachment) -> Callable[[Tensor, HookPoint], Tensor]:
     """Return a hook that holds the two halves of the video apart."""
-    return lambda relation, point: two_shots(window)
+    return lambda relation, point: two_shots(attachment)
 
 
-def dense_mask(window: Attachment) -> Callable[[Tensor, HookPoint], Tensor]:
+def dense_mask(attachment: Attachment) -> Callable[[Tensor, HookPoint], Tensor]:
     """Masking in the token x token scores: the plain way, which shares no code with the sliced one."""
 
     def mask(scores: Tensor, point: HookPoint) -> Tensor:
-        sizes = torch.tensor(window.layout.offsets).diff()
-        return scores + two_shots(window).repeat_interleave(sizes, 0).repeat_interleave(sizes, 1)
+        sizes = torch.tensor(attachment.layout.offsets).diff()
+        return scores + two_shots(attachment).repeat_interleave(sizes, 0).repeat_interleave(sizes, 1)
 
     return mask
 
 
 def by_brute_force(
     seen: dict[str, Tensor],
-    window: Attachment,
+    attachment: Attachment,
     point: HookPoint,
     hides: Callable[[int, int], bool],
     own_bias: Tensor | None = None,
@@ -84,7 +84,7 @@ def by_brute_force(
     keys that nobody looks at; that these are the right ones is seen from the output, which must be what the model
     computed. `own_bias` is what the model adds to the scores by itself.
     """
-    layout, query, key, value = window.layout, seen["q"].double(), seen["k"].double(), seen["v"].double()
+    layout, query, key, value = attachment.layout, seen["q"].double(), seen["k"].double(), seen["v"].double()
     scores = torch.einsum("bnhd,bmhd->bhnm", query, key) / query.shape[-1] ** 0.5
     scores = scores if own_bias is None else scores + own_bias.double()
     rows = torch.tensor(layout.offsets)
@@ -100,7 +100,7 @@ def by_brute_force(
     pattern = scores.softmax(-1)
     token = torch.stack([pattern[..., start:stop].sum(-1) for start, stop in itertools.pairwise(columns)], -1)
     frame = torch.stack([token[..., start:stop, :].mean(-2) for start, stop in itertools.pairwise(rows)], -2)
-    looking = rows_that_look(window, point)
+    looking = rows_that_look(attachment, point)
     blind = [index for index in range(frame.shape[-2]) if index not in looking]
     frame[..., blind, :] = seen["frame_mass"][..., blind, :].double()
     return {

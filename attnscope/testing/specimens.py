@@ -63,9 +63,9 @@ class Specimen:
         """Run the pipeline with its small settings and a fixed seed; return the latents."""
         return self.latents(pipe(**self.arguments(changes)))
 
-    def hooked(self, window: Attachment, hooks: list[tuple[Any, Any]], **changes: Any) -> Tensor:
+    def hooked(self, attachment: Attachment, hooks: list[tuple[Any, Any]], **changes: Any) -> Tensor:
         """Run with hooks."""
-        return self.latents(run_with_hooks(window, fwd_hooks=hooks, **self.arguments(changes)))
+        return self.latents(run_with_hooks(attachment, fwd_hooks=hooks, **self.arguments(changes)))
 
     def cached(self, pipe: Any, names: Any, **changes: Any) -> tuple[Tensor, dict[str, list[Record]]]:
         """Run with a cache of the hook points named."""

@@ -63,9 +63,9 @@ def main() -> None:
     }
     for index in range(arguments.runs + 1):
         rows = [seconds(plain, arguments.device)]
-        with scope.attach(pipe) as window:
+        with scope.attach(pipe) as attachment:
             rows.append(seconds(plain, arguments.device))
-            model = scope.nnsight(window)
+            model = scope.nnsight(attachment)
 
             def traced(model: Any = model) -> None:
                 settings = {

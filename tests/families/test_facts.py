@@ -16,13 +16,13 @@ from attnscope.testing import specimen, tiny
 def kinds(name, **changes):
     """The segments of the last attention call with the prompt in a small run: kind and number of tokens."""
     pipe, seen = tiny(name), []
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
 
         def note(q, point):
             if point.call.branch == "cond":
-                seen.append(window.layout.segments)
+                seen.append(attachment.layout.segments)
 
-        window.listen("blocks.0.attn.hook_q", note)
+        attachment.listen("blocks.0.attn.hook_q", note)
         pipe(**{**specimen(name).settings, **changes})
     return [(segment.kind, segment.num_tokens) for segment in seen[-1]]
 
@@ -54,8 +54,8 @@ def test_tokens_of_a_frame_are_those_that_frame_moves(name):
     frame, axis, video = 1, family.frame_axis, given["hidden_states"]
     changed = video.clone()
     changed.select(axis, frame).add_(1.0)
-    with attach(pipe) as window, torch.no_grad():
-        window.listen("blocks.0.attn.hook_v", lambda v, point: queries.append((v, window.layout)))
+    with attach(pipe) as attachment, torch.no_grad():
+        attachment.listen("blocks.0.attn.hook_v", lambda v, point: queries.append((v, attachment.layout)))
         for latents in (video, changed):
             denoiser(**{**given, "hidden_states": latents})
     (before, layout), (after, _) = queries[0], queries[len(queries) // 2]

@@ -71,10 +71,10 @@ def test_layers_heads_and_names_are_those_of_the_published_model(real):
     sites = [site for site in family.sites(network) if site.kind == "self"]
     assert [site.layer for site in sites] == list(range(1, known.layers + 1))
     assert {network.get_submodule(site.module).heads for site in sites} == {known.heads}
-    with attach(network) as window:
-        assert sorted(window.taps) == [site.layer for site in sites]
-        assert f"blocks.{known.layers - 1}.attn.hook_frame_mass" in window.points
-        assert f"blocks.{known.layers}.attn.hook_frame_mass" not in window.points
+    with attach(network) as attachment:
+        assert sorted(attachment.taps) == [site.layer for site in sites]
+        assert f"blocks.{known.layers - 1}.attn.hook_frame_mass" in attachment.points
+        assert f"blocks.{known.layers}.attn.hook_frame_mass" not in attachment.points
 
 
 def test_tokens_are_those_of_the_published_video_size(real):

@@ -133,8 +133,8 @@ def test_layers_that_were_published_for_another_architecture_are_not_taken(name,
         scope.generate(pipe, "a cat", shots=plan, rule=masks.preset(asked, plan), **SMALL)
     with pytest.raises(MaskError, match=instead), scope.intervene(pipe, masks.preset(asked, plan)):
         pass
-    with scope.intervene(pipe, masks.preset(asked, plan, layers="2-3")) as window:
-        assert "layers 2-3" in window.changes[0]
+    with scope.intervene(pipe, masks.preset(asked, plan, layers="2-3")) as attachment:
+        assert "layers 2-3" in attachment.changes[0]
 
 
 @pytest.mark.parametrize("name", ["animatediff", "lavie"])
@@ -225,8 +225,8 @@ def test_frames_that_look_at_nobody_else_still_hear_of_the_others_through_the_no
     hidden = torch.eye(2).repeat_interleave(2, 0).repeat_interleave(2, 1).bool()
     relation = torch.zeros(4, 4).masked_fill(~hidden, -torch.inf)
     text = torch.zeros(1, 3, 32)
-    with attach(pipe.unet) as window, torch.no_grad():
-        window.listen(lambda name: name.endswith("hook_mask"), lambda value, point: relation)
+    with attach(pipe.unet) as attachment, torch.no_grad():
+        attachment.listen(lambda name: name.endswith("hook_mask"), lambda value, point: relation)
         first, second = (pipe.unet(each, 500, text).sample[:, :, :2] for each in (latents, other))
     assert (first - second).abs().max() > 1e-4
 
@@ -243,8 +243,8 @@ def test_the_learned_bias_of_lavie_keeps_its_gradient_under_a_mask():
             if is_dense
             else ("mask", lambda value, point: relation)
         )
-        with attach(unet) as window:
-            window.listen(lambda name, member=member: name.endswith(f"hook_{member}"), hook)
+        with attach(unet) as attachment:
+            attachment.listen(lambda name, member=member: name.endswith(f"hook_{member}"), hook)
             unet(latents, 500, torch.zeros(1, 3, 32)).sample.square().mean().backward()
         weights = [each for name, each in unet.named_parameters() if "attn_temp.to_q" in name]
         gradients.append([each.grad for each in weights])
@@ -262,9 +262,9 @@ def test_hooks_write_what_frames_take_from_one_another():
     def silence(value, point):
         return torch.zeros_like(value)
 
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
         silenced = proof.latents(
-            run_with_hooks(window, fwd_hooks=[("blocks.1.attn.hook_z", silence)], **proof.arguments({}))
+            run_with_hooks(attachment, fwd_hooks=[("blocks.1.attn.hook_z", silence)], **proof.arguments({}))
         )
     assert (silenced - plain).abs().max() > 1e-3
 

@@ -17,9 +17,9 @@ def settings(name, **changes):
 
 def test_a_hook_hears_one_branch_at_a_time_and_pytorch_the_whole_batch():
     pipe, heard, whole = tiny("cogvideox"), [], []
-    with attach(pipe) as window:
-        window.listen("blocks.0.attn.hook_q", lambda q, point: heard.append((point.call.branch, len(q))))
-        point = window.points["blocks.0.attn.hook_q"]
+    with attach(pipe) as attachment:
+        attachment.listen("blocks.0.attn.hook_q", lambda q, point: heard.append((point.call.branch, len(q))))
+        point = attachment.points["blocks.0.attn.hook_q"]
         remove = point.register_forward_hook(
             lambda module, args, q: whole.append((point.call.branch, len(q)))
         )
@@ -37,9 +37,9 @@ def test_what_a_hook_writes_to_one_branch_leaves_the_other_alone():
     def silence(z, point):
         return torch.zeros_like(z) if point.call.branch == "cond" else None
 
-    with attach(pipe) as window:
-        window.listen(names[0], silence)
-        changed = run_with_cache(window, names_filter=names, **settings("cogvideox"))[1]
+    with attach(pipe) as attachment:
+        attachment.listen(names[0], silence)
+        changed = run_with_cache(attachment, names_filter=names, **settings("cogvideox"))[1]
     first = {record.call.branch: index for index, record in enumerate(plain[names[1]][:2])}
     before, after = (cache[names[1]] for cache in (plain, changed))
     assert torch.equal(before[first["uncond"]].value, after[first["uncond"]].value)
@@ -89,13 +89,13 @@ def test_videos_with_texts_of_different_lengths_in_one_call_are_refused_where_it
 
 def test_each_video_of_mochi_has_its_own_text():
     pipe, lengths = tiny("mochi"), []
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
 
         def note(mass, point):
-            segments = window.layout.segments
+            segments = attachment.layout.segments
             lengths.append((point.call.branch, segments[-1].kind, segments[-1].num_tokens))
 
-        window.listen("blocks.0.attn.hook_frame_mass", note)
+        attachment.listen("blocks.0.attn.hook_frame_mass", note)
         pipe(**settings("mochi"))
     # "two shots a red ball on the beach" and the end of text; without a negative prompt the end alone
     assert lengths == [("uncond", "text", 1), ("cond", "text", 9)] * 2
@@ -104,9 +104,9 @@ def test_each_video_of_mochi_has_its_own_text():
 def test_a_second_run_starts_again_at_step_0_where_the_pipeline_counts_nothing():
     for name in ("allegro", "ltx", "skyreels-df"):
         pipe = tiny(name)
-        with attach(pipe) as window:
+        with attach(pipe) as attachment:
             steps = []
-            window.on_call(lambda call, steps=steps: steps.append(call.step))
+            attachment.on_call(lambda call, steps=steps: steps.append(call.step))
             pipe(**settings(name, guidance_scale=1.0))
             pipe(**settings(name, guidance_scale=1.0))
         assert steps == [0, 1, 0, 1], name

@@ -150,11 +150,11 @@ def test_it_is_seen_through_whatever_was_done_before_or_after_attaching(way):
         pipe = tiny_wan(2)
         if order == "before":
             way(pipe)
-        with attach(pipe) as window:
+        with attach(pipe) as attachment:
             if order == "after":
                 way(pipe)
             idle = pipe(**settings()).frames
-            result, cache = run_with_cache(window, names_filter=names, **settings())
+            result, cache = run_with_cache(attachment, names_filter=names, **settings())
         assert torch.equal(idle, expected), order
         assert torch.equal(result.frames, expected), order
         query, key, mass = ([record.value for record in cache[name]] for name in names)

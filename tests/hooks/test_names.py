@@ -29,13 +29,13 @@ def never(value, point):
 
 
 def test_every_layer_has_every_member_under_the_diffusers_index(pipe):
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
         expected = {f"blocks.{i}.{a}.hook_{m}" for i in (0, 1) for a in ("attn", "xattn") for m in MEMBERS}
-        assert set(window.points) == expected
-        assert window.points["blocks.1.attn.hook_z"] is window.taps[2].hook_z
-        assert window.points["blocks.1.xattn.hook_z"] is window.cross_taps[2].hook_z
-        assert window.points["blocks.1.attn.hook_z"].layer == 2
-        assert all(point.name == name for name, point in window.points.items())
+        assert set(attachment.points) == expected
+        assert attachment.points["blocks.1.attn.hook_z"] is attachment.taps[2].hook_z
+        assert attachment.points["blocks.1.xattn.hook_z"] is attachment.cross_taps[2].hook_z
+        assert attachment.points["blocks.1.attn.hook_z"].layer == 2
+        assert all(point.name == name for name, point in attachment.points.items())
 
 
 def test_points_fire_in_the_order_they_are_advertised(pipe):
@@ -74,20 +74,20 @@ def test_a_filter_that_takes_nothing_is_an_error_and_not_an_empty_result(pipe, n
 
 
 def test_a_list_that_fails_half_way_leaves_no_listener(pipe):
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
         with pytest.raises(HookNameError):
-            window.listen(["blocks.0.attn.hook_q", "blocks.0.attn.hook_x"], never)
-        assert not any(point.is_awake for point in window.points.values())
-        stop = window.listen("blocks.0.attn.hook_q", never)
-        assert window.points["blocks.0.attn.hook_q"].is_heard
+            attachment.listen(["blocks.0.attn.hook_q", "blocks.0.attn.hook_x"], never)
+        assert not any(point.is_active for point in attachment.points.values())
+        stop = attachment.listen("blocks.0.attn.hook_q", never)
+        assert attachment.points["blocks.0.attn.hook_q"].has_listeners
         stop()
-        assert not window.points["blocks.0.attn.hook_q"].is_heard
+        assert not attachment.points["blocks.0.attn.hook_q"].has_listeners
 
 
 def test_patterns_take_what_a_shell_would_and_each_name_once(pipe):
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
         heard = []
-        stop = window.listen(
+        stop = attachment.listen(
             ["blocks.*.attn.hook_q", "blocks.1.attn.hook_?"], lambda value, point: heard.append(point.name)
         )
         pipe("a cat", guidance_scale=1.0, **SMALL)

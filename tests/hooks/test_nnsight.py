@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attnscope.hooks import as_nnsight, attach, attached_to, measures, run_with_cache, run_with_hooks
+from attnscope.hooks import as_nnsight, attach, attached_to, attention, run_with_cache, run_with_hooks
 from attnscope.testing.wan import tiny_wan
 
 SMALL = {
@@ -44,8 +44,8 @@ def same(found, wanted):
 def test_chosen_calls_are_those_calls(pipe, expected, chosen):
     # The selections that drilled `.source` operations get wrong without a word.
     found = []
-    with attach(pipe) as window:
-        model = as_nnsight(window)
+    with attach(pipe) as attachment:
+        model = as_nnsight(attachment)
         with model.trace(**settings()) as tracer:
             for _ in tracer.iter[chosen]:
                 found.append(model.blocks[1].attn.hook_frame_mass.output.save())
@@ -54,8 +54,8 @@ def test_chosen_calls_are_those_calls(pipe, expected, chosen):
 
 def test_a_point_that_is_first_asked_for_late_is_not_shifted(pipe, expected):
     queries, found = [], []
-    with attach(pipe) as window:
-        model = as_nnsight(window)
+    with attach(pipe) as attachment:
+        model = as_nnsight(attachment)
         with model.trace(**settings()) as tracer:
             for _ in tracer.iter[0:3]:
                 queries.append(model.blocks[0].attn.hook_q.output.save())
@@ -66,19 +66,19 @@ def test_a_point_that_is_first_asked_for_late_is_not_shifted(pipe, expected):
 
 
 def test_the_cache_of_a_trace_holds_the_same_values(pipe, expected):
-    with attach(pipe) as window:
-        model = as_nnsight(window)
+    with attach(pipe) as attachment:
+        model = as_nnsight(attachment)
         with model.trace(**settings()) as tracer:
             cache = tracer.cache(modules=[model.blocks[1].attn.hook_frame_mass]).save()
     assert same(cache["model.transformer.blocks.1.attn1.processor.hook_frame_mass"].output, expected)
 
 
 def test_nothing_expensive_is_computed_for_a_trace_that_does_not_ask(pipe, monkeypatch):
-    monkeypatch.setattr(measures, "frame_mass", None)
-    monkeypatch.setattr(measures, "dense_scores", None)
+    monkeypatch.setattr(attention, "frame_mass", None)
+    monkeypatch.setattr(attention, "dense_scores", None)
     outputs = []
-    with attach(pipe) as window:
-        model = as_nnsight(window)
+    with attach(pipe) as attachment:
+        model = as_nnsight(attachment)
         with model.trace(**settings()) as tracer:
             for _ in tracer.iter[:6]:
                 outputs.append(model.blocks[0].attn.hook_out.output.save())
@@ -91,8 +91,8 @@ def test_writing_to_the_mask_in_a_trace_equals_a_hook(pipe):
         pipe, fwd_hooks=[("blocks.0.attn.hook_mask", lambda value, point: alone)], **settings()
     ).frames
     masses = []
-    with attach(pipe) as window:
-        model = as_nnsight(window)
+    with attach(pipe) as attachment:
+        model = as_nnsight(attachment)
         with model.trace(**settings()) as tracer:
             for _ in tracer.iter[:6]:
                 model.blocks[0].attn.hook_mask.output = alone
@@ -108,8 +108,8 @@ def test_writing_to_the_mask_in_a_trace_equals_a_hook(pipe):
 def test_a_trace_leaves_the_output_bit_identical_and_detaching_after_it_leaves_the_processors(pipe):
     before = [block.attn1.processor for block in pipe.transformer.blocks]
     plain = pipe(**settings()).frames
-    with attach(pipe) as window:
-        model = as_nnsight(window)
+    with attach(pipe) as attachment:
+        model = as_nnsight(attachment)
         with model.trace(**settings()):
             traced = model.output.frames.save()
     assert torch.equal(traced, plain)
@@ -120,8 +120,8 @@ def test_a_trace_leaves_the_output_bit_identical_and_detaching_after_it_leaves_t
 def test_two_videos_a_prompt_are_both_there(pipe):
     _, cache = run_with_cache(pipe, names_filter=MASS, **settings(num_videos_per_prompt=2))
     found = []
-    with attach(pipe) as window:
-        model = as_nnsight(window)
+    with attach(pipe) as attachment:
+        model = as_nnsight(attachment)
         with model.trace(**settings(num_videos_per_prompt=2)) as tracer:
             for _ in tracer.iter[:6]:
                 found.append(model.blocks[1].attn.hook_frame_mass.output.save())
@@ -166,13 +166,13 @@ def test_it_is_closed_after_an_error_too_and_a_window_of_somebody_else_is_left_o
     with pytest.raises(ZeroDivisionError), as_nnsight(pipe):
         raise ZeroDivisionError
     assert state(pipe) == before
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
         inside = state(pipe)
-        for opened in (pipe, window):
+        for opened in (pipe, attachment):
             with as_nnsight(opened):
                 assert state(pipe) != inside
             assert state(pipe) == inside
-            assert attached_to(pipe) is window
+            assert attached_to(pipe) is attachment
     assert state(pipe) == before
 
 

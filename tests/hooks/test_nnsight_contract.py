@@ -70,8 +70,8 @@ def test_operations_inside_a_forward_are_counted_from_when_they_are_first_asked_
         for _ in tracer.iter[asked]:
             found.append(drilled(model.transformer).save())
     assert [number_of(value, known) for value in found] == got
-    with attach(pipe) as window:
-        model = as_nnsight(window)
+    with attach(pipe) as attachment:
+        model = as_nnsight(attachment)
         with model.trace(**settings()) as tracer:
             for _ in tracer.iter[asked]:
                 pointed.append(model.blocks[1].attn.hook_q.output.save())
@@ -86,8 +86,8 @@ def test_reading_operations_in_the_wrong_order_reads_the_next_pass_and_at_hook_p
         drilled(model.transformer, 2).save()
         early = drilled(model.transformer, 1).save()
     assert number_of(early, known) == 1
-    with attach(pipe) as window:
-        model = as_nnsight(window)
+    with attach(pipe) as attachment:
+        model = as_nnsight(attachment)
         with pytest.raises(Exception, match="already ran past it"):  # noqa: PT012, SIM117
             with model.trace(**settings()):
                 model.blocks[2].attn.hook_q.output.save()
@@ -97,8 +97,8 @@ def test_reading_operations_in_the_wrong_order_reads_the_next_pass_and_at_hook_p
 def test_an_adapter_added_after_wrapping_is_invisible_to_module_paths_but_not_to_hook_points(pipe):
     from peft import LoraConfig
 
-    with attach(pipe) as window:
-        model = as_nnsight(window)
+    with attach(pipe) as attachment:
+        model = as_nnsight(attachment)
         torch.manual_seed(5)
         pipe.transformer.add_adapter(
             LoraConfig(r=4, lora_alpha=64, target_modules=["to_v"], init_lora_weights=False)
@@ -115,8 +115,8 @@ def test_an_adapter_added_after_wrapping_is_invisible_to_module_paths_but_not_to
 
 def test_a_trace_that_names_no_calls_reads_the_first_one(pipe):
     known = queries(pipe)
-    with attach(pipe) as window:
-        model = as_nnsight(window)
+    with attach(pipe) as attachment:
+        model = as_nnsight(attachment)
         with model.trace(**settings()):
             query = model.blocks[1].attn.hook_q.output.save()
     assert number_of(query, known) == 0
@@ -125,8 +125,8 @@ def test_a_trace_that_names_no_calls_reads_the_first_one(pipe):
 def test_gradients_reach_a_hook_point_in_a_trace(pipe):
     latents, text = torch.randn(1, 16, 3, 4, 4), torch.ones(1, 3, 32)
     transformer = pipe.transformer
-    with attach(transformer) as window:
-        model = as_nnsight(window)
+    with attach(transformer) as attachment:
+        model = as_nnsight(attachment)
         with model.trace(latents, torch.tensor([500.0]), text, return_dict=False):
             query = model.blocks[0].attn.hook_q.output
             query.retain_grad()
@@ -136,14 +136,16 @@ def test_gradients_reach_a_hook_point_in_a_trace(pipe):
         loss.backward()
     found = kept.grad
     kept_by_hook = {}
-    with attach(transformer) as window:
+    with attach(transformer) as attachment:
 
         def keep(value, point):
             value.retain_grad()
             kept_by_hook["q"] = value
 
-        window.listen("blocks.0.attn.hook_q", keep)
-        window.listen("blocks.1.attn.hook_frame_mass", lambda value, point: kept_by_hook.update(mass=value))
+        attachment.listen("blocks.0.attn.hook_q", keep)
+        attachment.listen(
+            "blocks.1.attn.hook_frame_mass", lambda value, point: kept_by_hook.update(mass=value)
+        )
         transformer(latents, torch.tensor([500.0]), text, return_dict=False)
         kept_by_hook["mass"].diagonal(dim1=-2, dim2=-1).sum().backward()
     assert found.abs().max() > 0
@@ -152,8 +154,8 @@ def test_gradients_reach_a_hook_point_in_a_trace(pipe):
 
 def test_backward_hooks_of_pytorch_count_as_listeners(pipe):
     seen = []
-    with attach(pipe.transformer) as window:
-        point = window.points["blocks.1.attn.hook_z"]
+    with attach(pipe.transformer) as attachment:
+        point = attachment.points["blocks.1.attn.hook_z"]
         handle = point.register_full_backward_hook(
             lambda module, inward, outward: seen.append(outward[0].shape)
         )

@@ -7,9 +7,9 @@ import torch
 
 from attnscope.errors import InputError, RunError
 from attnscope.hooks import attach, run_with_cache, run_with_hooks
-from attnscope.hooks.measures import Measures
-from attnscope.hooks.points import HookPoint
+from attnscope.hooks.attention import Attention
 from attnscope.hooks.reweighting import bias_for_mass
+from attnscope.hooks.seam import AttentionCall
 from attnscope.testing.wan import tiny_wan
 
 SMALL = {
@@ -39,12 +39,12 @@ def away_from_the_first(mass, point=None):
 
 
 def seen(pipe, *hooks, members=("pattern", "frame_mass", "token_frame", "lse", "z", "v")):
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
         for name, hook in hooks:
-            window.listen(name, hook)
+            attachment.listen(name, hook)
         names = [f"{SITE}.hook_{member}" for member in members]
         generator = torch.Generator().manual_seed(3)
-        result, cache = run_with_cache(window, "a cat", names_filter=names, generator=generator, **SMALL)
+        result, cache = run_with_cache(attachment, "a cat", names_filter=names, generator=generator, **SMALL)
     return result.frames, {name.split("hook_")[1]: records[0].value for name, records in cache.items()}
 
 
@@ -128,9 +128,9 @@ def test_text_masses_of_cross_attention_can_be_written_too(pipe):
 
     generator = torch.Generator().manual_seed(3)
     names = ["blocks.0.xattn.hook_z", "blocks.0.xattn.hook_v"]
-    with attach(pipe) as window:
-        window.listen(name, only_the_first_word)
-        _, cache = run_with_cache(window, "a cat", names_filter=names, generator=generator, **SMALL)
+    with attach(pipe) as attachment:
+        attachment.listen(name, only_the_first_word)
+        _, cache = run_with_cache(attachment, "a cat", names_filter=names, generator=generator, **SMALL)
     z, v = (cache[name][0].value for name in names)
     torch.testing.assert_close(z, v[:, :1].expand_as(z), rtol=0, atol=1e-6)
 
@@ -183,20 +183,14 @@ def test_one_mass_holds_for_all_places_of_a_video():
 
 
 def test_gradients_pass_through_the_written_mass_and_through_the_bias_that_keeps_it():
-    class Nobody:
-        def __init__(self):
-            self.call, self.parts, self.raised_hands = None, (), set()
-
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, 4, 1, 3, generator=generator).double().requires_grad_() for _ in range(3))
     level = torch.randn(1, 1, 2, 2, generator=generator).double().requires_grad_()
 
     def attention(query, key, value, logits):
-        measures = Measures(query, key, None, lambda: ((0, 2, 4), (0, 1, 4)))
-        point = HookPoint(MASS, 1, Nobody())
-        point.add(lambda mass, _: logits.softmax(-1))
-        measures.ask_for_mass(point)
-        return measures.weigh(value)
+        call = AttentionCall(query, key, value, None, None, "", run=None, alone=None)
+        own = Attention(call, lambda: ((0, 2, 4), (0, 1, 4)))
+        return own.with_frame_mass(logits.softmax(-1), MASS).output()
 
     assert torch.autograd.gradcheck(attention, (q, k, v, level), atol=1e-6)
 
@@ -207,10 +201,10 @@ def test_a_trace_reads_and_writes_it_across_steps(pipe):
         pipe, fwd_hooks=[(MASS, away_from_the_first)], generator=torch.Generator().manual_seed(3), **settings
     ).frames
     masses = []
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
         from attnscope.hooks import as_nnsight
 
-        model = as_nnsight(window)
+        model = as_nnsight(attachment)
         with model.trace(generator=torch.Generator().manual_seed(3), **settings) as tracer:
             for _ in tracer.iter[:3]:
                 mass = model.blocks[1].attn.hook_frame_mass.output

@@ -12,7 +12,7 @@ from diffusers.models.transformers import transformer_wan
 from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 
 from attnscope.errors import InputError, LayoutError, MaskError, UnsupportedModelError
-from attnscope.hooks import Tap, attach, measures, run_with_cache, run_with_hooks, tap
+from attnscope.hooks import Tap, attach, attention, run_with_cache, run_with_hooks
 from attnscope.testing.wan import tiny_wan
 
 SMALL = {
@@ -39,10 +39,10 @@ def run(pipe, *hooks, **changes):
 
 def remember(pipe, names, *hooks):
     generator = torch.Generator().manual_seed(3)
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
         for name, hook in hooks:
-            window.listen(name, hook)
-        return run_with_cache(window, "a red ball", names_filter=names, generator=generator, **SMALL)[1]
+            attachment.listen(name, hook)
+        return run_with_cache(attachment, "a red ball", names_filter=names, generator=generator, **SMALL)[1]
 
 
 def processors(pipe):
@@ -52,13 +52,13 @@ def processors(pipe):
 def test_expensive_points_are_computed_only_while_somebody_listens(pipe, monkeypatch):
     count = {"frame_mass": 0, "token_mass": 0, "dense_scores": 0}
     for name in count:
-        original = getattr(measures, name)
+        original = getattr(attention, name)
 
         def counted(*args, name=name, original=original, **kwargs):
             count[name] += 1
             return original(*args, **kwargs)
 
-        monkeypatch.setattr(measures, name, counted)
+        monkeypatch.setattr(attention, name, counted)
     cheap = ("q", "k", "v", "mask", "z", "out")
     run(pipe, (lambda name: name.split("hook_")[1] in cheap, lambda value, point: None))
     assert count == {"frame_mass": 0, "token_mass": 0, "dense_scores": 0}
@@ -82,8 +82,8 @@ def test_a_tap_nobody_listens_to_does_not_stand_between(pipe, monkeypatch):
 
 def test_a_pytorch_hook_counts_as_a_listener(pipe):
     shapes = []
-    with attach(pipe) as window:
-        handle = window.taps[1].hook_frame_mass.register_forward_hook(
+    with attach(pipe) as attachment:
+        handle = attachment.taps[1].hook_frame_mass.register_forward_hook(
             lambda m, a, out: shapes.append(out.shape)
         )
         pipe("a cat", **SMALL)
@@ -102,8 +102,8 @@ def test_weights_and_their_names_do_not_change_while_attached(pipe):
 
 def test_the_tap_takes_the_arguments_of_its_processor_and_passes_settings_through(pipe):
     original = processors(pipe)[0]
-    with attach(pipe) as window:
-        first = window.taps[1]
+    with attach(pipe) as attachment:
+        first = attachment.taps[1]
         assert isinstance(first, Tap)
         assert first.inner is original
         assert inspect.signature(first.__call__) == inspect.signature(original.__call__)
@@ -114,7 +114,9 @@ def test_the_tap_takes_the_arguments_of_its_processor_and_passes_settings_throug
             assert original._attention_backend == first._attention_backend == "_native_math"
             first._parallel_config = None
             assert original.__dict__["_parallel_config"] is None
-            run_with_hooks(window, "a cat", fwd_hooks=[("blocks.0.attn.hook_q", lambda v, p: None)], **SMALL)
+            run_with_hooks(
+                attachment, "a cat", fwd_hooks=[("blocks.0.attn.hook_q", lambda v, p: None)], **SMALL
+            )
 
 
 def test_a_cache_keeps_what_it_saw_whatever_happens_to_it_later(pipe):
@@ -122,9 +124,9 @@ def test_a_cache_keeps_what_it_saw_whatever_happens_to_it_later(pipe):
         value.zero_()
 
     name = "blocks.0.attn.hook_out"
-    with attach(pipe) as window:
-        window.points[name].register_forward_hook(spoil)
-        _, cache = run_with_cache(window, "a cat", names_filter=name, **SMALL)
+    with attach(pipe) as attachment:
+        attachment.points[name].register_forward_hook(spoil)
+        _, cache = run_with_cache(attachment, "a cat", names_filter=name, **SMALL)
     assert all(record.value.abs().max() > 0 for record in cache[name])
 
 
@@ -132,12 +134,12 @@ def test_a_cache_holds_a_recomputed_value_once_and_detached():
     transformer = tiny_wan(2).transformer
     transformer.enable_gradient_checkpointing()
     name, seen = "blocks.1.attn.hook_q", []
-    with attach(transformer) as window:
-        window.listen(name, lambda value, point: seen.append(point.call.recomputed))
+    with attach(transformer) as attachment:
+        attachment.listen(name, lambda value, point: seen.append(point.call.recomputed))
         transformer.register_forward_hook(lambda module, inputs, output: output[0].sum().backward())
         video, text = torch.zeros(1, 16, 2, 4, 4), torch.zeros(1, 3, 32)
         _, cache = run_with_cache(
-            window, video, torch.tensor([5]), text, names_filter=name, return_dict=False
+            attachment, video, torch.tensor([5]), text, names_filter=name, return_dict=False
         )
     assert seen == [False, True]
     assert [record.value.requires_grad for record in cache[name]] == [False]
@@ -147,13 +149,13 @@ def test_hooks_are_gone_after_a_run_on_an_open_window_also_after_an_error(pipe):
     def fail(value, point):
         raise RuntimeError("on purpose")
 
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
         run_with_hooks(
-            window, "a cat", fwd_hooks=[("blocks.0.attn.hook_q", lambda value, point: None)], **SMALL
+            attachment, "a cat", fwd_hooks=[("blocks.0.attn.hook_q", lambda value, point: None)], **SMALL
         )
         with pytest.raises(RuntimeError, match="on purpose"):
-            run_with_hooks(window, "a cat", fwd_hooks=[("blocks.0.attn.hook_q", fail)], **SMALL)
-        assert not any(point.is_awake for point in window.points.values())
+            run_with_hooks(attachment, "a cat", fwd_hooks=[("blocks.0.attn.hook_q", fail)], **SMALL)
+        assert not any(point.is_active for point in attachment.points.values())
         assert isinstance(pipe.transformer.blocks[0].attn1.processor, Tap)
 
 
@@ -230,7 +232,7 @@ def test_a_written_mask_equals_the_same_mask_in_dense_scores(pipe, kind):
 
 def test_a_mask_that_hides_nothing_is_the_original_attention(pipe, monkeypatch):
     plain = run(pipe)
-    monkeypatch.setattr(tap, "shot_attention", None)
+    monkeypatch.setattr(attention, "shot_attention", None)
     everywhere = (
         lambda name: name.endswith("hook_mask"),
         lambda value, point: torch.ones(value.shape).bool(),
@@ -257,7 +259,7 @@ def test_two_pipelines_share_the_seam_and_the_last_one_closes_it(pipe):
 
 def test_somebody_who_wrapped_the_wrapper_is_left_alone(pipe):
     plain, original = run(pipe), transformer_wan.dispatch_attention_fn
-    window = attach(pipe)
+    attachment = attach(pipe)
     ours = transformer_wan.dispatch_attention_fn
 
     def theirs(*args, **kwargs):
@@ -265,7 +267,7 @@ def test_somebody_who_wrapped_the_wrapper_is_left_alone(pipe):
 
     transformer_wan.dispatch_attention_fn = theirs
     try:
-        window.detach()
+        attachment.detach()
         assert transformer_wan.dispatch_attention_fn is theirs
         assert torch.equal(
             pipe("a red ball", generator=torch.Generator().manual_seed(3), **SMALL).frames, plain
@@ -309,13 +311,13 @@ def test_a_processor_set_while_attached_stays(pipe):
 
 def test_attaching_twice_is_refused_and_leaves_the_first_one_whole(pipe):
     before = processors(pipe)
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
         with pytest.raises(
             InputError, match="expected a model without taps, .* at blocks.0.attn1; use"
         ) as caught:
             attach(pipe)
         assert "\n" not in str(caught.value)
-        assert processors(pipe) == list(window.taps.values())
+        assert processors(pipe) == list(attachment.taps.values())
     assert processors(pipe) == before
 
 
@@ -361,7 +363,7 @@ def test_a_measurement_cannot_be_replaced(pipe, member):
 
 @pytest.mark.parametrize("member", ["scores", "pattern", "token_frame"])
 def test_a_map_that_is_too_large_is_refused_with_its_size(pipe, monkeypatch, member):
-    monkeypatch.setattr(measures, "MAX_MAP_ELEMENTS", 100)
+    monkeypatch.setattr(attention, "MAX_MAP_ELEMENTS", 100)
     with pytest.raises(
         InputError, match=r"at most 100 elements, got 1 x 2 x 16 x (16|4) at blocks.0.attn"
     ) as caught:
@@ -370,11 +372,11 @@ def test_a_map_that_is_too_large_is_refused_with_its_size(pipe, monkeypatch, mem
 
 
 def test_a_layer_called_alone_has_no_frames(pipe):
-    with attach(pipe) as window:
-        window.listen("blocks.0.attn.hook_frame_mass", lambda value, point: None)
+    with attach(pipe) as attachment:
+        attachment.listen("blocks.0.attn.hook_frame_mass", lambda value, point: None)
         with pytest.raises(LayoutError, match="expected a running denoiser"):
             pipe.transformer.blocks[0].attn1(torch.zeros(1, 16, 24))
-        window.on_call(lambda call: pipe.transformer.blocks[0].attn1(torch.zeros(1, 5, 24)))
+        attachment.on_call(lambda call: pipe.transformer.blocks[0].attn1(torch.zeros(1, 5, 24)))
         with pytest.raises(
             LayoutError, match="expected 16 query tokens in 4 frames, got 5 at blocks.0.attn1"
         ):
@@ -389,11 +391,11 @@ def test_a_mask_of_the_models_own_is_measured_if_it_hides_whole_frames_and_refus
     seen = []
 
     def call(mask):
-        window.on_call(lambda call: attention(hidden, attention_mask=mask))
+        attachment.on_call(lambda call: attention(hidden, attention_mask=mask))
         pipe("a cat", **SMALL)
 
-    with attach(pipe) as window:
-        window.listen("blocks.0.attn.hook_frame_mass", lambda mass, point: seen.append(mass))
+    with attach(pipe) as attachment:
+        attachment.listen("blocks.0.attn.hook_frame_mass", lambda mass, point: seen.append(mass))
         call(frame)
         assert seen[0][0, 0].tolist() == [
             [1, 0, 0, 0],

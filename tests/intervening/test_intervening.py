@@ -169,20 +169,20 @@ def test_nothing_stays_behind(pipe: Any, fails: bool) -> None:
 
 
 def test_a_window_that_was_open_stays_open_and_quiet(pipe: Any) -> None:
-    with scope.attach(pipe) as window:
-        with scope.intervene(window, masks.same_shot(PLAN)) as same:
-            assert same is window
-            assert window.changes == ["A frame sees its own shot (cut at video frame 5). In all layers, all heads, "
+    with scope.attach(pipe) as attachment:
+        with scope.intervene(attachment, masks.same_shot(PLAN)) as same:
+            assert same is attachment
+            assert attachment.changes == ["A frame sees its own shot (cut at video frame 5). In all layers, all heads, "
                                       "all steps, branches cond and uncond."]  # fmt: skip
-        assert window.changes == []
-        assert not any(point.is_awake for point in window.points.values())
-        assert attached_to(pipe) is window
+        assert attachment.changes == []
+        assert not any(point.is_active for point in attachment.points.values())
+        assert attached_to(pipe) is attachment
 
 
 def test_a_probe_leaves_nothing_in_a_window_that_is_not_its_own(pipe: Any) -> None:
-    with scope.intervene(pipe, masks.same_shot(PLAN)) as window:
+    with scope.intervene(pipe, masks.same_shot(PLAN)) as attachment:
         first, second = looked(pipe, layers=1), looked(pipe, layers="1-2")
-        assert window._callbacks == {"before": [], "after": []}
+        assert attachment.callbacks == {"before": [], "after": []}
     np.testing.assert_array_equal(first.mass, second.mass.sel(layer=[1]))
 
 

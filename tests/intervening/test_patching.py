@@ -107,9 +107,9 @@ def test_the_plain_logarithm_is_not_exact_where_tokens_differ() -> None:
 
 def test_nothing_stays(pipe: Any, cut: Any) -> None:
     before = looked(pipe).mass
-    with scope.patch_mass(pipe, cut) as window:
-        assert window.changes == ["Frame masses of a recorded run in layers 2-3, heads 0-1, steps 0-1."]
-    assert window.changes == []
+    with scope.patch_mass(pipe, cut) as attachment:
+        assert attachment.changes == ["Frame masses of a recorded run in layers 2-3, heads 0-1, steps 0-1."]
+    assert attachment.changes == []
     np.testing.assert_array_equal(looked(pipe).mass, before)
 
 

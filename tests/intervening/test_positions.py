@@ -11,7 +11,7 @@ import torch
 import attnscope as scope
 from attnscope.errors import InputError, RangeError, ShotPlanError
 from attnscope.families import find
-from attnscope.intervening.positions import turned
+from attnscope.intervening.positions import turn
 from attnscope.testing.wan import tiny_wan
 
 SMALL = {"height": 32, "width": 32, "num_frames": 17, "num_inference_steps": 2, "output_type": "latent"}
@@ -65,7 +65,7 @@ def test_brute_force_rotation_of_scores() -> None:
     rng = np.random.default_rng(0)
     query, key = rng.normal(size=(2, 1, 4, 1, 6))
     shift, frequencies = np.array([0.0, 0.5, 2.0, -1.25]), np.array([1.0, 0.3])
-    made = [turned(*map(torch.from_numpy, (side, shift, frequencies))).numpy() for side in (query, key)]
+    made = [turn(*map(torch.from_numpy, (side, shift, frequencies))).numpy() for side in (query, key)]
     scores = np.einsum("bnhd,bmhd->bhnm", *made)[0, 0]
     for n in range(4):
         for m in range(4):
@@ -94,9 +94,9 @@ def test_frequencies_are_those_of_rope(pipe: Any) -> None:
 
 
 def test_it_says_what_it_does_and_refuses_what_it_cannot(pipe: Any) -> None:
-    with scope.offset_shots(pipe, PLAN, 4, layers="2") as window:
-        assert window.changes == ["Shots moved in time by 0, 4, 8 latent frames in layers 2."]
-    assert window.changes == []
+    with scope.offset_shots(pipe, PLAN, 4, layers="2") as attachment:
+        assert attachment.changes == ["Shots moved in time by 0, 4, 8 latent frames in layers 2."]
+    assert attachment.changes == []
     for by in ([0, 1], float("nan"), "4", [0, 1, float("inf")]):
         with pytest.raises(InputError, match="one for each of 3 shots"), scope.offset_shots(pipe, PLAN, by):
             pass

@@ -60,8 +60,8 @@ def test_attention_whose_heads_are_not_dealt_out_evenly_is_refused(options):
     pipe = tiny_wan(1)
     config = ParallelConfig(context_parallel_config=ContextParallelConfig(**options))
     pipe.transformer.blocks[0].attn1.processor._parallel_config = config
-    with attach(pipe) as window, pytest.raises(UnsupportedModelError, match="deals out whole heads, got"):
-        heads_here(window.taps[1].inner)
+    with attach(pipe) as attachment, pytest.raises(UnsupportedModelError, match="deals out whole heads, got"):
+        heads_here(attachment.taps[1].inner)
 
 
 def test_processes_with_shares_of_the_prompts_fill_one_store_that_equals_one_of_one_process(tmp_path):

@@ -37,7 +37,7 @@ def latents(pipe: Any, prompt: str, seed: int) -> torch.Tensor:
 def brute_force(pipe: Any, prompt: str, seed: int) -> dict[tuple[int, str, int], np.ndarray]:
     """Frame mass by a dense float64 softmax over all tokens, from query and key alone."""
     found: dict[tuple[int, str, int], np.ndarray] = {}
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
         seen: dict[str, torch.Tensor] = {}
 
         def keep(value: torch.Tensor, point: Any) -> None:
@@ -47,7 +47,7 @@ def brute_force(pipe: Any, prompt: str, seed: int) -> dict[tuple[int, str, int],
                 frames = scores.softmax(-1)[0].unflatten(1, (5, 16)).mean(2).unflatten(-1, (5, 16)).sum(-1)
                 found[point.call.step, point.call.branch, point.layer] = frames.numpy()
 
-        window.listen(lambda name: ".attn.hook_q" in name or ".attn.hook_k" in name, keep)
+        attachment.listen(lambda name: ".attn.hook_q" in name or ".attn.hook_k" in name, keep)
         latents(pipe, prompt, seed)
     return found
 

@@ -48,18 +48,18 @@ def results(folder: Path) -> dict[str, np.ndarray]:
     with intervene(pipe, apart, heads=[1]):
         found["masked"] = probe(pipe, "a cat", **SMALL).mass.values
         found["masked video"] = video(pipe)
-    with attach(pipe) as window:
+    with attach(pipe) as attachment:
         # In two processes every hook point shows all tokens and one of the two heads, of text as well.
         names = ["blocks.1.attn.hook_z", "blocks.1.xattn.hook_frame_mass"]
         result, cache = run_with_cache(
-            window,
+            attachment,
             "a cat",
             names_filter=names,
             generator=torch.Generator().manual_seed(3),
             output_type="latent",
             **SMALL,
         )
-        heads = window.heads
+        heads = attachment.heads
     found["looked"] = result.frames.numpy()
     z, words = (torch.stack([record.value for record in cache[name]]) for name in names)
     z = z.transpose(1, 3)[:, :, :, 0].transpose(0, 1)  # heads, calls, tokens, head size
