@@ -55,6 +55,29 @@ WRONG_NAMES = {
     r"time|(start|stop|end|cut)s?_time|seconds|secs": "a name that ends in its unit: ..._s, ..._frame",
     r"(start|first)_(end|last)": "start/stop for frames, first/last for layers",
 }
+# what was said once for something that has a name in the field, where attention is looked into: local names count, too
+ROOMS_THAT_LISTEN = ("hooks", "intervening", "probing", "testing")
+FORMER_WORDS = {
+    "hand": "listener",
+    "hands": "listeners",
+    "awake": "active",
+    "heard": "has_listeners",
+    "hear": "listen, note or measure",
+    "hearing": "in_branch",
+    "tell": "notify, or broadcast",
+    "owner": "attachment",
+    "window": "attachment",
+}
+# participles as names of functions, which are verbs
+FORMER_FUNCTIONS = {
+    "settled": "fill_defaults",
+    "as_called": "rename_for_pipeline",
+    "joined": "join_or_attach",
+    "turned": "turn",
+    "added": "a verb",
+    "said": "a verb",
+    "told": "a verb",
+}
 
 
 class Definition(NamedTuple):
@@ -87,6 +110,35 @@ def defined_names(source: str, where: str) -> list[Definition]:
 
     visit(ast.parse(source).body)
     return [each for each in found if not each.name.startswith("_")]
+
+
+def all_names(source: str, where: str) -> list[Definition]:
+    """Whatever a module gives a name to: functions, classes, arguments, variables and attributes, local ones too."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+                found.append(Definition(name, f"{where}, line {node.lineno}"))
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                found.append(Definition(name, f"{where}, line {node.lineno}"))
+    return found
+
+
+def former_words(source: str, where: str) -> list[str]:
+    return [
+        f"{each.where}: {each.name}; say {FORMER_WORDS[word]}"
+        for each in all_names(source, where)
+        for word in words(each.name)
+        if word in FORMER_WORDS
+    ]
+
+
+def former_functions(source: str, where: str) -> list[str]:
+    return [
+        f"{where}, line {node.lineno}: {node.name}; say {FORMER_FUNCTIONS[node.name.strip('_')]}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef) and node.name.strip("_") in FORMER_FUNCTIONS
+    ]
 
 
 def complaint(definition: Definition) -> str | None:
@@ -124,6 +176,37 @@ def test_names_are_in_the_glossary() -> None:
 def test_the_words_that_must_be_there_are_there() -> None:
     names = {each.name for each in package_names()}
     assert {"ShotPlan", "FrameLayout", "shots", "layers", "num_frames", "timesteps"} <= names
+
+
+def test_rooms_that_listen_have_the_words_of_the_field() -> None:
+    paths = [path for room in ROOMS_THAT_LISTEN for path in sorted((ROOT / "attnscope" / room).rglob("*.py"))]
+    assert len(paths) > 30
+    found = [line for path in paths for line in former_words(path.read_text("utf-8"), path.name)]
+    assert found == []
+
+
+def test_functions_are_verbs() -> None:
+    paths = sorted((ROOT / "attnscope").rglob("*.py"))
+    found = [line for path in paths for line in former_functions(path.read_text("utf-8"), path.name)]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f():\n    raised_hands = set()",
+        "class Tap:\n    def __init__(self, owner): ...",
+        "class Point:\n    def f(self):\n        self._is_awake = True",
+        "with attach(pipe) as window: ...",
+    ],
+)
+def test_a_former_word_is_seen_wherever_it_stands(source: str) -> None:
+    assert former_words(source, "hooks/tap.py")
+
+
+def test_a_participle_is_seen_and_a_variable_of_that_name_is_not() -> None:
+    assert former_functions("def _joined(model): ...", "hooks/attachment.py")
+    assert not former_functions("joined = 1", "hooks/attachment.py")
 
 
 def test_bases() -> None:

@@ -13,7 +13,7 @@ from attnscope.errors import InputError
 from attnscope.families import Family, Site, find
 from attnscope.hooks.calls import Call
 from attnscope.hooks.current import CurrentCall
-from attnscope.hooks.denoising import hear_contexts
+from attnscope.hooks.denoising import note_contexts
 from attnscope.hooks.labels import Labels
 from attnscope.hooks.parallel import Heads, heads_here
 from attnscope.hooks.passes import DenoiserPasses
@@ -121,7 +121,7 @@ class Attachment:
         )
         for site in self.family.sites(denoiser):
             self._tap(denoiser.get_submodule(site.module), site, undo)
-        undo.callback(hear_contexts(denoiser, labels))
+        undo.callback(note_contexts(denoiser, labels))
         undo.callback(passes.watch())
 
     def _tap(self, module: nn.Module, site: Site, undo: ExitStack) -> None:

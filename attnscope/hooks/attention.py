@@ -148,6 +148,7 @@ class Attention:
             case "with the model's bias":
                 return self._with_own_bias()
             case "by frames":
+                assert self.relation is not None
                 rows, groups = self.offsets
                 return shot_attention(
                     call.query, call.key, call.value, self.relation,
@@ -190,7 +191,7 @@ class Attention:
         bias = bias_for_mass(self.token_mass.mass, mass, self.offsets[0])
         if self.written is not None or bias.requires_grad:
             self.require_small(self.call.key.shape[1], where)
-            changed = self._tilted(bias)
+            changed = self._tilt(bias)
         else:
             changed = self.with_relation(bias.cpu() if self.rule is None else bias.cpu() + self.rule)
         missed = float((changed.frame_mass.mass.detach() - mass.detach()).abs().max())
@@ -250,7 +251,7 @@ class Attention:
         output: Tensor = scaled_dot_product_attention(query, key, value, mask, scale=self.scale)
         return output.transpose(1, 2)
 
-    def _tilted(self, bias_BHFG: Tensor) -> Attention:
+    def _tilt(self, bias_BHFG: Tensor) -> Attention:
         """Put a bias on the whole map: where it was written, and where gradients shall pass through the bias."""
         rows, groups = (group_of_token(offsets, bias_BHFG.device) for offsets in self.offsets)
         weighed = self.pattern * bias_BHFG.exp()[:, :, rows][..., groups]

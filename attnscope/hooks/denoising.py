@@ -1,4 +1,4 @@
-"""What is asked of a denoiser itself: no layer is skipped, contexts are heard, recomputations keep their label."""
+"""What is asked of a denoiser itself: no layer is skipped, contexts are noted, recomputations keep their label."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def _refuse_skipping(path: str, state: Mapping[str, Any]) -> None:
             )
 
 
-def hear_contexts(denoiser: nn.Module, labels: Labels) -> Callable[[], None]:
-    """Let the labels hear what the pipeline says through `cache_context`; return the way to stop."""
+def note_contexts(denoiser: nn.Module, labels: Labels) -> Callable[[], None]:
+    """Let the labels note what the pipeline says through `cache_context`; return the way to stop."""
     original: Callable[..., AbstractContextManager[Any]] = getattr(denoiser, "cache_context", _say_nothing)
 
     @functools.wraps(original)

@@ -17,14 +17,14 @@ from attnscope.hooks.calls import UNKNOWN_BRANCH, Call, Pass, Sample, parts_of
 class Moment:
     """When a pass of a denoiser began.
 
-    `step` is the step by the pipeline or its scheduler, `step_by_timestep` the one by the timesteps that were seen,
+    `step` is the step by the pipeline or its scheduler, `counted_step` the one by the timesteps that were seen,
     `order` how many passes went before at this timestep, `context` what the pipeline calls what runs, `sigma` the noise
     level where the pipeline says it.
     """
 
     timestep: Tensor
     step: int
-    step_by_timestep: int
+    counted_step: int
     order: int
     context: str
     sigma: float | None
@@ -35,7 +35,7 @@ class Moment:
         now = float(self.timestep.max())
         branch = "+".join(part.branch for part in parts_of(samples))
         call = Call(
-            step=self.step_by_timestep if branch == UNKNOWN_BRANCH else self.step,
+            step=self.counted_step if branch == UNKNOWN_BRANCH else self.step,
             timestep=now,
             sigma=labels.sigma_at(now) if self.sigma is None else self.sigma,
             branch=branch,

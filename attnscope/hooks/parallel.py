@@ -41,15 +41,15 @@ class Heads:
         distributed.all_gather(pieces, own.contiguous(), group=self.group)
         return torch.cat(pieces)
 
-    def tell_all(self, flags: Sequence[bool] | None, count: int) -> list[bool] | None:
+    def broadcast(self, flags: Sequence[bool] | None, count: int) -> list[bool] | None:
         """Tell the others what the first process says: `count` flags, or None if it has failed."""
         from torch import distributed
 
-        said = torch.tensor(
+        sent = torch.tensor(
             [2] * count if flags is None else list(flags), dtype=torch.int32, device=self.device
         )
-        distributed.broadcast(said, distributed.get_global_rank(self.group, 0), group=self.group)
-        return None if 2 in said.tolist() else [bool(flag) for flag in said.tolist()]
+        distributed.broadcast(sent, distributed.get_global_rank(self.group, 0), group=self.group)
+        return None if 2 in sent.tolist() else [bool(flag) for flag in sent.tolist()]
 
 
 def heads_here(processor: Any) -> Heads | None:

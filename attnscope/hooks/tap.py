@@ -147,7 +147,7 @@ class Tap(nn.Module):
 
     def _write_relation(self, attention: Attention, heads: Heads | None) -> Attention:
         point = self._points["mask"]
-        if not self._is_heard(point):
+        if not self._is_needed(point):
             return attention
         try:
             relation = point(attention.no_relation)
@@ -160,25 +160,25 @@ class Tap(nn.Module):
     def _write_map(self, member: str, attention: Attention) -> Attention:
         """Let `scores` or `pattern` (B, H, N, M) be changed."""
         point = self._points[member]
-        if not self._is_heard(point):
+        if not self._is_needed(point):
             return attention
         attention.require_small(attention.call.key.shape[1], point.name)
-        left = _changed(attention.scores if member == "scores" else attention.pattern, point)
+        left = _let_change(attention.scores if member == "scores" else attention.pattern, point)
         if left is None:
             return attention
         return attention.with_scores(left) if member == "scores" else attention.with_pattern(left)
 
     def _write_frame_mass(self, attention: Attention) -> Attention:
         point = self._points["frame_mass"]
-        if not self._is_heard(point):
+        if not self._is_needed(point):
             return attention
-        left = _changed(attention.frame_mass.mass, point)
+        left = _let_change(attention.frame_mass.mass, point)
         return attention if left is None else attention.with_frame_mass(left, point.name)
 
     def _look(self, member: str, attention: Attention) -> None:
         """Show `token_frame` (B, H, N, G) or `lse` (B, H, N), which nobody can write."""
         point = self._points[member]
-        if not self._is_heard(point):
+        if not self._is_needed(point):
             return
         if member == "token_frame":
             attention.require_small(len(attention.offsets[1]) - 1, point.name)
@@ -191,7 +191,7 @@ class Tap(nn.Module):
                 remedy="return None, and write to hook_frame_mass or hook_mask to change the attention",
             )
 
-    def _is_heard(self, point: HookPoint) -> bool:
+    def _is_needed(self, point: HookPoint) -> bool:
         """Whether what passes here must be computed; a trace that only counts visits is shown nothing."""
         if point.has_listeners:
             return True
@@ -213,7 +213,7 @@ class Tap(nn.Module):
         return (rows, rows) if self.site.kind == "self" else (rows, tuple(range(key.shape[1] + 1)))
 
 
-def _changed(value: Tensor, point: HookPoint) -> Tensor | None:
+def _let_change(value: Tensor, point: HookPoint) -> Tensor | None:
     """Show a copy of a value; return what the listeners leave of it, None if they only look."""
     shown = value.clone()
     left: Tensor = point(shown)

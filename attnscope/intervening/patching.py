@@ -157,8 +157,8 @@ class _Patch:
     """Writes the bias of one layer, call by call."""
 
     def __init__(self, attachment: Attachment, record: _Record) -> None:
-        self._window, self._record = attachment, record
-        self._seen: dict[str, Tensor] = {}
+        self._attachment, self._record = attachment, record
+        self._query, self._key = _Seen(), _Seen()
 
     def listen(self, tap: Any, undo: ExitStack) -> None:
         """Begin to write; `undo` ends it."""
@@ -182,7 +182,7 @@ class _Patch:
                 where=f"at {point.name}",
                 remedy="record one of this length, without text among the frames",
             )
-        offsets = self._window.layout.offsets
+        offsets = self._attachment.layout.offsets
         token = _token_mass(self._query.value, self._key.value, offsets, relation)
         own = torch.stack(
             [token[..., start:stop, :].mean(-2) for start, stop in pairwise(offsets)],

@@ -252,7 +252,7 @@ def _watch(
         if isinstance(sink, Store):
             _finish(sink, share)
         if attachment.heads is not None:
-            attachment.heads.tell_all([True], 1)  # the first process is done with the store
+            attachment.heads.broadcast([True], 1)  # the first process is done with the store
     return sink.dataset()
 
 

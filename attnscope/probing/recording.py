@@ -113,10 +113,10 @@ def open_sink(
         try:
             store = resume_or_create(out, header)
         except AttnscopeError:
-            heads.tell_all(None, len(header.prompts) * len(header.steps))
+            heads.broadcast(None, len(header.prompts) * len(header.steps))
             raise
         done = [store.is_done(prompt, step) for prompt, step in _units(header)]
-    told = heads.tell_all(done, len(header.prompts) * len(header.steps))
+    told = heads.broadcast(done, len(header.prompts) * len(header.steps))
     if told is None:
         raise RunError(
             expected="a store that the first process could open",
@@ -164,10 +164,10 @@ class Recorder:
         """
         missing = [step for step in self._header.steps if not self._sink.is_done(self._prompt, step)]
         if missing:
-            heard = sorted({branch for branch, _ in self._unit})
+            recorded = sorted({branch for branch, _ in self._unit})
             raise RunError(
                 expected=f"branches {', '.join(self._header.branches)} at every step",
-                got=f"{heard or 'none'}",
+                got=f"{recorded or 'none'}",
                 where=f"at step {missing[0]} of prompt {self._prompt}",
                 remedy=(
                     "the uncond branch needs a guidance scale above "
@@ -186,7 +186,7 @@ class Recorder:
         self._silence()
         wanted = set(call.branches) & set(self._header.branches) and call.step in self._header.steps
         if wanted and not self._sink.is_done(self._prompt, call.step):
-            self._stop = self._attachment.listen(self._names, self._hear)
+            self._stop = self._attachment.listen(self._names, self._measure)
 
     def _after(self, call: Call) -> None:
         self._silence()
@@ -202,7 +202,7 @@ class Recorder:
             self._stop()
             self._stop = None
 
-    def _hear(self, mass_BHFG: object, point: HookPoint) -> None:
+    def _measure(self, mass_BHFG: object, point: HookPoint) -> None:
         import torch
 
         assert isinstance(mass_BHFG, torch.Tensor)

@@ -17,7 +17,7 @@ from attnscope._types import FilmPlans, OnProgress
 from attnscope.checks import is_whole, require_whole
 from attnscope.errors import InputError, RunError, ShotPlanError, quote
 from attnscope.families import find
-from attnscope.families.calling import require_runnable, fill_defaults
+from attnscope.families.calling import fill_defaults, require_runnable
 from attnscope.intervening.generate import generate
 from attnscope.masks import parse_rule
 from attnscope.shots import ShotPlan
