@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attnscope._types import Floats
-from attnscope.video.streams import Scaler
+from attnscope.video.scaling import Scaler
 
 if TYPE_CHECKING:
     import av

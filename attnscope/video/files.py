@@ -5,7 +5,6 @@ Legend: T frames, H height, W width; frames are (T, H, W, 3) RGB.
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,11 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from attnscope._types import Frames
-from attnscope.errors import VideoError, quote
+from attnscope._types import Crop, Frames
+from attnscope.errors import VideoError
+from attnscope.video.decoding import VideoFile
+from attnscope.video.display import NO_CROP, crop_box
+from attnscope.video.names import printable
+from attnscope.video.scaling import to_rgb
 
-# An edit list may hide a few coded frames at the ends; more than these and the file is cut short.
-_EDITED_FRAMES = 8
+_FEWEST_FRAMES = 5  # two latent frames of a causal stride of 4
 
 DEFAULT_SIGMAS = (0.9, 0.75, 0.5, 0.25, 0.1)
 """Noise levels at which a video is looked at; block structure is read at 0.5 and below."""
@@ -54,7 +56,7 @@ def read_video(
     width: int,
     fps: Fraction | int | None = None,
     max_frames: int | None = None,
-    crop: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
+    crop: Crop = NO_CROP,
 ) -> Footage:
     """Take frames from a video file, scaled to fill height x width and cut to it in the middle.
 
@@ -66,17 +68,19 @@ def read_video(
     Raises
     ------
     VideoError
-        The file is missing, holds no video, cannot be decoded to its end, has a varying frame rate, or fewer than 5
-        frames; or a size, rate or crop is asked for that leaves nothing.
+        As :class:`attnscope.video.decoding.VideoFile`, or the file has fewer than 5 frames, or a size, rate or crop is
+        asked for that leaves nothing.
     """
     _require_sensible(height, width, fps, max_frames, crop)
-    pictures, source_fps = _decode(Path(path), height, width, crop)
+    file = VideoFile(path, crop=crop, fewest=_FEWEST_FRAMES)
+    pictures = [_fit(to_rgb(picture), height, width) for picture in file]
+    source_fps = file.fps
     ticks = _choose(len(pictures), source_fps, source_fps if fps is None else Fraction(fps), max_frames)
-    if len(ticks) < 5:
+    if len(ticks) < _FEWEST_FRAMES:
         raise VideoError(
             expected="a video of at least 5 frames",
             got=f"{len(pictures)}, of which {len(ticks)} would be taken",
-            where=f"in {path}",
+            where=f"in {printable(path)}",
             remedy="give a longer one or a higher fps",
         )
     step = Fraction(ticks[-1] - ticks[0], len(ticks) - 1)
@@ -91,21 +95,9 @@ def read_frames(path: str | os.PathLike[str]) -> Frames:
     Raises
     ------
     VideoError
-        As :func:`read_video`.
+        As :class:`attnscope.video.decoding.VideoFile`, but a single frame is enough.
     """
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-    except (av.error.FFmpegError, IndexError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise VideoError(
-            expected="a video that can be decoded",
-            got=reason,
-            where=f"at {path}",
-            remedy="delete it",
-        ) from error
+    return np.stack([to_rgb(picture) for picture in VideoFile(path, fewest=1)])
 
 
 def write_video(path: str | os.PathLike[str], frames: Frames, fps: Fraction | int) -> Path:
@@ -128,9 +120,8 @@ def _require_sensible(
     width: int,
     fps: Fraction | int | None,
     max_frames: int | None,
-    crop: tuple[float, float, float, float],
+    crop: Crop,
 ) -> None:
-    top, right, bottom, left = crop
     if (
         height < 1
         or width < 1
@@ -143,92 +134,14 @@ def _require_sensible(
             where="in read_video",
             remedy="ask for more",
         )
-    if not all(0 <= share < 1 for share in crop) or top + bottom >= 1 or left + right >= 1:
-        raise VideoError(
-            expected="shares top, right, bottom, left that leave a picture",
-            got=f"{crop}",
-            where="as crop of read_video",
-            remedy="crop less",
-        )
+    crop_box(height, width, crop)
 
 
-def _decode(
-    path: Path, height: int, width: int, crop: tuple[float, float, float, float]
-) -> tuple[list[Frames], Fraction]:
-    import av
-
-    if not os.path.isfile(path):
-        raise VideoError(
-            expected="a video file",
-            got=f"{quote(str(path))}, which is no file",
-            where="as a video",
-            remedy="check the path",
-        )
-    times: list[float] = []
-    pictures: list[Frames] = []
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise VideoError(
-                    expected="a video file",
-                    got="a file with no video stream",
-                    where=f"at {path}",
-                    remedy="check the file",
-                )
-            stream = container.streams.video[0]
-            rate, promised = stream.average_rate or stream.guessed_rate, stream.frames
-            for frame in container.decode(stream):
-                times.append(float(frame.time or 0.0))
-                pictures.append(_fit(frame.to_ndarray(format="rgb24"), height, width, crop))
-    except av.error.FFmpegError as error:
-        raise VideoError(
-            expected="a video that can be decoded",
-            got=quote(str(error), 120),
-            where=f"in {path}",
-            remedy="re-encode it",
-        ) from error
-    if len(pictures) < promised - _EDITED_FRAMES:
-        raise VideoError(
-            expected=f"the {promised} frames that the file promises",
-            got=f"{len(pictures)}",
-            where=f"in {path}",
-            remedy="it is cut short, fetch it anew",
-        )
-    _check_rate(path, times, rate)
-    return pictures, Fraction(rate or 1)
-
-
-def _check_rate(path: Path, times: list[float], rate: Fraction | None) -> None:
-    if rate is None or not times:
-        raise VideoError(
-            expected="a video with frames and a frame rate",
-            got="neither",
-            where=f"in {path}",
-            remedy="re-encode it",
-        )
-    gaps = np.diff(times)
-    if len(gaps) and np.max(np.abs(gaps - 1 / float(rate))) > 0.6 / float(rate):
-        worst = float(gaps[np.argmax(np.abs(gaps - 1 / float(rate)))])
-        raise VideoError(
-            expected="a constant frame rate",
-            got=f"gaps of up to {worst:.3f} s at {float(rate):.3g} fps",
-            where=f"in {path}",
-            remedy="re-encode it at a constant rate",
-        )
-
-
-def _fit(picture: Any, height: int, width: int, crop: tuple[float, float, float, float]) -> Frames:
-    """Crop the border, then scale so that height x width is filled, then cut the middle out."""
+def _fit(picture: Frames, height: int, width: int) -> Frames:
+    """Scale so that height x width is filled, then cut the middle out."""
     from PIL import Image
 
-    top, right, bottom, left = crop
-    rows, columns = picture.shape[:2]
-    # floor on the one side, ceil on the other: of a tiny picture one pixel stays
-    inner = picture[
-        math.floor(top * rows) : math.ceil(rows - bottom * rows),
-        math.floor(left * columns) : math.ceil(columns - right * columns),
-    ]
-    image = Image.fromarray(inner)
+    image = Image.fromarray(picture)
     scale = max(height / image.height, width / image.width)
     size = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
     x, y = (size[0] - width) // 2, (size[1] - height) // 2

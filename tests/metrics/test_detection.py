@@ -21,7 +21,8 @@ from attnscope.metrics.detection.transnet import Run, TransNet
 from attnscope.metrics.detection.watching import CONTEXT_FRAMES, PIECE_FRAMES, NetworkDetector
 from attnscope.metrics.encoders.weights import TRANSNET
 from attnscope.video import streams
-from attnscope.video.streams import ArrayVideo, FileVideo, squeeze
+from attnscope.video.scaling import squeeze
+from attnscope.video.streams import ArrayVideo, FileVideo
 
 CLIPS = Path(__file__).parents[2].parent / "shared" / "videos"
 
@@ -237,7 +238,7 @@ def test_the_shortest_shot_is_in_seconds(film: np.ndarray) -> None:
 
 
 def test_what_is_no_video_is_refused(film: np.ndarray) -> None:
-    with pytest.raises(VideoError, match="expected uint8 frames"):
+    with pytest.raises(VideoError, match="uint8 0 to 255 or float 0 to 1, got float32 from"):
         detect_cuts(film.astype(np.float32), 16)
     with pytest.raises(VideoError, match="at least 2 frames"):
         detect_cuts(film[:1], 16)

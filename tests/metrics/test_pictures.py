@@ -20,7 +20,8 @@ from attnscope.metrics.encoders.bridge import class_meanings, sentence_encoder
 from attnscope.metrics.encoders.registry import Encoder, Missing, choose_encoders, list_cached
 from attnscope.metrics.encoders.weights import CLASS_NAMES, MINILM
 from attnscope.metrics.quality import FrameQuality, PerFrame, flicker_around_cuts, sharpness_around_cuts
-from attnscope.video.streams import ArrayVideo, FileVideo, Scaler
+from attnscope.video.scaling import Scaler
+from attnscope.video.streams import ArrayVideo, FileVideo
 
 CLIPS = Path(__file__).parents[2].parent / "shared" / "videos"
 

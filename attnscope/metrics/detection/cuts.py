@@ -170,16 +170,15 @@ as detector; use one of them
         self._arithmetic = arithmetic
         self._parts: dict[str, watching.FrameDetector] = {}
 
-    def begin(self, fps: Fraction) -> None:
+    def begin(self) -> None:
         """Make ready for one video."""
         network = self.detector in ("transnetv2", "vote")
         names = ("content", "adaptive") if self.detector == "vote" else (self.detector,)
         self._used = (
             watching.native_arithmetic() if network and self._arithmetic == "auto" else self._arithmetic
         )
-        self._fps = fps
         self._parts = {
-            name: SpanDetector(self.threshold) if name == "span" else watching.ClassicalDetector(name, fps)
+            name: SpanDetector(self.threshold) if name == "span" else watching.ClassicalDetector(name)
             for name in names
             if name != "transnetv2"
         }
@@ -193,7 +192,7 @@ as detector; use one of them
         for part in self._parts.values():
             part.process(picture)
 
-    def finish(self, num_frames: int) -> Detection:
+    def finish(self, num_frames: int, fps: Fraction) -> Detection:
         """Say what was found in the video."""
         found = {name: part.finish() for name, part in self._parts.items()}
         ends, inside, thumbnails = found.pop("transnetv2", (None, None, None))
@@ -204,12 +203,12 @@ as detector; use one of them
             chosen = [_hard_cut(frame) for frame in found[self.detector]]
         else:
             chosen = candidates
-        shortest = float(self._shortest_shot_s * self._fps)
+        shortest = float(self._shortest_shot_s * fps)
         return Detection(
             detector=self.detector,
             transitions=_drop_short_shots(chosen, num_frames, shortest),
             num_frames=num_frames,
-            fps=self._fps,
+            fps=fps,
             threshold=self.threshold if ends is not None or self.detector == "span" else None,
             arithmetic=None if ends is None else self._used,
             ends=ends,
@@ -219,10 +218,10 @@ as detector; use one of them
 
     def run(self, video: Video) -> Detection:
         """Run a whole video past the detector."""
-        self.begin(video.fps)
+        self.begin()
         for picture in video:
             self.process(picture)
-        return self.finish(video.num_frames)
+        return self.finish(video.num_frames, video.fps)
 
 
 def transitions(

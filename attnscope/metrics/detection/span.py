@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from attnscope.metrics.detection.watching import FrameDetector
-from attnscope.video.streams import squeeze
+from attnscope.video.scaling import squeeze
 
 if TYPE_CHECKING:
     import av

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from abc import abstractmethod
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -18,7 +17,7 @@ from attnscope._types import Floats32
 from attnscope.archives import read_archive
 from attnscope.errors import SetupError
 from attnscope.metrics.encoders.weights import TRANSNET
-from attnscope.video.streams import Scaler, fit_size
+from attnscope.video.scaling import Scaler, fit_size
 
 if TYPE_CHECKING:
     import av
@@ -34,6 +33,7 @@ PIECE_FRAMES = 44
 
 _CLASSICAL_PIXELS = 256  # longer side of what the classical detectors look at, as PySceneDetect itself scales
 CONTENT_THRESHOLD = 27.0
+_ANY_FPS = 25.0
 _THUMBNAIL = (9, 16, 3)
 
 
@@ -101,7 +101,7 @@ class NetworkDetector(FrameDetector):
 class ClassicalDetector(FrameDetector):
     """Runs one detector of PySceneDetect; it compares neighbouring frames and knows nothing of dissolves."""
 
-    def __init__(self, name: str, fps: Fraction) -> None:
+    def __init__(self, name: str) -> None:
         try:
             import scenedetect
             import scenedetect.detectors as known
@@ -118,7 +118,8 @@ class ClassicalDetector(FrameDetector):
             if name == "content"
             else known.AdaptiveDetector(min_scene_len=1)
         )
-        self._stamp = functools.partial(scenedetect.FrameTimecode, fps=float(fps))
+        # it only counts frames with it: the rate is known in the end
+        self._stamp = functools.partial(scenedetect.FrameTimecode, fps=_ANY_FPS)
         self._scaler = Scaler()
         self._found: list[Any] = []
         self._num = 0

@@ -13,7 +13,7 @@ from attnscope._types import Crop
 from attnscope.errors import InputError, ShotPlanError, quote
 from attnscope.metrics.scoring.score import Request
 from attnscope.shots.text import parse_spec
-from attnscope.video.streams import NO_CROP
+from attnscope.video.display import NO_CROP
 
 VIDEO_ENDINGS = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".gif")
 

@@ -17,7 +17,8 @@ from attnscope.metrics import consistency, control, quality
 from attnscope.metrics.detection.cuts import SHORTEST_SHOT_S, CutDetector, Detection, DetectorName
 from attnscope.metrics.encoders.registry import Encoder, Missing, Task, find_encoder
 from attnscope.shots import ShotPlan
-from attnscope.video.streams import NO_CROP, ArrayVideo, FileVideo, Video
+from attnscope.video.display import NO_CROP
+from attnscope.video.streams import ArrayVideo, FileVideo, Video
 
 Row = dict[str, Any]
 
@@ -127,7 +128,7 @@ def score_opened(video: Video, request: Request, settings: Settings, *, num_fram
         arithmetic=settings.arithmetic,
     )
     frame_quality = quality.FrameQuality()
-    detector.begin(video.fps)
+    detector.begin()
     for picture in video:
         detector.process(picture)
         frame_quality.process(picture)
@@ -138,7 +139,7 @@ def score_opened(video: Video, request: Request, settings: Settings, *, num_fram
             where="in score",
             remedy="give its own plan",
         )
-    detection, per_frame = detector.finish(video.num_frames), frame_quality.finish()
+    detection, per_frame = detector.finish(video.num_frames, video.fps), frame_quality.finish()
     cuts = detection.cuts_frame
     likeness = _measure_likeness(video, detection, request, settings)
     return {
