@@ -105,9 +105,8 @@ def _rows(
         step = max(1, _block_elements(k.device) // (k.shape[0] * k.shape[1]))
         for start in range(query_offsets[run.first_row], query_offsets[run.stop_row], step):
             stop = min(start + step, query_offsets[run.stop_row])
-            arguments = (
-                q_KND[:, start:stop].to(wide), k, v, bias, content, key_offsets, run.groups, scale
-            )  # fmt: skip
+            q = q_KND[:, start:stop].to(wide)
+            arguments = (q, k, v, bias, content, key_offsets, run.groups, scale)
             # With gradients a block is computed again in the backward pass, so that no block is kept.
             pieces.append(
                 checkpoint(_block, *arguments, use_reentrant=False) if needs_gradient else _block(*arguments)

@@ -34,10 +34,8 @@ HEAD_SIZES = (64, 128)
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 
 # What each pointer of a kernel points at, where that is not a tensor of the attention.
-_POINTERS = {
-    "lse": "*fp32", "group_lse": "*fp32", "delta": "*fp32", "mass": "*fp32", "t_bias": "*fp32",
-    "t_part": "*i32", "t_bounds": "*i32", "t_tiles": "*i32", "t_entries": "*i32", "offsets": "*i32",
-}  # fmt: skip
+_POINTERS = dict.fromkeys(("lse", "group_lse", "delta", "mass", "t_bias"), "*fp32")
+_POINTERS |= dict.fromkeys(("t_part", "t_bounds", "t_tiles", "t_entries", "offsets"), "*i32")
 _TENSORS = {"query", "key", "value", "output", "gradient", "query_gradient", "key_gradient", "value_gradient"}
 
 
@@ -55,10 +53,8 @@ def cases() -> Iterator[tuple[str, Any, str, int, dict[str, Any], Setting]]:
         chosen = setting(name, size, dtype)  # type: ignore[arg-type]
         for option in options:
             constants = {key: bool(flag) for key, flag in option.items()}
-            constants |= {
-                "SIZE": size, "PADDED": padded_head_size(size), "ROWS": chosen.rows, "COLUMNS": chosen.columns,
-                "PRECISION": "ieee", "UPCAST": False,
-            }  # fmt: skip
+            constants |= {"SIZE": size, "PADDED": padded_head_size(size)}
+            constants |= {"ROWS": chosen.rows, "COLUMNS": chosen.columns}
             what = "".join(f" {key.lower()}" for key, flag in option.items() if flag)
             yield f"{name}{what}", function, short, size, constants, chosen
     mean = {"ROWS": 64, "BLOCK": 32}
@@ -112,10 +108,8 @@ def measure(architecture: int) -> Iterator[dict[str, Any]]:
     """One row for each kernel."""
     for name, function, dtype, size, constants, chosen in cases():
         code, shared_bytes = compiled(function, dtype, constants, chosen, architecture)
-        yield {
-            "kernel": name, "dtype": dtype, "head_size": size, "arch": f"sm_{architecture}", **chosen._asdict(),
-            **resources(code), "shared_bytes": shared_bytes,
-        }  # fmt: skip
+        which = {"kernel": name, "dtype": dtype, "head_size": size, "arch": f"sm_{architecture}"}
+        yield {**which, **chosen._asdict(), **resources(code), "shared_bytes": shared_bytes}
 
 
 def main() -> None:

@@ -98,10 +98,9 @@ def attention_rows(
     wrap = _with_backward if backward else functools.partial
     ours: Candidates = {name: wrap(call, *tensors) for name, call in calls.items()}
     theirs: Candidates = {name: wrap(peer, *tensors) for name, peer in peers.items()}
-    yield from compare(
-        "shot_attention", ours, theirs, errors, device, repeats,
-        shape=shape, plan=plan, direction="forward+backward" if backward else "forward",
-    )  # fmt: skip
+    direction = "forward+backward" if backward else "forward"
+    what = {"shape": shape, "plan": plan, "direction": direction}
+    yield from compare("shot_attention", ours, theirs, errors, device, repeats, **what)
 
 
 def _with_backward(call: Callable[..., Tensor], *tensors: Tensor) -> Callable[[], None]:
@@ -137,15 +136,25 @@ def compare(
     for name in ours:
         for peer in theirs:
             yield {
-                "op": op, "impl": name, "peer": peer, "is_fastest_plain": peer == fastest,
-                "shape": shape.name, "shots": 1 if plan is None else plan.num_shots,
-                "first_frame": plan is not None and plan.first_frame, "direction": direction,
+                "op": op,
+                "impl": name,
+                "peer": peer,
+                "is_fastest_plain": peer == fastest,
+                "shape": shape.name,
+                "shots": 1 if plan is None else plan.num_shots,
+                "first_frame": plan is not None and plan.first_frame,
+                "direction": direction,
                 "visible_fraction": fraction,
-                "ms": timings[name].ms, "spread_ms": timings[name].spread_ms, "peer_ms": timings[peer].ms,
-                "ratio": timings[name].ms / timings[peer].ms, "peak_mib": peaks[name],
-                "peer_peak_mib": peaks[peer], "max_error": errors[name],
-                "tflops": fraction * flop / timings[name].ms / 1e9, "peers_refused": refused,
-            }  # fmt: skip
+                "ms": timings[name].ms,
+                "spread_ms": timings[name].spread_ms,
+                "peer_ms": timings[peer].ms,
+                "ratio": timings[name].ms / timings[peer].ms,
+                "peak_mib": peaks[name],
+                "peer_peak_mib": peaks[peer],
+                "max_error": errors[name],
+                "tflops": fraction * flop / timings[name].ms / 1e9,
+                "peers_refused": refused,
+            }
 
 
 def _able(theirs: Candidates) -> tuple[Candidates, dict[str, str]]:

@@ -212,9 +212,16 @@ def test_tables_hold_exactly_the_visible_pairs():
     ]
     for separate in (False, True):
         table = tile_table(
-            relation.double(), rows, groups, batch=2, num_heads=3, block_rows=16, block_columns=8,
-            separate_groups=separate, device=torch.device("cpu"),
-        )  # fmt: skip
+            relation.double(),
+            rows,
+            groups,
+            batch=2,
+            num_heads=3,
+            block_rows=16,
+            block_columns=8,
+            separate_groups=separate,
+            device=torch.device("cpu"),
+        )
         seen = torch.full((100, 110), -torch.inf)
         for row, stop, first, last in table.tiles.tolist():
             assert 0 < stop - row <= 16
@@ -240,11 +247,18 @@ def test_cost_follows_the_visible_pairs():
     hard = torch.zeros(20, 20, dtype=torch.float64).masked_fill(shots[:, None] != shots, -torch.inf)
     pairs = [
         tile_table(
-            relation[None, None], steps, steps, batch=1, num_heads=1, block_rows=32, block_columns=32,
-            separate_groups=False, device=torch.device("cpu"),
+            relation[None, None],
+            steps,
+            steps,
+            batch=1,
+            num_heads=1,
+            block_rows=32,
+            block_columns=32,
+            separate_groups=False,
+            device=torch.device("cpu"),
         ).num_pairs
         for relation in (torch.zeros_like(hard), hard)
-    ]  # fmt: skip
+    ]
     assert pairs == [400, 100]
 
 
@@ -252,9 +266,16 @@ def test_each_head_and_entry_has_the_relation_it_was_given():
     relation = torch.zeros(2, 2, 1, 2)
     relation[1, 0, 0, 1] = -torch.inf
     table = tile_table(
-        relation.double(), (0, 4), (0, 2, 4), batch=2, num_heads=2, block_rows=16, block_columns=16,
-        separate_groups=True, device=torch.device("cpu"),
-    )  # fmt: skip
+        relation.double(),
+        (0, 4),
+        (0, 2, 4),
+        batch=2,
+        num_heads=2,
+        block_rows=16,
+        block_columns=16,
+        separate_groups=True,
+        device=torch.device("cpu"),
+    )
     assert table.part.tolist() == [0, 0, 1, 0]
     assert table.bounds.tolist() == [0, 1, 2]
 

@@ -31,9 +31,6 @@ def constants(kernel: Kernel, query: Tensor) -> dict[str, Any]:
         "PADDED": padded_head_size(query.shape[-1]),
         "ROWS": chosen.rows,
         "COLUMNS": chosen.columns,
-        # full precision means it: the default of tensor cores keeps 10 bits of float32
-        "PRECISION": "ieee",
-        "UPCAST": is_interpreted(),
         "num_warps": chosen.num_warps,
         "num_stages": chosen.num_stages,
     }
@@ -51,10 +48,16 @@ def table_for(
     """The tile table that a kernel walks for tensors like this."""
     chosen = setting(kernel, query.shape[-1], query.dtype)
     return tile_table(
-        relation, row_offsets, column_offsets,
-        batch=query.shape[0], num_heads=query.shape[2], block_rows=chosen.rows, block_columns=chosen.columns,
-        separate_groups=separate_groups, device=query.device,
-    )  # fmt: skip
+        relation,
+        row_offsets,
+        column_offsets,
+        batch=query.shape[0],
+        num_heads=query.shape[2],
+        block_rows=chosen.rows,
+        block_columns=chosen.columns,
+        separate_groups=separate_groups,
+        device=query.device,
+    )
 
 
 def grid(table: TileTable, query: Tensor) -> tuple[int, int]:
@@ -93,11 +96,10 @@ def run_forward(
         group_lse = query.new_full((*lse.shape, num_groups), -math.inf, dtype=torch.float32)
     table = table_for("forward", query, relation, query_offsets, key_offsets, separate_groups=with_groups)
     given = key if value is None else value
-    kernel.forward[grid(table, query)](
-        query, key, given, output, lse, group_lse, *table[:5], *strides(query, key, given, output),
-        num_heads, num_tokens, num_groups, scale * math.log2(math.e),
-        WITH_VALUE=value is not None, WITH_MASS=with_groups, **constants("forward", query),
-    )  # fmt: skip
+    tensors = (query, key, given, output, lse, group_lse)
+    sizes = (num_heads, num_tokens, num_groups, scale * math.log2(math.e))
+    wanted = {"WITH_VALUE": value is not None, "WITH_MASS": with_groups, **constants("forward", query)}
+    kernel.forward[grid(table, query)](*tensors, *table[:5], *strides(*tensors[:4]), *sizes, **wanted)
     return Attended(
         None if value is None else output.to(query.dtype), lse, group_lse if with_groups else None
     )
@@ -117,9 +119,14 @@ class _ShotAttention(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         query, key, value = (dense_heads(tensor) for tensor in (query, key, value))
         output, lse, _ = run_forward(
-            query, key, value,
-            query_offsets=query_offsets, key_offsets=key_offsets, scale=scale, relation=relation,
-        )  # fmt: skip
+            query,
+            key,
+            value,
+            query_offsets=query_offsets,
+            key_offsets=key_offsets,
+            scale=scale,
+            relation=relation,
+        )
         assert output is not None
         ctx.save_for_backward(query, key, value, output, lse)
         ctx.rest = query_offsets, key_offsets, scale, relation
@@ -140,15 +147,13 @@ class _ShotAttention(torch.autograd.Function):
         sizes = (query.shape[2], query.shape[1], scale)
 
         table = table_for("backward_query", query, relation, query_offsets, key_offsets)
-        kernel.backward_query[grid(table, query)](
-            *given, dq, *table[:5], *strides(query, key, value, gradient, dq), *sizes,
-            **constants("backward_query", query),
-        )  # fmt: skip
+        walked = (*table[:5], *strides(query, key, value, gradient, dq))
+        chosen = constants("backward_query", query)
+        kernel.backward_query[grid(table, query)](*given, dq, *walked, *sizes, **chosen)
         table = table_for("backward_key", query, relation.transpose(-1, -2), key_offsets, query_offsets)
-        kernel.backward_key[grid(table, query)](
-            *given, dk, dv, *table[:5], *strides(query, key, value, gradient, dk), *sizes,
-            **constants("backward_key", query),
-        )  # fmt: skip
+        walked = (*table[:5], *strides(query, key, value, gradient, dk))
+        chosen = constants("backward_key", query)
+        kernel.backward_key[grid(table, query)](*given, dk, dv, *walked, *sizes, **chosen)
         return dq.to(query.dtype), dk.to(key.dtype), dv.to(value.dtype), None, None, None, None
 
 

@@ -23,9 +23,14 @@ def attend_densely(
 ) -> tuple[Tensor, Tensor]:
     """Return softmax(scores) V, (batch, tokens, heads, head size), and lse (batch, heads, tokens), differentiable."""
     scores = dense_scores(
-        query, key, query_offsets=query_offsets, key_offsets=key_offsets, scale=scale,
-        relation_BHFG=relation, content_FG=content,
-    )  # fmt: skip
+        query,
+        key,
+        query_offsets=query_offsets,
+        key_offsets=key_offsets,
+        scale=scale,
+        relation_BHFG=relation,
+        content_FG=content,
+    )
     pattern = scores.softmax(-1)
     output = torch.einsum("bhnm,bmhd->bnhd", pattern, value.to(pattern.dtype)).to(query.dtype)
     return output, scores.logsumexp(-1)

@@ -18,44 +18,55 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ..attend.kernel import LOG2_E, TINY, find_tile, head_base, load_rows
+from ..attend.kernel import LOG2_E, PRECISION, TINY, find_tile, head_base, load_entry, load_rows, rows_from
 
 
 @triton.jit
 def second_pass(
-    query, key, lse, group_lse,
-    t_part, t_bounds, t_tiles, t_entries, t_bias,
-    q_b, q_n, q_h, k_b, k_n, k_h,
-    num_heads, num_rows, num_groups, scale,
-    SIZE: tl.constexpr, PADDED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-    PRECISION: tl.constexpr, UPCAST: tl.constexpr,
-):  # fmt: skip
+    query,
+    key,
+    lse,
+    group_lse,
+    t_part,
+    t_bounds,
+    t_tiles,
+    t_entries,
+    t_bias,
+    q_b,
+    q_n,
+    q_h,
+    k_b,
+    k_n,
+    k_h,
+    num_heads,
+    num_rows,
+    num_groups,
+    scale,
+    SIZE: tl.constexpr,
+    PADDED: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
     """The log-sum-exp of every group for one tile of query rows, from their known log-sum-exp."""
     is_one, row_start, row_stop, entry_start, entry_stop = find_tile(t_part, t_bounds, t_tiles)
     if is_one:
-        rows = row_start + tl.arange(0, ROWS)
-        is_row = rows < row_stop
-        q = load_rows(head_base(query, q_b, q_h, num_heads), rows, is_row, q_n, SIZE, PADDED, UPCAST)
+        rows, is_row = rows_from(row_start, row_stop, ROWS)
+        q = load_rows(head_base(query, q_b, q_h, num_heads), rows, is_row, q_n, SIZE, PADDED)  # (R, P)
         k_base = head_base(key, k_b, k_h, num_heads)
-        line = tl.program_id(1).to(tl.int64) * num_rows + rows
-        row_lse = tl.load(lse + line, mask=is_row, other=0.0) * LOG2_E
-        l_g = tl.zeros([ROWS], tl.float32)
+        row_index = tl.program_id(1).to(tl.int64) * num_rows + rows  # (R,)
+        row_lse = tl.load(lse + row_index, mask=is_row, other=0.0) * LOG2_E
+        group_sum = tl.zeros([ROWS], tl.float32)  # (R,)
         for entry in range(entry_start, entry_stop):
-            columns = tl.load(t_entries + 4 * entry) + tl.arange(0, COLUMNS)
-            is_column = columns < tl.load(t_entries + 4 * entry + 1)
-            bias = tl.load(t_bias + entry)
-            k = load_rows(k_base, columns, is_column, k_n, SIZE, PADDED, UPCAST)
-            s = tl.dot(q, tl.trans(k), input_precision=PRECISION)
+            columns, is_column, bias = load_entry(t_entries, t_bias, entry, COLUMNS)
+            k = load_rows(k_base, columns, is_column, k_n, SIZE, PADDED)  # (C, P)
+            s = tl.dot(q, tl.trans(k), input_precision=PRECISION)  # (R, C)
             s = tl.where(is_column[None, :], s, float("-inf"))
-            l_g += tl.sum(tl.exp2(s * scale + (bias - row_lse)[:, None]), 1)
+            group_sum += tl.sum(tl.exp2(s * scale + (bias - row_lse)[:, None]), 1)
             if tl.load(t_entries + 4 * entry + 3) == 1:
                 group = tl.load(t_entries + 4 * entry + 2)
-                tl.store(
-                    group_lse + line * num_groups + group,
-                    row_lse + tl.log2(tl.maximum(l_g, TINY)),
-                    mask=is_row,
-                )
-                l_g = tl.zeros([ROWS], tl.float32)
+                there = group_lse + row_index * num_groups + group
+                tl.store(there, row_lse + tl.log2(tl.maximum(group_sum, TINY)), mask=is_row)
+                group_sum = tl.zeros([ROWS], tl.float32)
 
 
 @triton.jit

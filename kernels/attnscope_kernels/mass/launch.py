@@ -26,9 +26,15 @@ def measure_fused(
 ) -> TokenMass:
     """Attend and measure in one pass of our own kernel: mass (B, H, F, G), lse (B, H, N), output (B, N, H, D)."""
     output, lse, group_lse = run_forward(
-        query, key, value,
-        query_offsets=query_offsets, key_offsets=key_offsets, scale=scale, relation=relation, with_groups=True,
-    )  # fmt: skip
+        query,
+        key,
+        value,
+        query_offsets=query_offsets,
+        key_offsets=key_offsets,
+        scale=scale,
+        relation=relation,
+        with_groups=True,
+    )
     assert group_lse is not None
     return TokenMass(output, lse, _mean(group_lse, lse, query_offsets))
 
@@ -44,9 +50,15 @@ def measure_tokens(
 ) -> TokenMass:
     """Measure what every token gives to each group: mass (B, H, N, G), lse (B, H, N)."""
     _, lse, group_lse = run_forward(
-        query, key, None,
-        query_offsets=query_offsets, key_offsets=key_offsets, scale=scale, relation=relation, with_groups=True,
-    )  # fmt: skip
+        query,
+        key,
+        None,
+        query_offsets=query_offsets,
+        key_offsets=key_offsets,
+        scale=scale,
+        relation=relation,
+        with_groups=True,
+    )
     assert group_lse is not None
     return TokenMass(None, lse, torch.exp2(group_lse - lse[..., None] * math.log2(math.e)))
 
@@ -84,11 +96,10 @@ def mass_given_lse(
     num_groups = len(key_offsets) - 1
     group_lse = query.new_full((*lse.shape, num_groups), -math.inf, dtype=torch.float32)
     table = table_for("second_pass", query, relation, query_offsets, key_offsets, separate_groups=True)
-    kernel.second_pass[grid(table, query)](
-        query, key, lse, group_lse, *table[:5], *strides(query, key),
-        query.shape[2], query.shape[1], num_groups, scale * math.log2(math.e),
-        **constants("second_pass", query),
-    )  # fmt: skip
+    tensors = (query, key, lse, group_lse)
+    sizes = (query.shape[2], query.shape[1], num_groups, scale * math.log2(math.e))
+    chosen = constants("second_pass", query)
+    kernel.second_pass[grid(table, query)](*tensors, *table[:5], *strides(query, key), *sizes, **chosen)
     return _mean(group_lse, lse, query_offsets)
 
 

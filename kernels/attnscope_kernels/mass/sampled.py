@@ -64,10 +64,10 @@ def sampled_frame_mass(
     """
     rows, groups, _ = check_inputs(query, key, None, query_offsets, key_offsets, relation)
     chosen, weights, offsets = draw_tokens(rows, share, seed)
+    asked = query.index_select(1, chosen.to(query.device))
     token = token_mass(
-        query.index_select(1, chosen.to(query.device)), key,
-        query_offsets=offsets, key_offsets=groups, scale=scale, relation=relation,
-    ).mass  # fmt: skip
+        asked, key, query_offsets=offsets, key_offsets=groups, scale=scale, relation=relation
+    ).mass
     mass = mean_over_rows(token * weights.to(token)[:, None], offsets)
     counts = torch.tensor([stop - start for start, stop in itertools.pairwise(offsets)]).to(mass)
     sizes = torch.tensor([stop - start for start, stop in itertools.pairwise(rows)]).to(mass)
