@@ -8,7 +8,29 @@ from numpy.typing import NDArray
 
 from attnscope.errors import InputError
 from attnscope.schema import Labels, build_dataset
-from attnscope.shots import LatentPlan
+from attnscope.shots import LatentPlan, ShotPlan
+
+
+def example(*, contrast: float = 10.0, noise: float = 0.0, seed: int = 0) -> xr.Dataset:
+    """Make a small dataset to try things on: two shots of three latent frames, three steps, four layers, two heads.
+
+    Parameters
+    ----------
+    contrast, noise, seed
+        As in :func:`block_attention`.
+
+    Raises
+    ------
+    InputError
+        A parameter is out of its range.
+
+    Examples
+    --------
+    >>> dict(example().sizes)
+    {'prompt': 1, 'step': 3, 'branch': 1, 'layer': 4, 'head': 2, 'query_frame': 6, 'key_frame': 6}
+    """
+    plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
+    return block_attention(plan, contrast=contrast, noise=noise, seed=seed)
 
 
 def block_attention(

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -22,12 +21,6 @@ Panel = npt.NDArray[np.float64]
 
 # Colours spread over at most three decades: below, differences are drawn as "almost nothing".
 _DECADES = 3
-
-
-def axes_in(fig: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Add axes at a place given in inches from the lower left corner."""
-    full_width, full_height = fig.get_size_inches()
-    return fig.add_axes((left / full_width, bottom / full_height, width / full_width, height / full_height))
 
 
 def shared_scale(panels: Sequence[Panel]) -> LogNorm:
@@ -55,10 +48,22 @@ def draw_map(
         aspect="equal",
         rasterized=True,
     )
-    for cut in view.cuts if view.spans else []:
-        style: dict[str, Any] = {"color": "white", "linewidth": line, "linestyle": (0, (4, 2)), "alpha": 0.95}
+    mark_cuts(ax, view.cuts if view.spans else [], line=line)
+    mark_shots(ax, view, bar)
+    bare(ax)
+    return image
+
+
+def mark_cuts(ax: Axes, cuts: Sequence[int], *, line: float = 0.9, colour: str = "white") -> None:
+    """Draw each cut as a dashed line across both directions of a map."""
+    style: dict[str, Any] = {"color": colour, "linewidth": line, "linestyle": (0, (4, 2)), "alpha": 0.95}
+    for cut in cuts:
         ax.axvline(cut - 0.5, **style)
         ax.axhline(cut - 0.5, **style)
+
+
+def mark_shots(ax: Axes, view: View, bar: float) -> None:
+    """Draw each shot as a bar of thickness `bar` (share of the side) below the map and at its left."""
     for index, (start, stop) in enumerate(view.spans):
         colour = _theme.SHOT_COLOURS[index % len(_theme.SHOT_COLOURS)]
         flat: dict[str, Any] = {"facecolor": colour, "edgecolor": "white", "linewidth": 0.5, "clip_on": False}
@@ -71,10 +76,13 @@ def draw_map(
         )
         ax.add_patch(below)
         ax.add_patch(beside)
+
+
+def bare(ax: Axes) -> None:
+    """Take frame, ticks and numbers off."""
     for spine in ax.spines.values():
         spine.set_visible(False)
     ax.tick_params(length=0, labelbottom=False, labelleft=False)
-    return image
 
 
 def label_frames(ax: Axes, view: View, *, x: bool, y: bool, pad: float) -> None:
@@ -91,9 +99,9 @@ def label_frames(ax: Axes, view: View, *, x: bool, y: bool, pad: float) -> None:
     ax.tick_params(axis="y", labelleft=y, pad=pad)
 
 
-def colour_bar(fig: Figure, image: AxesImage, ax: Axes, label: str, *, horizontal: bool = False) -> None:
+def colour_bar(image: AxesImage, ax: Axes, label: str, *, horizontal: bool = False) -> None:
     """Draw the colour scale into axes of its own."""
-    bar = fig.colorbar(
+    bar = ax.figure.colorbar(
         image, cax=ax, orientation="horizontal" if horizontal else "vertical", extend="min", extendfrac=0.04
     )
     bar.set_label(label, color=_theme.INK, fontsize=6.5 if "\n" in label else 7.5, linespacing=1.2)
@@ -136,7 +144,6 @@ def prepare_layer_axis(ax: Axes, curve: xr.Dataset, band: tuple[int, int] | None
     ax.axvspan(band[0] - 0.5, band[1] + 0.5, color=_theme.FAINT, alpha=0.6, linewidth=0, zorder=0)
     if named:
         place = (max(band[0] - 0.5, layer.min() - 0.6), 1.0)
-        ax.annotate(
-            f" layers {band[0]}–{band[1]}", place, xycoords=ax.get_xaxis_transform(), va="bottom", fontsize=6.5,
-            color=_theme.MUTED,
-        )  # fmt: skip
+        note = f" layers {band[0]}–{band[1]}"
+        style: dict[str, Any] = {"va": "bottom", "fontsize": 6.5, "color": _theme.MUTED}
+        ax.annotate(note, place, xycoords=ax.get_xaxis_transform(), **style)

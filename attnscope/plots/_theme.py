@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import matplotlib
 from matplotlib.colors import Colormap
@@ -14,6 +14,23 @@ if TYPE_CHECKING:
 WIDTH_COLUMN_IN: Final = 3.25
 WIDTH_TEXT_IN: Final = 5.5
 WIDTH_PAGE_IN: Final = 6.75
+
+
+class Venue(NamedTuple):
+    """How wide the text of a paper is, and a figure that shares a line with another, in inches."""
+
+    text_in: float
+    column_in: float
+
+
+# From the style files of 2025: \textwidth, and \columnwidth where there are two columns, or else half of the text
+# without a gap.
+VENUES: Final = {
+    "iclr": Venue(5.5, 2.7),
+    "neurips": Venue(5.5, 2.7),
+    "cvpr": Venue(6.875, 3.28),
+    "tmlr": Venue(6.5, 3.2),
+}
 DPI: Final = 300
 
 INK: Final = "#1b1b24"
@@ -53,7 +70,7 @@ _STYLE: Final[dict[str, Any]] = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "pdf.fonttype": 42,  # TrueType; several venues refuse the default Type 3
-    "svg.fonttype": "none",
+    "svg.fonttype": "path",  # outlines: the same letters where the font is missing
     "svg.hashsalt": "attnscope",
 }
 
@@ -61,6 +78,11 @@ _STYLE: Final[dict[str, Any]] = {
 def theme() -> AbstractContextManager[None]:
     """Give the context in which a figure is built and saved; nothing outside it changes."""
     return matplotlib.rc_context(cast("dict[RcKeyType, Any]", _STYLE))
+
+
+def change_colours() -> Colormap:
+    """Give the colour map of a difference: blue below its middle, red above, grey where nothing was recorded."""
+    return matplotlib.colormaps["RdBu_r"].with_extremes(bad=NOT_RECORDED)
 
 
 def mass_colours(name: str = "viridis") -> Colormap:

@@ -13,19 +13,15 @@ from matplotlib.patheffects import withStroke
 
 from attnscope.errors import InputError
 from attnscope.plots import _theme
-from attnscope.plots._panels import axes_in, colour_bar, draw_map, label_frames, shared_scale
+from attnscope.plots._layout import Overview, overview_page, strip_width
+from attnscope.plots._page import Page
+from attnscope.plots._panels import colour_bar, draw_map, label_frames, shared_scale
 from attnscope.plots._view import View, chosen, scale_label, view_of
 from attnscope.plots.film_strip import Film, draw_strip, strip_height
 from attnscope.plots.layer_curves import draw_contrast, draw_correlation
 from attnscope.schema import LAYER, STEP
 
-# Everything in inches from the lower left corner.
-_WIDTH, _HEIGHT, _TITLE = _theme.WIDTH_PAGE_IN, 3.98, 0.28
-_BIG, _BIG_LEFT, _BIG_BOTTOM = 2.72, 0.48, 1.00
-_RIGHT_LEFT, _RIGHT_WIDTH = 3.98, 2.68
-_CURVES_BOTTOM, _CURVES_TOP, _CURVES_GAP = 0.40, 2.58, 0.14
-_SMALL_GAP = 0.09
-_STRIP, _STRIP_GAP = _RIGHT_LEFT + _RIGHT_WIDTH - _BIG_LEFT, 0.12
+_NARROW_IN = 2.4  # below, the curves take shorter names
 
 
 def plot_overview(
@@ -41,43 +37,63 @@ def plot_overview(
     branch: str = "cond",
     band: tuple[int, int] | None = None,
     cmap: str = "viridis",
+    width_in: float = _theme.WIDTH_PAGE_IN,
     title: str | None = None,
     film: Film | None = None,
 ) -> Figure:
     """Draw one page: who looks at whom in one layer, how that comes about while denoising, and which layers do it.
 
-    Left: the frame map of `layer`, mean over denoising steps and heads, with cuts and shots; without `layer`, the
-    one with the highest `mean` in `adjusted`, or else in `contrast`. Right, above: the same layer at
-    single steps (`steps`, or four spread evenly), on the same colours. Right, below: the curves, as in
-    `plot_profile`, with a green line at `layer`. The curves come from `structure.profile`. `film`, one picture
-    (height, width, 3) a latent frame, is shown along the top.
+    Left: the frame map of `layer`, mean over denoising steps and heads, with cuts and shots. Right, above: the same
+    layer at single steps, on the same colours. Right, below: the curves, as in `plot_profile`, with a green line at
+    `layer`.
 
-    Raises: InputError for a layer, step, prompt or branch that was not recorded, or a film of another length.
+    Parameters
+    ----------
+    ds : xr.Dataset
+        An attention dataset.
+    contrast, correlation, distance_only, adjusted : xr.Dataset
+        Curves as in `plot_profile`.
+    layer : int, optional
+        Without it, the one with the highest `mean` in `adjusted`, or else in `contrast`.
+    steps : sequence of int, optional
+        Four spread evenly without.
+    prompt, branch, band, cmap, width_in
+        As in `plot_maps` and `plot_profile`.
+    film : array, optional
+        One picture (height, width, 3) a latent frame, shown along the top.
 
+    Raises
+    ------
+    InputError
+        A layer, step, prompt or branch was not recorded, or the film has another length.
+
+    Examples
+    --------
     >>> from attnscope import structure, synthetic
-    >>> from attnscope.shots import ShotPlan
-    >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
-    >>> ds = synthetic.block_attention(plan)
+    >>> ds = synthetic.example()
     >>> figure = plot_overview(ds, structure.profile(structure.contrast(structure.mean_map(ds))))
     >>> len(figure.axes)  # one large map, its colour scale, three steps, one curve
     6
     """
     view = view_of(ds, prompt=prompt, branch=branch)
-    (shown,) = chosen(view, LAYER, [_highest(adjusted, contrast) if layer is None else layer], at_most=1)
+    wanted = _highest(adjusted, contrast) if layer is None else layer
+    (shown,) = chosen(view, LAYER, [wanted], at_most=1)
     columns = chosen(view, STEP, steps, at_most=4)
+    below = correlation is not None or adjusted is not None
+    page = overview_page(
+        width_in,
+        len(columns),
+        2 if below else 1,
+        strip_height=None if film is None else strip_height(film, strip_width(width_in)),
+        title=bool(title),
+    )
     with _theme.theme():
-        room = 0.0 if film is None else strip_height(film, _STRIP) + _STRIP_GAP
-        fig = Figure(figsize=(_WIDTH, _HEIGHT + room + (_TITLE if title else 0)))
-        if film is not None:
-            draw_strip(fig, film, view, left=_BIG_LEFT, bottom=_HEIGHT + _STRIP_GAP / 3, width=_STRIP)
-        _maps(fig, view, shown, columns, cmap)
-        stacked = correlation is not None or adjusted is not None
-        _curves(fig, (contrast, distance_only), (correlation, adjusted), band, shown, stacked=stacked)
-        if title:
-            fig.text(
-                _BIG_LEFT / _WIDTH, 1 - 0.07 / fig.get_size_inches()[1], title, ha="left", va="top", fontsize=10,
-                fontweight="bold",
-            )  # fmt: skip
+        fig = Page(page.width, page.height)
+        if film is not None and page.strip is not None:
+            draw_strip(fig, film, view, page.strip)
+        _maps(fig, page, view, shown, columns, cmap)
+        _curves(fig, page, (contrast, distance_only), (correlation, adjusted), band, shown)
+        fig.write_title(page.large.left, title, size=10)
     return fig
 
 
@@ -94,63 +110,51 @@ def _highest(*curves: xr.Dataset | None) -> int:
     )
 
 
-def _maps(fig: Figure, view: View, layer: int, steps: list[int], cmap: str) -> None:
-    big = view.panel(layer=layer, step=None)
+def _maps(fig: Page, page: Overview, view: View, layer: int, steps: list[int], cmap: str) -> None:
+    large = view.panel(layer=layer, step=None)
     small = [view.panel(layer=layer, step=step) for step in steps]
-    norm = shared_scale([big, *small])
-    ax = axes_in(fig, _BIG_LEFT, _BIG_BOTTOM, _BIG, _BIG)
-    image = draw_map(ax, big, view, norm, cmap, bar=0.026)
+    norm = shared_scale([large, *small])
+    ax = fig.axes_in(page.large)
+    image = draw_map(ax, large, view, norm, cmap, bar=0.026)
     label_frames(ax, view, x=True, y=True, pad=8.5)
     _name_shots(ax, view)
     ax.set_title(f"Layer {layer}: which frame looks at which", loc="left", fontweight="bold", pad=4)
     ax.set_xlabel("key frame (latent)", labelpad=1)
     ax.set_ylabel("query frame", labelpad=2)
-    bar = axes_in(fig, _BIG_LEFT, 0.55, _BIG, 0.08)
+    scale = fig.axes_in(page.scale)
     over = f"mean over {len(view.labels(STEP))} steps" if len(view.labels(STEP)) > 1 else ""
-    colour_bar(fig, image, bar, "", horizontal=True)
-    bar.set_xlabel(scale_label(view, over).replace(" (", "\n("), fontsize=6.5, labelpad=1, linespacing=1.2)
-    top = _BIG_BOTTOM + _BIG
-    side = min((_RIGHT_WIDTH - _SMALL_GAP * (len(steps) - 1)) / len(steps), 0.62)
-    for index, (step, panel) in enumerate(zip(steps, small, strict=True)):
-        one = axes_in(fig, _RIGHT_LEFT + index * (side + _SMALL_GAP), top - 0.28 - side, side, side)
+    colour_bar(image, scale, "", horizontal=True)
+    scale.set_xlabel(scale_label(view, over).replace(" (", "\n("), fontsize=6.5, labelpad=1, linespacing=1.2)
+    for box, step, panel in zip(page.small, steps, small, strict=True):
+        one = fig.axes_in(box)
         draw_map(one, panel, view, norm, cmap, bar=0.05, line=0.6)
         one.set_title(view.step_title(step), fontsize=6, pad=2, linespacing=1.15)
-    fig.text(
-        _RIGHT_LEFT / _WIDTH,
-        (top + 0.055) / fig.get_size_inches()[1],
-        f"Layer {layer} while denoising",
-        fontweight="bold",
-    )
+    fig.write(*page.small_title, f"Layer {layer} while denoising", fontweight="bold")
 
 
 def _name_shots(ax: Axes, view: View) -> None:
     """Write the shot numbers into the map's own diagonal blocks, top left, where there is more than one shot."""
+    edge = withStroke(linewidth=1.6, foreground=_theme.INK, alpha=0.75)
+    style: dict[str, Any] = {"color": "white", "fontsize": 7, "fontweight": "bold", "path_effects": [edge]}
     for index, (start, stop) in enumerate(view.spans):
         if len(view.spans) > 1 and stop - start > 1:
-            ax.text(
-                stop - 0.65, start - 0.3, f"shot {index + 1}", color="white", fontsize=7, fontweight="bold",
-                ha="right", va="top", path_effects=[withStroke(linewidth=1.6, foreground=_theme.INK, alpha=0.75)],
-            )  # fmt: skip
+            ax.text(stop - 0.65, start - 0.3, f"shot {index + 1}", ha="right", va="top", **style)
 
 
 def _curves(
-    fig: Figure,
+    fig: Page,
+    page: Overview,
     contrasts: tuple[xr.Dataset, xr.Dataset | None],
     correlations: tuple[xr.Dataset | None, xr.Dataset | None],
     band: tuple[int, int] | None,
     layer: int,
-    *,
-    stacked: bool,
 ) -> None:
-    room = _CURVES_TOP - _CURVES_BOTTOM
-    height = (room - _CURVES_GAP) / 2 if stacked else room
-    upper = axes_in(fig, _RIGHT_LEFT, _CURVES_TOP - height, _RIGHT_WIDTH, height)
-    draw_contrast(upper, *contrasts, band)
-    upper.axvline(layer, color=_theme.GREEN, linewidth=0.8, zorder=1)
-    lowest = upper
-    if stacked:
-        lowest = axes_in(fig, _RIGHT_LEFT, _CURVES_BOTTOM, _RIGHT_WIDTH, height)
-        draw_correlation(lowest, *correlations, band)
-        lowest.axvline(layer, color=_theme.GREEN, linewidth=0.8, zorder=1)
-        upper.tick_params(labelbottom=False)
-    lowest.set_xlabel("layer", labelpad=1)
+    axes = [fig.axes_in(box) for box in page.curves]
+    is_small = page.curves[0].width < _NARROW_IN
+    draw_contrast(axes[0], *contrasts, band, is_small=is_small)
+    if len(axes) > 1:
+        draw_correlation(axes[1], *correlations, band, is_small=is_small)
+        axes[0].tick_params(labelbottom=False)
+    for ax in axes:
+        ax.axvline(layer, color=_theme.GREEN, linewidth=0.8, zorder=1)
+    axes[-1].set_xlabel("layer", labelpad=1)

@@ -1,4 +1,4 @@
-"""Frame maps side by side: layers downwards, denoising steps to the right."""
+"""A grid of frame maps: layers down, denoising steps to the right."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
 from attnscope.plots import _theme
-from attnscope.plots._panels import Panel, axes_in, colour_bar, draw_map, label_frames, shared_scale
+from attnscope.plots._layout import square_grid
+from attnscope.plots._page import Page
+from attnscope.plots._panels import colour_bar, draw_map, label_frames, shared_scale
 from attnscope.plots._view import View, chosen, scale_label, view_of
 from attnscope.schema import LAYER, STEP
 
-# Inches around the grid: for labels, bars and titles.
-_LEFT, _RIGHT, _TOP, _BOTTOM, _GAP = 0.70, 0.90, 0.40, 0.48, 0.10
 _BAR_IN = 0.045
+_LEFT = 0.70
 
 
 def plot_maps(
@@ -36,82 +36,62 @@ def plot_maps(
 
     Each square is the frame map of one video: query frames downwards, key frames to the right, the colour the share
     of attention on one logarithmic scale for all squares; values below the scale, exact zeros included, are almost
-    black, maps that were not recorded grey. White dashed lines: the cuts; coloured bars: the shots. Without `layers`
-    and `steps`, four and five recorded ones spread evenly; labels as in the dataset. Without `prompt`, the first
-    video; without `head`, the mean over heads, which the colour scale says. `cmap="cividis"` suits more eyes.
+    black, maps that were not recorded grey. White dashed lines: the cuts; coloured bars: the shots.
 
-    Raises: InputError for a layer, step, prompt, branch or head that was not recorded.
+    Parameters
+    ----------
+    ds : xr.Dataset
+        An attention dataset.
+    layers, steps : sequence of int, optional
+        Labels as in the dataset; four layers and five steps spread evenly without.
+    prompt, branch, head
+        Which video, guidance branch and head; the first video and the mean over heads (which the scale says) without.
+    cmap : str
+        Name of a matplotlib colour map; "cividis" suits more eyes.
+    width_in : float
+        Width of the page in inches.
 
+    Raises
+    ------
+    InputError
+        A layer, step, prompt, branch or head was not recorded.
+
+    Examples
+    --------
     >>> from attnscope import synthetic
-    >>> from attnscope.shots import ShotPlan
-    >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
-    >>> figure = plot_maps(synthetic.block_attention(plan), layers=[1, 4])
+    >>> figure = plot_maps(synthetic.example(), layers=[1, 4])
     >>> len(figure.axes)  # two layers, three steps, one colour scale
     7
     """
     view = view_of(ds, prompt=prompt, branch=branch, head=head)
     rows = chosen(view, LAYER, layers, at_most=4)
     columns = chosen(view, STEP, steps, at_most=5)
-    panels = {(row, column): view.panel(layer=row, step=column) for row in rows for column in columns}
-    side = (width_in - _LEFT - _RIGHT - (len(columns) - 1) * _GAP) / len(columns)
-    side = min(side, 2.2)
-    head_room = _TOP + (0.22 if title else 0)
-    height = head_room + _BOTTOM + len(rows) * side + (len(rows) - 1) * _GAP
+    panels = [[view.panel(layer=row, step=column) for column in columns] for row in rows]
+    norm = shared_scale([panel for row in panels for panel in row])
+    grid = square_grid(len(rows), len(columns), width_in, title=bool(title))
     with _theme.theme():
-        fig = Figure(figsize=(width_in, height))
-        image = _grid(fig, view, panels, rows, columns, side, cmap)
-        grid_height = height - head_room - _BOTTOM
-        grid_width = len(columns) * side + (len(columns) - 1) * _GAP
-        tall = max(min(grid_height, 3.2), 1.1)
-        bar = axes_in(fig, _LEFT + grid_width + 0.12, _BOTTOM + (grid_height - tall) / 2, 0.1, tall)
+        fig = Page(grid.width, grid.height)
+        for down, row in enumerate(rows):
+            for right, column in enumerate(columns):
+                ax = fig.axes_in(grid.squares[down][right])
+                image = draw_map(ax, panels[down][right], view, norm, cmap, bar=_BAR_IN / grid.side)
+                label_frames(ax, view, x=row == rows[-1], y=right == 0, pad=_BAR_IN * 72 * 1.5 + 2)
+                _name(ax, view, row if right == 0 else None, column if down == 0 else None)
         label = scale_label(view)
-        colour_bar(fig, image, bar, label if tall > 2.9 else label.replace(" (", "\n("))
-        fig.text(
-            (_LEFT + grid_width / 2) / width_in, 0.09 / height, "key frame (latent)", ha="center", va="bottom"
-        )
-        if title:
-            fig.text(
-                _LEFT / width_in,
-                1 - 0.06 / height,
-                title,
-                ha="left",
-                va="top",
-                fontsize=8.5,
-                fontweight="bold",
-            )
+        scale = fig.axes_in(grid.scale)
+        colour_bar(image, scale, label if grid.scale.height > 2.9 else label.replace(" (", "\n("))
+        fig.write(grid.middle, 0.09, "key frame (latent)", ha="center", va="bottom")
+        fig.write_title(_LEFT, title)
     return fig
 
 
-def _grid(
-    fig: Figure,
-    view: View,
-    panels: dict[tuple[int, int], Panel],
-    rows: list[int],
-    columns: list[int],
-    side: float,
-    cmap: str,
-) -> AxesImage:
-    """Place the squares from the top left; numbers only on the outer ones."""
-    norm = shared_scale(list(panels.values()))
-    for down, row in enumerate(rows):
-        for right, column in enumerate(columns):
-            bottom = _BOTTOM + (len(rows) - 1 - down) * (side + _GAP)
-            ax = axes_in(fig, _LEFT + right * (side + _GAP), bottom, side, side)
-            image = draw_map(ax, panels[row, column], view, norm, cmap, bar=_BAR_IN / side)
-            label_frames(ax, view, x=down == len(rows) - 1, y=right == 0, pad=_BAR_IN * 72 * 1.5 + 2)
-            _name(ax, view, row if right == 0 else None, column if down == 0 else None)
-    return image
-
-
 def _name(ax: Axes, view: View, layer: int | None, step: int | None) -> None:
+    """Write the step above and the layer beside a square, where they are given."""
     if step is not None:
         ax.set_title(view.step_title(step), pad=3, linespacing=1.25)
     if layer is not None:
-        ax.annotate(
-            f"layer {layer}", (0, 0.5), xytext=(-26, 0), xycoords="axes fraction", textcoords="offset points",
-            rotation=90, ha="right", va="center", fontweight="bold",
-        )  # fmt: skip
-        ax.annotate(
-            "query frame", (0, 0.5), xytext=(-17, 0), xycoords="axes fraction", textcoords="offset points",
-            rotation=90, ha="right", va="center", fontsize=6.5, color=_theme.MUTED,
-        )  # fmt: skip
+        upright: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "center"}
+        at: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+        ax.annotate(f"layer {layer}", (0, 0.5), xytext=(-26, 0), fontweight="bold", **at, **upright)
+        small: dict[str, Any] = {"fontsize": 6.5, "color": _theme.MUTED}
+        ax.annotate("query frame", (0, 0.5), xytext=(-17, 0), **small, **at, **upright)

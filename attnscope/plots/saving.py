@@ -4,30 +4,54 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from attnscope.plots import _theme
 
+# What matplotlib would write into a file that changes from run to run or from version to version, and None is not.
+_METADATA: dict[str, dict[str, Any]] = {
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None, "Creator": "attnscope", "Producer": None},
+    ".svg": {"Date": None, "Creator": "attnscope"},
+}
+_BOTH = (".png", ".pdf")
 
-def save_figure(fig: Figure, stem: str | PathLike[str]) -> list[Path]:
-    """Write a figure as PNG (300 dpi) and PDF next to each other; equal figures give equal files.
 
-    `stem` is the path without an ending; folders are made. Nothing that changes from run to run (dates, versions) is
-    written, and fonts are embedded as TrueType. Returns the two paths.
+def save_figure(fig: Figure, path: str | PathLike[str]) -> list[Path]:
+    """Write a figure as PDF, SVG or PNG, as the ending says; equal figures give equal files.
 
+    Parameters
+    ----------
+    fig : matplotlib Figure
+        What a plot function returned.
+    path : path
+        Ending in .pdf, .svg or .png (300 dpi): that one file. With another ending or none: PNG and PDF, the ending
+        added to the path. Folders are made.
+
+    Returns
+    -------
+    list of Path
+        What was written. Nothing in it changes from run to run (dates, versions); fonts are embedded as TrueType in
+        PDF, and as outlines in SVG.
+
+    Examples
+    --------
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
     >>> [path.name for path in save_figure(Figure(figsize=(1, 1)), Path(folder.name) / "empty")]
     ['empty.png', 'empty.pdf']
+    >>> [path.name for path in save_figure(Figure(figsize=(1, 1)), Path(folder.name) / "empty.svg")]
+    ['empty.svg']
     >>> folder.cleanup()
     """
-    base = Path(stem)
-    base.parent.mkdir(parents=True, exist_ok=True)
-    png, pdf = (base.with_name(f"{base.name}.{ending}") for ending in ("png", "pdf"))
+    wanted = Path(path)
+    ending = wanted.suffix.lower()
+    paths = [wanted] if ending in _METADATA else [wanted.with_name(wanted.name + each) for each in _BOTH]
+    wanted.parent.mkdir(parents=True, exist_ok=True)
     with _theme.theme():
-        fig.savefig(png, dpi=_theme.DPI, metadata={"Software": None})
-        fig.savefig(
-            pdf, dpi=_theme.DPI, metadata={"CreationDate": None, "Creator": "attnscope", "Producer": None}
-        )
-    return [png, pdf]
+        for each in paths:
+            kind = each.suffix.lower()
+            fig.savefig(each, format=kind.removeprefix("."), dpi=_theme.DPI, metadata=_METADATA[kind])
+    return paths
