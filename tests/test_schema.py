@@ -42,8 +42,14 @@ def test_dims_are_in_display_order_and_every_documented_name_is_there():
     dataset = schema.build_dataset(uniform(), labels())
     assert dataset.mass.dims == schema.DIMS
     assert dataset.mass.dims == (
-        "prompt", "step", "branch", "layer", "head", "query_frame", "key_frame",
-    )  # fmt: skip
+        "prompt",
+        "step",
+        "branch",
+        "layer",
+        "head",
+        "query_frame",
+        "key_frame",
+    )
     assert set(dataset.coords) == set(schema.COORDINATES)
     assert schema.violations(dataset) == []
 

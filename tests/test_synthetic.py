@@ -58,8 +58,14 @@ def test_shots_are_the_plans():
         dataset.query_shot.values.tolist() == dataset.key_shot.values.tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 2]
     )
     assert dict(dataset.sizes) == {
-        "prompt": 1, "step": 3, "branch": 1, "layer": 4, "head": 2, "query_frame": 9, "key_frame": 9,
-    }  # fmt: skip
+        "prompt": 1,
+        "step": 3,
+        "branch": 1,
+        "layer": 4,
+        "head": 2,
+        "query_frame": 9,
+        "key_frame": 9,
+    }
 
 
 @pytest.mark.parametrize(

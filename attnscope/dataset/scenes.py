@@ -276,6 +276,13 @@ def _draw_view(scene: Scene, view: View, num_frames: int, height: int, width: in
     centre_x = view.start[0] * zoom + pan_x + move_x * time_s * zoom
     centre_y = view.start[1] * zoom + move_y * time_s * zoom
     return _drawing.draw_subject(
-        place, scene.subject.shape, scene.subject.colour, x, y, centre_x, centre_y,
-        pixel=2 / min(height, width) * zoom, size=world.size,
-    )  # fmt: skip
+        place,
+        scene.subject.shape,
+        scene.subject.colour,
+        x,
+        y,
+        centre_x,
+        centre_y,
+        pixel=2 / min(height, width) * zoom,
+        size=world.size,
+    )

@@ -50,10 +50,14 @@ def causal_effect(swept: xr.Dataset, measure: str = "recall", *, level: float = 
         halves = share_interval((1 + gain) / 2, most_tries=4 * tries, level=level)
         effect_low, effect_high = (2 * end - 1 for end in halves)
     found = {
-        "mean": per_prompt.mean(PROMPT, skipna=True), "low": low, "high": high,
-        "effect": gain.mean(PROMPT, skipna=True), "effect_low": effect_low, "effect_high": effect_high,
+        "mean": per_prompt.mean(PROMPT, skipna=True),
+        "low": low,
+        "high": high,
+        "effect": gain.mean(PROMPT, skipna=True),
+        "effect_low": effect_low,
+        "effect_high": effect_high,
         "num": per_prompt.notnull().sum(PROMPT),
-    }  # fmt: skip
+    }
     return xr.Dataset(found, attrs={"measure": measure, "level": level})
 
 

@@ -51,10 +51,14 @@ def _card(
         "summary": SUMMARIES[name],
         "num_layers": transformer.config.num_layers,
         "num_parameters": sum(p.numel() for p in transformer.parameters()),
-        "training": {"recipe": config, "transformer_stages_last_log": stages,
-                     "vae_last_log": _last(work / "vae.jsonl"), "text_last_log": _last(work / "text.jsonl")},
+        "training": {
+            "recipe": config,
+            "transformer_stages_last_log": stages,
+            "vae_last_log": _last(work / "vae.jsonl"),
+            "text_last_log": _last(work / "text.jsonl"),
+        },
         "limits": LIMITS,
-    }  # fmt: skip
+    }
 
 
 def export_models(work: Path, to: Path, config: dict[str, Any]) -> None:

@@ -41,10 +41,18 @@ def build_encoder(tokenizer: T5Tokenizer) -> UMT5EncoderModel:
     """A two-layer UMT5 encoder, 128 wide."""
     return UMT5EncoderModel(
         UMT5Config(
-            vocab_size=len(tokenizer), d_model=WIDTH, d_kv=32, d_ff=256, num_layers=2, num_heads=4,
-            pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, dropout_rate=0.0,
+            vocab_size=len(tokenizer),
+            d_model=WIDTH,
+            d_kv=32,
+            d_ff=256,
+            num_layers=2,
+            num_heads=4,
+            pad_token_id=0,
+            eos_token_id=1,
+            decoder_start_token_id=0,
+            dropout_rate=0.0,
         )
-    )  # fmt: skip
+    )
 
 
 class Reader(nn.Module):
@@ -81,8 +89,15 @@ def _words(config: dict[str, Any]) -> dict[str, int]:
     for seed in range(2000):
         scene = film(seed, config)
         for view in scene.views:
-            for word in (scene.subject.shape, scene.subject.colour, view.texture, *view.colours,
-                         view.framing, view.motion, view.camera):  # fmt: skip
+            for word in (
+                scene.subject.shape,
+                scene.subject.colour,
+                view.texture,
+                *view.colours,
+                view.framing,
+                view.motion,
+                view.camera,
+            ):
                 seen.setdefault(word, len(seen))
     return seen
 

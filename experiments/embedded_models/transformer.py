@@ -24,12 +24,19 @@ from torch import nn
 def build_transformer(config: dict[str, Any], num_layers: int, channels: int) -> WanTransformer3DModel:
     """A WanTransformer3DModel of this depth, freshly initialised."""
     return WanTransformer3DModel(
-        patch_size=(1, 2, 2), num_attention_heads=config["num_attention_heads"],
+        patch_size=(1, 2, 2),
+        num_attention_heads=config["num_attention_heads"],
         attention_head_dim=config["attention_head_dim"],
-        in_channels=channels, out_channels=channels, text_dim=128, freq_dim=128,
-        ffn_dim=config["ffn_dim"], num_layers=num_layers, cross_attn_norm=True,
-        qk_norm="rms_norm_across_heads", rope_max_seq_len=64,
-    )  # fmt: skip
+        in_channels=channels,
+        out_channels=channels,
+        text_dim=128,
+        freq_dim=128,
+        ffn_dim=config["ffn_dim"],
+        num_layers=num_layers,
+        cross_attn_norm=True,
+        qk_norm="rms_norm_across_heads",
+        rope_max_seq_len=64,
+    )
 
 
 def deepen(weights: dict[str, torch.Tensor], copies: int) -> dict[str, torch.Tensor]:

@@ -84,8 +84,11 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "model": arguments.model, "runs": arguments.runs, "steps": arguments.steps,
-                "machine": machine, "torch": torch.__version__,
+                "model": arguments.model,
+                "runs": arguments.runs,
+                "steps": arguments.steps,
+                "machine": machine,
+                "torch": torch.__version__,
                 "median_s": {name: round(statistics.median(row), 4) for name, row in times.items()},
                 "ratio": {
                     name: round(statistics.median(a / b for a, b in zip(row, base, strict=True)), 4)
@@ -94,7 +97,7 @@ def main() -> None:
             },
             indent=1,
         )
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ NUM_STEPS = 10
 CUTS = (7, 3, 10, 5, 9, 2)
 SINGLE = {"over": "layers", "layers": "all"}
 WINDOWS = {
-    "over": "layers", "layers": "7-28",
+    "over": "layers",
+    "layers": "7-28",
     "values": ["1-6", "7-12", "13-18", "19-24", "25-30", "7-17", "18-28", "1-15", "16-30"],
-}  # fmt: skip
+}
 STEPS = {"over": "steps", "layers": "7-28", "values": ["0-2", "3-5", "6-9", "0-4", "5-9"]}
 HEADS = {"over": "heads", "layers": "7-28", "values": ["0", "1", "2", "3", "0-1", "2-3"]}
 JITTER = {"over": "jitter", "layers": "7-28", "values": [1, 2, 3]}
@@ -50,18 +51,28 @@ def main() -> None:
     ]
     if given.find:
         found = scope.find_layers(
-            given.model, prompts, shots=plans, out=given.out, layers="7-28", measure="recall",
+            given.model,
+            prompts,
+            shots=plans,
+            out=given.out,
+            layers="7-28",
+            measure="recall",
             num_inference_steps=NUM_STEPS,
-        )  # fmt: skip
+        )
         for layers, score in found.trail:
             print(f"tried {layers:<30} recall {score:.2f}", flush=True)
         print(f"found {found.layers}: recall {found.score:.2f} of {found.full_score:.2f}")
         return
     for name in given.sweeps.split(","):
         swept = scope.sweep(
-            given.model, prompts=prompts, shots=plans, out=given.out, processes=given.processes,
-            num_inference_steps=NUM_STEPS, **SWEEPS[name],
-        )  # fmt: skip
+            given.model,
+            prompts=prompts,
+            shots=plans,
+            out=given.out,
+            processes=given.processes,
+            num_inference_steps=NUM_STEPS,
+            **SWEEPS[name],
+        )
         effect = causal_effect(swept)
         for cell, mean, num in zip(
             swept.cell.values, effect["mean"].values, effect["num"].values, strict=True

@@ -27,10 +27,17 @@ def denoiser(blocks: int, heads: int, head_size: int, device: str) -> Any:
     """A Wan transformer of this size."""
     torch.manual_seed(0)
     model: Any = WanTransformer3DModel(
-        patch_size=(1, 2, 2), num_attention_heads=heads, attention_head_dim=head_size, in_channels=16,
-        out_channels=16, text_dim=TEXT_WIDTH, freq_dim=64, ffn_dim=4 * heads * head_size, num_layers=blocks,
+        patch_size=(1, 2, 2),
+        num_attention_heads=heads,
+        attention_head_dim=head_size,
+        in_channels=16,
+        out_channels=16,
+        text_dim=TEXT_WIDTH,
+        freq_dim=64,
+        ffn_dim=4 * heads * head_size,
+        num_layers=blocks,
         rope_max_seq_len=128,
-    )  # fmt: skip
+    )
     return model.to(device).eval()
 
 

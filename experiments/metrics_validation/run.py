@@ -34,13 +34,23 @@ HERE = Path(__file__).parent
 CONFIG = tomllib.loads((HERE / "config.toml").read_text())
 # transition control in the paper's table; each line is what the clips of that method are called here
 PAPER = {
-    "HunyuanVideo+Cinematron": 0.3787, "HunyuanVideo": 0.2111, "Wanx2.1-T2V-turbo": 0.2355, "CogVideoX": 0.0324,
-    "Unet w/o Mask, w/o Tuning": 0.0, "Unet w/o Mask, w/ Tuning": 0.2398, "Unet w/ Mask, w/o Tuning": 0.6168,
-    "CineTrans-Unet": 0.8598, "CineTrans-DiT (training-free)": 0.6564, "CineTrans-DiT": 0.7003,
-}  # fmt: skip
+    "HunyuanVideo+Cinematron": 0.3787,
+    "HunyuanVideo": 0.2111,
+    "Wanx2.1-T2V-turbo": 0.2355,
+    "CogVideoX": 0.0324,
+    "Unet w/o Mask, w/o Tuning": 0.0,
+    "Unet w/o Mask, w/ Tuning": 0.2398,
+    "Unet w/ Mask, w/o Tuning": 0.6168,
+    "CineTrans-Unet": 0.8598,
+    "CineTrans-DiT (training-free)": 0.6564,
+    "CineTrans-DiT": 0.7003,
+}
 ABLATION = (
-    "Unet w/o Mask, w/o Tuning", "Unet w/o Mask, w/ Tuning", "Unet w/ Mask, w/o Tuning", "Unet w/ Mask, w/ Tuning",
-)  # fmt: skip
+    "Unet w/o Mask, w/o Tuning",
+    "Unet w/o Mask, w/ Tuning",
+    "Unet w/ Mask, w/o Tuning",
+    "Unet w/ Mask, w/ Tuning",
+)
 # VmHWM and not the resource module: what that reports of a child begins with the memory of its parent
 PEAK_MEMORY = (
     "import sys, attnscope as scope; row = scope.score(sys.argv[1]); "
@@ -73,9 +83,6 @@ def clips(videos: Path, out: Path) -> dict[str, Any]:
     listed = read_manifest(videos / "manifest.csv", [videos])
     rows = score_videos(listed, scope.metrics.Settings(), folder=out, jobs=len(os.sched_getaffinity(0)))
     marked = [row for row in rows if row.get("agreement_marked")]
-    hits = sum(row["agreement_marked"]["num_matched"] for row in marked)
-    num_found = sum(len(row["cuts_detected_frame"]) for row in marked)
-    num_true = sum(len(row["cuts_marked_frame"]) for row in marked)
     told = [
         row
         for row in rows
@@ -91,18 +98,23 @@ def clips(videos: Path, out: Path) -> dict[str, Any]:
     table = {line["method"]: line for line in methods_table(rows)}
     control = {name: table[name]["transition_control"]["mean"] for name in PAPER}
     return {
-        "marked": {
-            "num_clips": len(marked), "num_cuts": num_true, "num_found": num_found, "num_matched": hits,
-            "f1": 2 * hits / (num_found + num_true),
-        },
+        "marked": _against_marks(marked),
         "captioned": {
-            "num_clips": len(told), "num_exact": len(exact), "share": len(exact) / len(told),
+            "num_clips": len(told),
+            "num_exact": len(exact),
+            "share": len(exact) / len(told),
             "others": [row["file"] for row in told if row not in exact],
         },
-        "grid": {"num_cuts": len(grid), "on_grid": grid.count(0), "within_one": sum(g in (0, 1, 3) for g in grid)},
+        "grid": {
+            "num_cuts": len(grid),
+            "on_grid": grid.count(0),
+            "within_one": sum(g in (0, 1, 3) for g in grid),
+        },
         "order": {
-            "spearman": float(spearmanr([*control.values()], [*PAPER.values()]).statistic), "num_methods": len(PAPER),
-            "num_videos": {name: table[name]["num_videos"] for name in PAPER}, "transition_control": control,
+            "spearman": float(spearmanr([*control.values()], [*PAPER.values()]).statistic),
+            "num_methods": len(PAPER),
+            "num_videos": {name: table[name]["num_videos"] for name in PAPER},
+            "transition_control": control,
         },
         "ablation": {
             name: {
@@ -120,7 +132,20 @@ def clips(videos: Path, out: Path) -> dict[str, Any]:
             name: [float(np.median(values)) for values in zip(*_blur(rows, name), strict=True)]
             for name in ("CineTrans-DiT", "CineTrans-Unet")
         },
-    }  # fmt: skip
+    }
+
+
+def _against_marks(marked: list[dict[str, Any]]) -> dict[str, Any]:
+    hits = sum(row["agreement_marked"]["num_matched"] for row in marked)
+    num_found = sum(len(row["cuts_detected_frame"]) for row in marked)
+    num_true = sum(len(row["cuts_marked_frame"]) for row in marked)
+    return {
+        "num_clips": len(marked),
+        "num_cuts": num_true,
+        "num_found": num_found,
+        "num_matched": hits,
+        "f1": 2 * hits / (num_found + num_true),
+    }
 
 
 def _blur(rows: list[dict[str, Any]], method: str) -> list[list[float]]:
@@ -215,14 +240,12 @@ def speed(videos: Path, out: Path) -> dict[str, Any]:
         work(paths[0])  # weights are read once
     num = CONFIG["speed"]["rounds"]
     spent = np.array(
-        [
-            [[_processor_s(work, path) for work in works.values()] for path in paths]
-            for _ in range(num)
-        ]
-    )  # fmt: skip
+        [[[_processor_s(work, path) for work in works.values()] for path in paths] for _ in range(num)]
+    )
     faster = {name: spent[..., 0] / spent[..., k] for k, name in enumerate(works)}
     return {
-        "clips": [path.name for path in paths], "num_rounds": num,
+        "clips": [path.name for path in paths],
+        "num_rounds": num,
         **{f"{name}_s": spent[..., k].sum(1).tolist() for k, name in enumerate(works)},
         **{
             f"{name}_times_faster": {
@@ -230,9 +253,10 @@ def speed(videos: Path, out: Path) -> dict[str, Any]:
                 "median": float(np.median(faster[name])),
                 "by_clip": np.median(faster[name], axis=0).round(2).tolist(),
             }
-            for k, name in enumerate(works) if k
+            for k, name in enumerate(works)
+            if k
         },
-    }  # fmt: skip
+    }
 
 
 def wall(videos: Path, out: Path) -> dict[str, Any]:
@@ -242,9 +266,13 @@ def wall(videos: Path, out: Path) -> dict[str, Any]:
     reference_s = _wall_s(WHOLE_REFERENCE, num, *paths)
     score_s = _wall_s(WHOLE_SCORE, num, videos, every)
     return {
-        "num_clips": len(paths), "processors": num, "load_average": os.getloadavg()[0],
-        "reference_s": reference_s, "score_s": score_s, "score_times_faster": reference_s / score_s,
-    }  # fmt: skip
+        "num_clips": len(paths),
+        "processors": num,
+        "load_average": os.getloadavg()[0],
+        "reference_s": reference_s,
+        "score_s": score_s,
+        "score_times_faster": reference_s / score_s,
+    }
 
 
 def _wall_s(program: str, *given: object) -> float:

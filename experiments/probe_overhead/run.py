@@ -62,15 +62,22 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "model": arguments.model, "runs": arguments.runs, "threads": torch.get_num_threads(),
-                "machine": platform.machine(), "torch": torch.__version__,
+                "model": arguments.model,
+                "runs": arguments.runs,
+                "threads": torch.get_num_threads(),
+                "machine": platform.machine(),
+                "torch": torch.__version__,
                 "wall_s": {name: round(value[0], 3) for name, value in medians.items()},
-                "wall_ratio": {name: round(value[0] / medians["plain"][0], 3) for name, value in medians.items()},
-                "processor_ratio": {name: round(value[1] / medians["plain"][1], 3) for name, value in medians.items()},
+                "wall_ratio": {
+                    name: round(value[0] / medians["plain"][0], 3) for name, value in medians.items()
+                },
+                "processor_ratio": {
+                    name: round(value[1] / medians["plain"][1], 3) for name, value in medians.items()
+                },
             },
             indent=1,
         )
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

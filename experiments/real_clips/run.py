@@ -26,9 +26,20 @@ from attnscope.video.files import read_video
 BORDER = (0.13, 0.04, 0.04, 0.04)
 SIGMAS = (0.5, 0.25, 0.1)
 COLUMNS = (
-    "file", "method", "shots_from", "cuts_latent", "contrast", "r", "adjusted_contrast", "adjusted_r", "p",
-    "best_layer", "boundary_recall", "boundary_distance_frame", "note",
-)  # fmt: skip
+    "file",
+    "method",
+    "shots_from",
+    "cuts_latent",
+    "contrast",
+    "r",
+    "adjusted_contrast",
+    "adjusted_r",
+    "p",
+    "best_layer",
+    "boundary_recall",
+    "boundary_distance_frame",
+    "note",
+)
 
 
 def source_cuts(row: dict[str, str]) -> tuple[str, list[int]]:

@@ -51,9 +51,14 @@ def film_of(pipe: Any, scene: Scene, condition: str, seed: int) -> Film:
     if condition == "not-routed":
         return scope.generate(pipe, scene.caption("none"), shots=scene.plan, rule=rule, seed=seed)
     return scope.generate(
-        pipe, scene.general_caption(), shots=scene.plan, rule=rule, seed=seed, captions=scene.shot_captions(),
+        pipe,
+        scene.general_caption(),
+        shots=scene.plan,
+        rule=rule,
+        seed=seed,
+        captions=scene.shot_captions(),
         text_layers="all" if condition == "routed" else "7-28",
-    )  # fmt: skip
+    )
 
 
 def top_colour(frames: NDArray[np.uint8]) -> str:

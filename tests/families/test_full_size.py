@@ -35,26 +35,43 @@ REAL = {
     "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": Real(
         "WanTransformer3DModel",
         {"num_attention_heads": 12, "attention_head_dim": 128, "num_layers": 30, "ffn_dim": 8960},
-        (81, 480, 832), 30, 12, 21, 21 * 30 * 52, 63.5,
+        size=(81, 480, 832),
+        layers=30,
+        heads=12,
+        latent_frames=21,
+        tokens=21 * 30 * 52,
+        whole_run_mb=63.5,
     ),
     "Wan-AI/Wan2.1-T2V-14B-Diffusers": Real(
         "WanTransformer3DModel",
         {"num_attention_heads": 40, "attention_head_dim": 128, "num_layers": 40, "ffn_dim": 13824},
-        (81, 720, 1280), 40, 40, 21, 21 * 45 * 80, 282.2,
+        size=(81, 720, 1280),
+        layers=40,
+        heads=40,
+        latent_frames=21,
+        tokens=21 * 45 * 80,
+        whole_run_mb=282.2,
     ),
     "THUDM/CogVideoX-5b": Real(
         "CogVideoXTransformer3DModel",
         {"num_attention_heads": 48, "num_layers": 42, "use_rotary_positional_embeddings": True},
-        (49, 480, 720), 42, 48, 13, 226 + 13 * 30 * 45, 136.3,
+        size=(49, 480, 720),
+        layers=42,
+        heads=48,
+        latent_frames=13,
+        tokens=226 + 13 * 30 * 45,
+        whole_run_mb=136.3,
     ),
     "hunyuanvideo-community/HunyuanVideo": Real(
         "HunyuanVideoTransformer3DModel", {}, (129, 720, 1280), 60, 24, 33, 33 * 45 * 80 + 256, 627.3
     ),
-    "Lightricks/LTX-Video": Real("LTXVideoTransformer3DModel", {}, (161, 480, 704), 28, 32, 21, 21 * 15 * 22, 158.1),
+    "Lightricks/LTX-Video": Real(
+        "LTXVideoTransformer3DModel", {}, (161, 480, 704), 28, 32, 21, 21 * 15 * 22, 158.1
+    ),
     "genmo/mochi-1-preview": Real(
         "MochiTransformer3DModel", {}, (163, 480, 848), 48, 24, 28, 28 * 30 * 53 + 256, 361.3
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(params=REAL, scope="module")
@@ -143,11 +160,19 @@ def test_a_store_of_a_whole_run_has_the_size_that_the_numbers_say(real):
     known, network = real
     sites = [site for site in find(network).sites(network) if site.kind == "self"]
     header = StoreHeader(
-        prompts=("a dog",), seeds=(0,), num_steps=50, branches=("cond", "uncond"),
-        layers=tuple(site.layer for site in sites), modules=tuple(site.module for site in sites),
-        stages=tuple(site.stage for site in sites), heads=tuple(range(known.heads)), plans=(None,),
-        num_frames=known.latent_frames, stride=find(network).temporal_stride(network), fps=Fraction(24),
-    )  # fmt: skip
+        prompts=("a dog",),
+        seeds=(0,),
+        num_steps=50,
+        branches=("cond", "uncond"),
+        layers=tuple(site.layer for site in sites),
+        modules=tuple(site.module for site in sites),
+        stages=tuple(site.stage for site in sites),
+        heads=tuple(range(known.heads)),
+        plans=(None,),
+        num_frames=known.latent_frames,
+        stride=find(network).temporal_stride(network),
+        fps=Fraction(24),
+    )
     one_call = len(header.heads) * header.num_frames**2 * BYTES
     whole = one_call * len(header.layers) * header.num_steps * len(header.branches)
     assert whole / 1e6 == pytest.approx(known.whole_run_mb, rel=2e-3)

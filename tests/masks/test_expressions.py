@@ -72,7 +72,7 @@ NO_RULES = {
     "same_shot; first_frame": "something that does not parse",
     "same_shots": "got 'same_shots'",
     "import os": "something that does not parse",
-    "__import__('os').system('true')": "got \"__import__",
+    "__import__('os').system('true')": 'got "__import__',
     "__import__('os')": "got '__import__'",
     "same_shot.__class__": "same_shot.__class__",
     "(lambda: 1)()": "lambda",
@@ -106,7 +106,7 @@ NO_RULES = {
     "sampled(2)": "share from 0 to 1",
     "same_shot" + " | same_shot" * 60: "at most 500 characters",
     "~" * 400 + "same_shot": None,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("text", NO_RULES, ids=lambda text: text[:24])

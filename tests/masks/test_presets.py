@@ -269,8 +269,15 @@ def test_an_extent_counts_tokens_of_uneven_groups() -> None:
 def test_the_list_says_what_each_preset_shows() -> None:
     listed = list_presets()
     assert set(listed) == {
-        "cinetrans-dit", "cinetrans-unet", "holocine", "mask2dit", "vstar", "storydiffusion", "shotadapter", "isolated",
-    }  # fmt: skip
+        "cinetrans-dit",
+        "cinetrans-unet",
+        "holocine",
+        "mask2dit",
+        "vstar",
+        "storydiffusion",
+        "shotadapter",
+        "isolated",
+    }
     assert all(words.split("\n")[0].endswith(".") for words in listed.values())
 
 

@@ -25,10 +25,19 @@ def store(tmp_path_factory) -> Path:
         synthetic.block_attention(plan, num_layers=3, noise=0.2, seed=cut) for cut, plan in enumerate(plans)
     ]
     header = StoreHeader(
-        prompts=("one", "two"), seeds=(0, 1), num_steps=3, branches=("cond",), layers=(1, 2, 3),
-        modules=tuple(f"blocks.{index}.attn1" for index in range(3)), stages=("",) * 3, heads=(0, 1),
-        plans=tuple(plans), num_frames=7, stride=4, fps=Fraction(16),
-    )  # fmt: skip
+        prompts=("one", "two"),
+        seeds=(0, 1),
+        num_steps=3,
+        branches=("cond",),
+        layers=(1, 2, 3),
+        modules=tuple(f"blocks.{index}.attn1" for index in range(3)),
+        stages=("",) * 3,
+        heads=(0, 1),
+        plans=tuple(plans),
+        num_frames=7,
+        stride=4,
+        fps=Fraction(16),
+    )
     written = Store.create(path, header)
     for prompt, ds in enumerate(maps):
         for step in range(3 - prompt):

@@ -66,8 +66,12 @@ def test_blocks_are_found_where_they_are(dataset):
         assert list(found.boundary[found.picked].values) == [5, 9], kwargs
     error = boundary_error(boundaries(ds), ds).squeeze()
     assert {name: float(error[name]) for name in error.data_vars} == {
-        "precision": 1.0, "recall": 1.0, "f1": 1.0, "offset_frame": 0.0, "distance_frame": 0.0,
-    }  # fmt: skip
+        "precision": 1.0,
+        "recall": 1.0,
+        "f1": 1.0,
+        "offset_frame": 0.0,
+        "distance_frame": 0.0,
+    }
 
 
 def test_locality_suggests_no_cut(dataset, locality):
@@ -150,9 +154,12 @@ def test_each_prompt_is_compared_with_its_own_cuts(dataset):
 
 @pytest.mark.parametrize(
     ("kwargs", "message"),
-    [({"kernel": 1}, "expected a half-width of at least 2"), ({"num": -1}, "expected a number of cuts"),
-     ({"num": "many"}, "expected a number of cuts, 'known' or None, got 'many'")],
-)  # fmt: skip
+    [
+        ({"kernel": 1}, "expected a half-width of at least 2"),
+        ({"num": -1}, "expected a number of cuts"),
+        ({"num": "many"}, "expected a number of cuts, 'known' or None, got 'many'"),
+    ],
+)
 def test_wrong_arguments_are_refused(two_shots, kwargs, message):
     with pytest.raises(InputError, match=message):
         boundaries(two_shots, **kwargs)
