@@ -78,10 +78,8 @@ def block_attention(
     >>> block_attention(latent, contrast=4.0).mass[0, 0, 0, 0, 0].values.round(3).tolist()[0]
     [0.4000000059604645, 0.4000000059604645, 0.10000000149011612, 0.10000000149011612]
     """
-    _require_ranges(
-        contrast=contrast, locality=locality, noise=noise, first_frame_sink=first_frame_sink,
-        num_layers=num_layers, num_heads=num_heads, num_steps=num_steps,
-    )  # fmt: skip
+    _require_ranges(contrast=contrast, locality=locality, noise=noise, first_frame_sink=first_frame_sink)
+    _require_ranges(num_layers=num_layers, num_heads=num_heads, num_steps=num_steps)
     shape = (1, num_steps, 1, num_layers, num_heads, latent.num_frames, latent.num_frames)
     weights = _weights(latent, contrast, locality) * np.exp(
         noise * np.random.default_rng(seed).standard_normal(shape)

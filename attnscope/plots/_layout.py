@@ -78,9 +78,9 @@ def square_grid(num_rows: int, num_columns: int, width: float, *, title: bool) -
         for row in range(num_rows)
     )
     scale_height = max(min(tall, 3.2), 1.1)
-    scale_bottom = _GRID_BOTTOM + (tall - scale_height) / 2
+    scale_bottom = max(_GRID_BOTTOM + (tall - scale_height) / 2, 0.05)
     scale = Box(squares[0][-1].right + _SCALE_GAP, scale_bottom, _SCALE_WIDTH, scale_height)
-    height = _GRID_TOP + _GRID_BOTTOM + tall + (_TITLE if title else 0)
+    height = max(_GRID_TOP + _GRID_BOTTOM + tall, scale.top + 0.05) + (_TITLE if title else 0)
     return SquareGrid(width, height, squares, scale)
 
 
