@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -25,7 +26,7 @@ class Page(Figure):
         width, height = self.get_size_inches()
         return self.add_axes((box.left / width, box.bottom / height, box.width / width, box.height / height))
 
-    def write(self, left: float, bottom: float, text: str, **style: object) -> None:
+    def write(self, left: float, bottom: float, text: str, **style: Any) -> None:
         """Write text at a place given in inches from the lower left corner."""
         width, height = self.get_size_inches()
         self.text(left / width, bottom / height, text, **style)

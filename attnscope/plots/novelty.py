@@ -90,7 +90,7 @@ def plot_novelty(
         handles, labels = ax.get_legend_handles_labels()
         once = dict(zip(labels, handles, strict=True))
         tight: dict[str, Any] = {"columnspacing": 0.9, "handlelength": 1.2, "handletextpad": 0.4}
-        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1), "borderaxespad": 0.1}
-        ax.legend(once.values(), once.keys(), ncols=4, **place, **tight)
+        above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1), "borderaxespad": 0.1}
+        ax.legend(once.values(), once.keys(), ncols=4, **above, **tight)
         fig.write_title(0.1, title)
     return fig
