@@ -26,6 +26,7 @@ _COMMANDS = {
     "sweep": "Change the attention in one place after another, and see which change cuts the film.",
     "find-layers": "Search for the fewest layers, or heads, with which a mask still cuts.",
     "structure": "Measure how strongly attention in a store follows the shots.",
+    "figure": "Draw a figure for a paper from a store, or all that it holds.",
     "validate": "Check a store: schema, checksums, row sums; one line for each violation.",
     "score": "Measure videos: their cuts, whether as asked, how alike the shots are.",
     "reference": "Build a reference out of edited films, to measure a gap against.",

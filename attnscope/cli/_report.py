@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PAPER_LAYERS = (7, 28)
 """The layers that CineTrans masks in a 30-block Wan; marked in profiles of such models."""
 
-_LINES = (
+LINES = (
     ("adjusted_contrast", "adjusted contrast: own shot / across, as far and as popular"),
     ("adjusted_r", "adjusted r: the same as a correlation"),
     ("place_matched_contrast", "contrast at the same places of other films"),
@@ -32,7 +32,7 @@ _LINES = (
 
 def print_summary(summary: Mapping[str, Any], *, against: str = "the cuts") -> None:
     """Print the headline numbers, and the layers where attention follows the cuts most on these films."""
-    rows = [(words, summary[name], _range(summary.get(f"{name}_ci"))) for name, words in _LINES]
+    rows = [(words, summary[name], _range(summary.get(f"{name}_ci"))) for name, words in LINES]
     title = f"Attention across {against} (mean over heads, steps, layers)"
     print_table(title, ("measure", "value", "95 %"), rows)
     adjusted, r = summary["adjusted_contrast_by_layer"], summary["adjusted_r_by_layer"]

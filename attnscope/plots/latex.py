@@ -76,7 +76,8 @@ def _line(cells: Sequence[object]) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_cell, value))}]"
+        cells = list(map(_cell, value))
+        return f"[{', '.join(cells)}]" if set(cells) != {"--"} else "--"
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "--"
     return f"{value:.3g}" if isinstance(value, float) else escape(str(value))

@@ -1,0 +1,232 @@
+"""`attnscope figure`: draw a figure for a paper from a store, or all that it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from attnscope.cli._options import AsJson
+from attnscope.cli._output import print_json
+from attnscope.errors import InputError, SetupError, StoreError, quote
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from attnscope._types import Frames
+    from attnscope.cli._recipes import Recipe, Sources
+
+_ENDINGS = (".pdf", ".svg", ".png")
+
+
+def figure_command(
+    *what: str,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    every: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    listed: Annotated[bool, Parameter(name="--list", negative="")] = False,
+    venue: Literal["iclr", "neurips", "cvpr", "tmlr"] = "iclr",
+    layers: str | None = None,
+    steps: str | None = None,
+    prompt: str | None = None,
+    branch: str = "cond",
+    compare: Path | None = None,
+    film: Path | None = None,
+    title: str | None = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw a figure for a paper from a store, or all that it holds; no model is needed.
+
+    figure --list; figure NAME STORE -o FILE.pdf; figure --all STORE -o FOLDER. The ending says what is written: .pdf,
+    .svg or .png, .tex for a table. The same store gives the same bytes, fonts included.
+
+    Parameters
+    ----------
+    what
+        The name of a figure and the store, or with --all the store alone: what `attnscope probe` or `attnscope sweep`
+        wrote.
+    out
+        The file, or with --all the folder.
+    every
+        Draw every figure that the store has the data for, as PDF.
+    listed
+        Say which figures there are.
+    venue
+        Whose text width the figure is drawn for.
+    layers
+        Layers to show, e.g. "7,14,28"; spread evenly without. A figure of one layer takes the first.
+    steps
+        Denoising steps to show, likewise.
+    prompt
+        Id of the video to show; the first without.
+    branch
+        Guidance branch.
+    compare
+        A second store of the same prompts, for the figure comparison.
+    film
+        The video file that the store is of, for the figures film and overview.
+    title
+        Written above the figure.
+    """
+    from attnscope.cli._recipes import RECIPES
+
+    if listed:
+        _list(RECIPES, as_json=as_json)
+        return
+    name, store = _words(what, every=every)
+    if out is None:
+        raise InputError(
+            expected="a place for the figure",
+            got="none",
+            where="as -o",
+            remedy="write -o figures" if every else f"write -o {name}.pdf",
+        )
+    shown = {"branch": branch, "prompt": prompt, "title": title}
+    sources = _read(store, compare, film, venue, layers, steps, shown)
+    wanted = {each: RECIPES[each] for each in ([name] if name else RECIPES)}
+    lacking = {each: lack for each, recipe in wanted.items() if (lack := recipe.lacks(sources))}
+    if name and lacking:
+        raise InputError(
+            expected=lacking[name],
+            got=f"{quote(str(store))} alone",
+            where=f"for the figure {name}",
+            remedy="give what it needs",
+        )
+    drawn = [
+        _draw(recipe, sources, out if name else out / each, is_file=bool(name))
+        for each, recipe in wanted.items()
+        if each not in lacking and (name or _applies(each, sources))
+    ]
+    paths = [str(path) for path in drawn]
+    if as_json:
+        print_json({"figures": paths, "left_out": lacking})
+    else:
+        print(*paths, sep="\n")
+
+
+def _list(recipes: Any, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {name: {"shows": each.sentence, "needs": list(each.needs)} for name, each in recipes.items()}
+        )
+        return
+    for name, each in recipes.items():
+        print(f"{name:<15} {each.sentence} (needs {', '.join(each.needs)})")
+
+
+def _words(what: tuple[str, ...], *, every: bool) -> tuple[str, Path]:
+    """Split the words into the name of a figure, empty for all, and the store."""
+    from attnscope.cli._recipes import RECIPES
+
+    if every and len(what) == 1:
+        return "", Path(what[0])
+    if every or len(what) != 2 or what[0] not in RECIPES:
+        raise InputError(
+            expected=f"one of {', '.join(RECIPES)}, and a store" if not every else "a store and no name",
+            got=quote(" ".join(what)) if what else "nothing",
+            where="after attnscope figure",
+            remedy="attnscope figure --list says what each one shows",
+        )
+    return what[0], Path(what[1])
+
+
+def _read(
+    store: Path,
+    compare: Path | None,
+    film: Path | None,
+    venue: str,
+    layers: str | None,
+    steps: str | None,
+    shown: dict[str, Any],
+) -> Sources:
+    from attnscope import plots
+    from attnscope.cli._recipes import Sources
+    from attnscope.ranges import parse_range
+
+    dataset = _open(store)
+    for dim, text in (("layer", layers), ("step", steps)):
+        if text is not None and dim in dataset.dims:
+            shown[f"{dim}s"] = tuple(parse_range(text, dataset[dim].values.tolist(), name=f"{dim}s"))
+    second = None if compare is None else _open(compare)
+    names = (store.stem, "first") if compare is None else _names(store, compare)
+    frames = None if film is None else _pictures(film, dataset)
+    width = plots.VENUES[venue]
+    return Sources(dataset, width.text_in, width.column_in, second, frames, names=names, **shown)
+
+
+def _open(path: Path) -> xr.Dataset:
+    """Read what probe or sweep wrote."""
+    from attnscope.storage import open_store
+
+    if (path / "sweep.json").is_file():
+        from attnscope.sweeping.store import SweepStore
+
+        return SweepStore.open(path).dataset()
+    if not path.exists():
+        raise StoreError(
+            expected="a store or the folder of a sweep",
+            got="nothing",
+            where=f"at {path}",
+            remedy="give its path",
+        )
+    return open_store(path)
+
+
+def _names(store: Path, compare: Path) -> tuple[str, str]:
+    """Call two stores by the parts of their paths in which they differ."""
+    first, second = store.resolve().parts, compare.resolve().parts
+    pairs = [
+        (one, other) for one, other in zip(reversed(first), reversed(second), strict=False) if one != other
+    ]
+    one, other = pairs[0] if pairs else ("first", "second")
+    return one.removesuffix(".zarr"), other.removesuffix(".zarr")
+
+
+def _pictures(film: Path, dataset: xr.Dataset) -> Frames:
+    """The first video frame of each latent frame."""
+    from attnscope.video.files import read_frames
+
+    frames, starts = read_frames(film), dataset["query_start_frame"].values
+    if int(starts[-1]) >= len(frames):
+        raise InputError(
+            expected=f"a film of more than {int(starts[-1])} frames, as the store is of",
+            got=f"{len(frames)}",
+            where=f"in {film}",
+            remedy="give the video that was probed",
+        )
+    return frames[starts]
+
+
+def _applies(name: str, sources: Sources) -> bool:
+    """Say whether a figure of all has something to show: a dose needs several strengths."""
+    return name != "dose" or len(set(sources.store["strength"].values.tolist())) > 2
+
+
+def _draw(recipe: Recipe, sources: Sources, path: Path, *, is_file: bool) -> Path:
+    from attnscope import plots
+
+    drawn = recipe.draw(sources)
+    is_text = isinstance(drawn, str)
+    fitting = (".tex",) if is_text else _ENDINGS
+    if not is_file:
+        path = path.with_name(path.name + fitting[0])
+    if path.suffix.lower() not in fitting:
+        raise InputError(
+            expected=f"a file that ends in {' or '.join(fitting)}",
+            got=quote(path.name),
+            where="as -o",
+            remedy=f"write {path.stem}{fitting[0]}",
+        )
+    try:
+        if not isinstance(drawn, str):
+            return plots.save_figure(drawn, path)[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(drawn + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SetupError(
+            expected="a place that can be written to",
+            got=quote(error.strerror or error),
+            where=f"at {path}",
+            remedy="choose another with -o",
+        ) from error
+    return path
