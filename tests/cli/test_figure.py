@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from attnscope import synthetic
 from attnscope.cli import main
 from attnscope.cli._recipes import RECIPES
-from attnscope.intervening.cut_check import CutCheck
 from attnscope.shots import ShotPlan
 from attnscope.storage import Store, StoreHeader
+from attnscope.sweeping.store import FilmKey, SweepHeader, SweepStore
+from attnscope.sweeping.variants import Variant
 from attnscope.video.files import write_video
 
 ROOT = Path(__file__).parents[2]
@@ -96,51 +97,42 @@ def test_the_venue_is_the_width(folder: Path, tmp_path: Path) -> None:
         assert f'width="{width * 72:g}pt"' in out.read_text()
 
 
-def sweep_folder(path: Path, cells: list[dict[str, object]]) -> Path:
-    """A sweep of two films and one seed, where stronger cells cut more."""
-    header = {"format": "attnscope sweep 1", "prompts": ["a", "b"], "seeds": [0], "cuts_frame": [[9], [13]]}
-    (path / "films").mkdir(parents=True)
-    (path / "sweep.json").write_text(json.dumps(header))
-    from attnscope.sweeping.store import FilmKey
-    from attnscope.sweeping.variants import variant_from
-
+def sweep_folder(path: Path, variants: list[Variant]) -> Path:
+    """A sweep of two films and one seed, where stronger variants cut more."""
+    header = SweepHeader(
+        model="wan-mini",
+        weights="",
+        rule="same_shot",
+        prompts=["a", "b"],
+        seeds=[0],
+        num_frames=[17, 17],
+        cuts_frame=[[9], [13]],
+        arguments={},
+    )
+    store, _ = SweepStore.resume_or_create(path, header)
     for film, cut in enumerate((9, 13)):
-        for place, cell in enumerate(cells):
-            found = [cut] if place > film else []
-            row = {"film": film, "seed": 0, "cell": cell, "found_frame": found}
-            name = FilmKey(film, 0, variant_from(cell)).file_name
-            (path / "films" / name).write_text(json.dumps(row))
-    assert CutCheck((9,), (9,)).recall == 1.0
+        for place, variant in enumerate(variants):
+            store.put(FilmKey(film, 0, variant), [cut] if place > film else [])
     return path
 
 
-def cell(label: str, strength: float | None, heads: str = "all", layers: str = "1-3") -> dict[str, object]:
-    facts = {
-        "label": label,
-        "rule": "same_shot",
-        "layers": layers,
-        "heads": heads,
-        "steps": "all",
-        "jitter": 0,
-    }
-    return {**facts, "strength": strength}
-
-
 @pytest.mark.parametrize(
-    ("cells", "names"),
+    ("variants", "names"),
     [
         (
-            [cell("none", None), cell("strength 1", 1.0), cell("strength 4", 4.0), cell("full", None)],
+            [Variant("none"), Variant("1", strength=1.0), Variant("4", strength=4.0), Variant("full")],
             {"effects", "dose", "grid", "effect-numbers"},
         ),
         (
-            [cell(f"layer {k} head {h}", None, heads=str(h), layers=str(k)) for k in (1, 2) for h in (0, 1)],
+            [Variant(f"{k}.{h}", layers=str(k), heads=str(h)) for k in (1, 2) for h in (0, 1)],
             {"effects", "grid", "effect-numbers"},
         ),
     ],
 )
-def test_a_sweep_has_figures_of_its_own(tmp_path: Path, cells, names: set[str], capsys) -> None:
-    folder = sweep_folder(tmp_path / "swept", cells)
+def test_a_sweep_has_figures_of_its_own(
+    tmp_path: Path, variants: list[Variant], names: set[str], capsys
+) -> None:
+    folder = sweep_folder(tmp_path / "swept", variants)
     assert main(["figure", "--all", str(folder), "-o", str(tmp_path / "out"), "--json"]) == 0
     assert {Path(each).stem for each in json.loads(capsys.readouterr().out)["figures"]} == names
 
