@@ -13,9 +13,8 @@ from attnscope.cli._report import LINES, layer_curves, measure
 from attnscope.errors import InputError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from attnscope._types import Frames
+    from attnscope.plots import Page
 
 Needs: TypeAlias = Literal["attention", "cuts", "film", "second", "sweep"]
 
@@ -41,13 +40,15 @@ class Sources:
     has: frozenset[Needs] = field(init=False)
 
     def __post_init__(self) -> None:
-        found: set[Needs] = set()
-        if "mass" in self.store:
-            found |= {"attention"} | ({"cuts"} if bool((self.store["query_shot"] > 0).any()) else set())
-            found |= {"film"} if self.film is not None else set()
-            found |= {"second"} if self.second is not None else set()
-        else:
-            found |= {"sweep"}
+        is_attention = "mass" in self.store
+        there: dict[Needs, bool] = {
+            "attention": is_attention,
+            "cuts": is_attention and bool((self.store["query_shot"] > 0).any()),
+            "film": self.film is not None,
+            "second": self.second is not None,
+            "sweep": not is_attention,
+        }
+        found = (need for need, is_there in there.items() if is_there)
         object.__setattr__(self, "has", frozenset(found))
 
     @property
@@ -72,7 +73,7 @@ class Recipe:
 
     sentence: str
     needs: tuple[Needs, ...]
-    draw: Callable[[Sources], Figure | str]
+    draw: Callable[[Sources], Page | str]
 
     def lacks(self, sources: Sources) -> str:
         """Say what is missing for this figure, nothing if all is there."""
@@ -88,29 +89,29 @@ _WANTED: Mapping[Needs, str] = {
 }
 
 
-def _maps(sources: Sources) -> Figure:
+def _maps(sources: Sources) -> Page:
     from attnscope import plots
 
     shown = {"layers": sources.layers, "steps": sources.steps, **sources.view}
     return plots.plot_maps(sources.store, **shown, width_in=sources.text_in)
 
 
-def _profile(sources: Sources) -> Figure:
+def _profile(sources: Sources) -> Page:
     from attnscope import plots
 
-    curves = layer_curves(sources.store, branch=sources.branch)
+    curves: dict[str, Any] = dict(layer_curves(sources.store, branch=sources.branch))
     return plots.plot_profile(**curves, width_in=sources.text_in, title=sources.title)
 
 
-def _overview(sources: Sources) -> Figure:
+def _overview(sources: Sources) -> Page:
     from attnscope import plots
 
-    curves = layer_curves(sources.store, branch=sources.branch)
+    curves: dict[str, Any] = dict(layer_curves(sources.store, branch=sources.branch))
     shown = {"layer": sources.layer, "steps": sources.steps, "film": sources.film, **sources.view}
     return plots.plot_overview(sources.store, **curves, **shown, width_in=sources.text_in)
 
 
-def _atlas(sources: Sources) -> Figure:
+def _atlas(sources: Sources) -> Page:
     from attnscope import plots
 
     by_head = _mean(_adjusted(sources.store, sources, ["step"])).transpose("layer", "head")
@@ -120,7 +121,7 @@ def _atlas(sources: Sources) -> Figure:
     return plots.plot_table(by_head, centre=0, marks=marks, **_as_table(sources))
 
 
-def _steps(sources: Sources) -> Figure:
+def _steps(sources: Sources) -> Page:
     from attnscope import plots
 
     by_step = _mean(_adjusted(sources.store, sources, ["head"])).transpose("step", "layer")
@@ -135,7 +136,7 @@ def _as_table(sources: Sources) -> dict[str, Any]:
     }
 
 
-def _novelty(sources: Sources) -> Figure:
+def _novelty(sources: Sources) -> Page:
     from attnscope import plots, structure
 
     one = sources.one_film()
@@ -147,7 +148,7 @@ def _novelty(sources: Sources) -> Figure:
     return plots.plot_novelty(found, cuts.tolist(), threshold=_THRESHOLD, **options)
 
 
-def _film(sources: Sources) -> Figure:
+def _film(sources: Sources) -> Page:
     from attnscope import plots
 
     assert sources.film is not None
@@ -155,12 +156,11 @@ def _film(sources: Sources) -> Figure:
     return plots.plot_film(sources.store, sources.film, **shown, width_in=sources.text_in)
 
 
-def _comparison(sources: Sources) -> Figure:
+def _comparison(sources: Sources) -> Page:
     from attnscope import plots, structure
 
     assert sources.second is not None
-    pair = [each.sel(branch=[sources.branch]) for each in (sources.store, sources.second)]
-    pair = [each.isel(layer=np.isin(each["layer"], _shared(pair, "layer"))) for each in pair]
+    pair = _same_layers(*(each.sel(branch=[sources.branch]) for each in (sources.store, sources.second)))
     if pair[0]["prompt"].values.tolist() != pair[1]["prompt"].values.tolist():
         raise InputError(
             expected="two stores of the same prompts, film by film",
@@ -177,21 +177,23 @@ def _comparison(sources: Sources) -> Figure:
         each.isel(prompt=0) if sources.prompt is None else each.sel(prompt=sources.prompt) for each in maps
     )
     with np.errstate(divide="ignore"):
-        change = np.log2(second / first).rename("log2 of the ratio of shares")
-    shown = {"layer": layer, "names": sources.names, "label": "adjusted r", **sources.view}
-    return plots.plot_comparison(*pair, change, curves, difference, **shown, width_in=sources.text_in)
+        change = first.copy(data=np.log2(second.values / first.values)).rename("log2 of the ratio of shares")
+    shown: dict[str, Any] = {"layer": layer, "names": sources.names, "label": "adjusted r", **sources.view}
+    return plots.plot_comparison(
+        pair[0], pair[1], change, curves, difference, **shown, width_in=sources.text_in
+    )
 
 
-def _shared(pair: list[xr.Dataset], dim: str) -> list[Any]:
-    shared = np.intersect1d(*(each[dim].values for each in pair)).tolist()
-    if not shared:
+def _same_layers(first: xr.Dataset, second: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    shared = np.intersect1d(first["layer"].values, second["layer"].values)
+    if not shared.size:
         raise InputError(
-            expected=f"two stores that share a {dim}",
+            expected="two stores that share a layer",
             got="none",
             where="as --compare",
-            remedy=f"probe the same {dim}s twice",
+            remedy="probe the same layers twice",
         )
-    return list(shared)
+    return first.sel(layer=shared), second.sel(layer=shared)
 
 
 def _numbers(sources: Sources) -> str:
@@ -202,14 +204,14 @@ def _numbers(sources: Sources) -> str:
     return plots.latex_table(["measure", "value", "95 %"], rows, caption=sources.title or "")
 
 
-def _effects(sources: Sources) -> Figure:
+def _effects(sources: Sources) -> Page:
     from attnscope import plots, structure
 
     effect = structure.causal_effect(sources.store)
     return plots.plot_effects(effect, width_in=sources.column_in, title=sources.title)
 
 
-def _dose(sources: Sources) -> Figure:
+def _dose(sources: Sources) -> Page:
     from attnscope import plots, structure
 
     effect = structure.causal_effect(sources.store)
@@ -222,7 +224,7 @@ def _dose(sources: Sources) -> Figure:
             remedy="run attnscope sweep strength",
         )
     dose = effect.isel(cell=np.isfinite(strength)).assign_coords(strength=strength[np.isfinite(strength)])
-    ends = {
+    ends: dict[str, Any] = {
         name: effect.sel(cell=cell) if cell in effect["cell"].values else None
         for name, cell in (("untouched", "none"), ("hidden", "full"))
     }
@@ -230,7 +232,7 @@ def _dose(sources: Sources) -> Figure:
     return plots.plot_dose(dose, **ends, width_in=sources.column_in, title=sources.title)
 
 
-def _grid(sources: Sources) -> Figure:
+def _grid(sources: Sources) -> Page:
     from attnscope import plots, structure
 
     labels = {name: len(set(sources.store[name].values.tolist())) for name in ("layers", "heads", "steps")}

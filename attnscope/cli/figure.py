@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 from cyclopts import Parameter
 
 from attnscope.cli._options import AsJson
@@ -194,7 +195,7 @@ def _pictures(film: Path, dataset: xr.Dataset) -> Frames:
             where=f"in {film}",
             remedy="give the video that was probed",
         )
-    return frames[starts]
+    return np.asarray(frames[starts])
 
 
 def _applies(name: str, sources: Sources) -> bool:

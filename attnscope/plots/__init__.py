@@ -4,6 +4,7 @@ Figures to move through in a browser are in `attnscope.plots.interactive`.
 """
 
 from attnscope.plots import interactive as interactive
+from attnscope.plots._page import Page
 from attnscope.plots._theme import VENUES, Venue
 from attnscope.plots.cell_table import plot_effect_grid, plot_table
 from attnscope.plots.comparison import plot_comparison
@@ -19,6 +20,7 @@ from attnscope.plots.saving import save_figure
 
 __all__ = [
     "VENUES",
+    "Page",
     "Venue",
     "latex_table",
     "plot_comparison",

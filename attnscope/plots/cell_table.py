@@ -11,7 +11,6 @@ import numpy.typing as npt
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from attnscope.errors import InputError
@@ -37,7 +36,7 @@ def plot_table(
     title: str | None = None,
     width_in: float | None = _theme.WIDTH_COLUMN_IN,
     cell_in: float = _CELL_IN,
-) -> Figure:
+) -> Page:
     """Draw a statistic as a table of colours: layers by heads, denoising steps by layers, any two dims.
 
     Parameters
@@ -85,7 +84,7 @@ def plot_table(
 
 def plot_effect_grid(
     grid: xr.DataArray, *, label: str | None = None, title: str | None = None, square_in: float = _CELL_IN
-) -> Figure:
+) -> Page:
     """Draw a grid of changes as squares: dark where nothing is cut, bright where all cuts are there.
 
     Parameters

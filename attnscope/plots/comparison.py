@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 
 from attnscope.errors import InputError
 from attnscope.plots import _theme
@@ -47,7 +46,7 @@ def plot_comparison(
     label: str = "contrast",
     width_in: float = _theme.WIDTH_PAGE_IN,
     title: str | None = None,
-) -> Figure:
+) -> Page:
     """Draw two stores and what changed between them: three maps, two curves over layers, their paired difference.
 
     Parameters

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from attnscope.errors import InputError
@@ -40,7 +39,7 @@ def plot_overview(
     width_in: float = _theme.WIDTH_PAGE_IN,
     title: str | None = None,
     film: Film | None = None,
-) -> Figure:
+) -> Page:
     """Draw one page: who looks at whom in one layer, how that comes about while denoising, and which layers do it.
 
     Left: the frame map of `layer`, mean over denoising steps and heads, with cuts and shots. Right, above: the same

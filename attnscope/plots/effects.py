@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from attnscope.errors import InputError
 from attnscope.plots import _theme
@@ -27,7 +26,7 @@ def plot_effects(
     title: str | None = None,
     names: Sequence[str] | None = None,
     width_in: float = _theme.WIDTH_COLUMN_IN,
-) -> Figure:
+) -> Page:
     """Draw how well each change cuts: a point a cell, from top to bottom, with a line from low to high.
 
     Parameters
@@ -82,7 +81,7 @@ def plot_dose(
     label: str | None = None,
     title: str | None = None,
     width_in: float = _theme.WIDTH_COLUMN_IN,
-) -> Figure:
+) -> Page:
     """Draw dose and response: how well a change cuts the stronger it is, between no change and the full one.
 
     Parameters

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from attnscope.errors import InputError
@@ -36,7 +35,7 @@ def plot_film(
     cmap: str = "viridis",
     width_in: float = _theme.WIDTH_TEXT_IN,
     title: str | None = None,
-) -> Figure:
+) -> Page:
     """Draw a film along its own map: over each column the picture looked at, before each row the one that looks.
 
     Parameters

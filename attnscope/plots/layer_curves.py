@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from attnscope.errors import InputError
@@ -25,7 +24,7 @@ def plot_profile(
     band: tuple[int, int] | None = None,
     width_in: float = _theme.WIDTH_TEXT_IN,
     title: str | None = None,
-) -> Figure:
+) -> Page:
     """Draw through which layers attention keeps to its shot: contrast above, correlation with the shots below.
 
     Contrast is drawn on a logarithmic axis.

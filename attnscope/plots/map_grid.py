@@ -7,7 +7,6 @@ from typing import Any
 
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from attnscope.plots import _theme
 from attnscope.plots._layout import square_grid
@@ -31,7 +30,7 @@ def plot_maps(
     cmap: str = "viridis",
     width_in: float = _theme.WIDTH_PAGE_IN,
     title: str | None = None,
-) -> Figure:
+) -> Page:
     """Draw who looks at whom: one square per layer (rows) and denoising step (columns), with the cuts drawn in.
 
     Each square is the frame map of one video: query frames downwards, key frames to the right, the colour the share

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
 from attnscope.errors import InputError
 from attnscope.plots import _theme
@@ -24,7 +23,7 @@ def plot_novelty(
     threshold: float | None = None,
     width_in: float = _theme.WIDTH_COLUMN_IN,
     title: str | None = None,
-) -> Figure:
+) -> Page:
     """Draw how much the attention breaks at each latent frame: a curve, the places picked from it, the cuts.
 
     Parameters

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from attnscope.errors import InputError, quote
@@ -28,7 +27,7 @@ Relation = npt.NDArray[np.float64]
 
 def plot_rule(
     relation: npt.ArrayLike, *, cuts: Sequence[int] = (), title: str | None = None, side_in: float = 2.2
-) -> Figure:
+) -> Page:
     """Draw who may look at whom under a rule: one square a pair of frames, dark where the rule hides.
 
     Parameters
