@@ -5,7 +5,8 @@ Figures to move through in a browser are in `attnscope.plots.interactive`.
 
 from attnscope.plots import interactive as interactive
 from attnscope.plots._page import Page
-from attnscope.plots._theme import VENUES, Venue
+from attnscope.plots._theme import VENUES as VENUES
+from attnscope.plots._theme import Venue
 from attnscope.plots.cell_table import plot_effect_grid, plot_table
 from attnscope.plots.comparison import plot_comparison
 from attnscope.plots.composite import plot_overview
@@ -19,7 +20,6 @@ from attnscope.plots.rule_map import plot_rule
 from attnscope.plots.saving import save_figure
 
 __all__ = [
-    "VENUES",
     "Page",
     "Venue",
     "latex_table",
