@@ -147,7 +147,11 @@ def quote(value: object, limit: int = 60) -> str:
     >>> quote("a" * 100, limit=12)
     "'aaaa...aaa'"
     """
-    shown = ascii(value)
+    try:
+        shown = ascii(value)
+    except (RecursionError, ValueError):
+        # Python writes neither lists that nest without end nor whole numbers of more than 4,300 digits.
+        shown = f"a {type(value).__name__} too large to show"
     if len(shown) <= limit:
         return shown
     tail = (limit - 3) // 2

@@ -19,7 +19,6 @@ KERNELS = "attnscope_kernels"
 # What every room may read: drawn as the ground that all stand on, without its arrows.
 GROUND = ("errors", "checks", "_types")
 PURPOSE = {
-    "archives": "tensors of torch files",
     "attnscope_kernels": "mass and masks, fast",
     "claims": "published claims, tested",
     "cli": "one file a command",

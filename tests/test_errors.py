@@ -40,7 +40,14 @@ def test_a_message_is_one_line(cls, text):
     assert str(cls(text)) == "a b"
 
 
-@pytest.mark.parametrize("value", ["x" * 1000, "\n\n", "\u2028", "é" * 50, list(range(1000)), None])
+NESTED = []
+for _ in range(100_000):
+    NESTED = [NESTED]
+
+
+@pytest.mark.parametrize(
+    "value", ["x" * 1000, "\n\n", "\u2028", "é" * 50, list(range(1000)), None, [10**5000], NESTED]
+)
 def test_a_quoted_value_is_short_and_on_one_line(value):
     shown = errors.quote(value)
     assert len(shown) <= 60

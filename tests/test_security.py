@@ -16,7 +16,7 @@ SOURCES = sorted(
 
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {
-    "torch.load": "safetensors",
+    "torch.load": "safetensors, or torch.load(..., weights_only=True, mmap=...) of a file that was checked",
     "torch.save": "safetensors",
     "os.system": "subprocess.run with a list",
     "os.popen": "subprocess.run with a list",
@@ -59,6 +59,8 @@ def dangers(source: str) -> list[str]:
 
 def unsafe_call(node: ast.Call) -> list[str]:
     name = dotted(node.func)
+    if name == "torch.load" and loads_weights_only(node):
+        return []
     found = [f"line {node.lineno}: {name}; use {UNSAFE_CALLS[name]}"] if name in UNSAFE_CALLS else []
     for keyword in node.keywords:
         if keyword.arg not in UNSAFE_ARGUMENTS:
@@ -69,6 +71,17 @@ def unsafe_call(node: ast.Call) -> list[str]:
         if not safe:
             found.append(f"line {node.lineno}: {keyword.arg} in {name}")
     return found
+
+
+def loads_weights_only(node: ast.Call) -> bool:
+    """Whether tensors are mapped and nothing is run: the one form in which a torch archive may be read."""
+    named = {keyword.arg: keyword.value for keyword in node.keywords}
+    only = named.get("weights_only")
+    return (
+        named.keys() == {"map_location", "weights_only", "mmap"}
+        and isinstance(only, ast.Constant)
+        and only.value is True
+    )
 
 
 def is_blind(handler: ast.ExceptHandler) -> bool:
@@ -89,6 +102,10 @@ def test_nothing_dangerous(path: Path) -> None:
         "from joblib import load",
         "from torch import load",
         "import torch\ntorch.load('weights.pt')",
+        "import torch\ntorch.load('weights.pt', weights_only=True)",
+        "import torch\ntorch.load('weights.pt', map_location='cpu', weights_only=False, mmap=True)",
+        "import torch\ntorch.load('weights.pt', map_location='cpu', weights_only=flag, mmap=True)",
+        "import torch\ntorch.load('weights.pt', map_location='cpu', weights_only=True, mmap=True, encoding='x')",
         "eval('1')",
         "def f(x):\n    exec(x)",
         "import subprocess\nsubprocess.run('ls', shell=True)",
@@ -108,6 +125,7 @@ def test_a_danger_is_seen(source: str) -> None:
     "source",
     [
         "model.eval()",
+        "import torch\ntorch.load(path, map_location='cpu', weights_only=True, mmap=True)",
         "load('model', trust_remote_code=False)",
         "try:\n    f()\nexcept BaseException:\n    restore()\n    raise",
         "try:\n    f()\nexcept OSError as error:\n    report(error)",

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from attnscope.archives import read_archive
 from attnscope.dataset import render, sample_scene
 from attnscope.errors import InputError, VideoError
 from attnscope.metrics import detect_cuts, transitions
@@ -51,14 +50,14 @@ def theirs() -> Any:
 def test_the_network_is_that_of_its_authors(small: np.ndarray, theirs: Any) -> None:
     with torch.no_grad():
         expected = theirs.predict_raw(torch.from_numpy(small)[None])
-    found = TransNet(read_archive(TRANSNET.locate()))(small)
+    found = TransNet(TRANSNET.read())(small)
     for curve, reference in zip(found, expected, strict=True):
         assert curve.max() > 0.5
         assert np.abs(curve - reference[0, :, 0].numpy()).max() < 1e-5
 
 
 def test_half_precision_changes_no_decision(small: np.ndarray) -> None:
-    arrays = read_archive(TRANSNET.locate())
+    arrays = TRANSNET.read()
     exact, short = TransNet(arrays), TransNet(arrays, arithmetic="bfloat16")
     for one, other in zip(exact(small), short(small), strict=True):
         assert 0 < np.abs(one - other).max() < 0.05
@@ -66,7 +65,7 @@ def test_half_precision_changes_no_decision(small: np.ndarray) -> None:
 
 def test_building_the_network_leaves_no_trace() -> None:
     state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
-    TransNet(read_archive(TRANSNET.locate()))
+    TransNet(TRANSNET.read())
     assert torch.equal(state[0], torch.random.get_rng_state())
     assert np.array_equal(state[1], np.random.get_state()[1])
     assert not torch.are_deterministic_algorithms_enabled()
@@ -75,7 +74,7 @@ def test_building_the_network_leaves_no_trace() -> None:
 @pytest.mark.parametrize("piece", [1, 7, 40, 64, 200])
 def test_pieces_join_without_a_seam(small: np.ndarray, piece: int) -> None:
     frames = np.concatenate([small, small[::-1]])[: 60 if piece == 1 else None]
-    net = TransNet(read_archive(TRANSNET.locate()))
+    net = TransNet(TRANSNET.read())
     whole, run = net(frames), Run(net)
     answers = [
         run(frames[start : start + piece], last=start + piece >= len(frames))

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnscope.archives import read_archive
 from attnscope.errors import SetupError
 from attnscope.metrics.encoders.weights import LITE0, TRANSNET, PackagedFile
 
@@ -16,7 +15,7 @@ from attnscope.metrics.encoders.weights import LITE0, TRANSNET, PackagedFile
 @pytest.mark.parametrize(("file", "num"), [(TRANSNET, 90), (LITE0, 296)], ids=["zip", "row"])
 def test_both_layouts_that_torch_has_written_are_read(file: PackagedFile, num: int) -> None:
     # that the numbers are the right ones is shown where the networks are held against others' results
-    arrays = read_archive(file.locate())
+    arrays = file.read()
     assert len(arrays) == num
     assert all(np.isfinite(each).all() and each.std() > 0 for each in arrays.values() if each.size > 1)
 

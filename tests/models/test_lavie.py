@@ -212,7 +212,7 @@ def of_pictures(weights):
     ("damage", "message"),
     [
         (lost, "got none called mid_block.attentions.0.transformer_blocks.0.attn_temp.to_q.weight (1 such)"),
-        (gained, "got others, such as shot_embedding.weight (1 such) in a checkpoint"),
+        (gained, "got others, such as shot_embedding.weight (1 such), in a checkpoint"),
         (reshaped, "expected shape (8,), got (9,) as conv_in.bias"),
         (turned_otherwise, "expected 16 rotary frequencies from 1 down to 1e-4"),
         (of_pictures, "got none called down_blocks.0.attentions.0.transformer_blocks.0.attn_temp"),
@@ -255,6 +255,7 @@ def test_a_checkpoint_in_a_torch_archive_is_read_without_running_it(tmp_path):
         b"}(" + b"".join(packed(name, each, str(i)) for i, (name, each) in enumerate(weights.items())) + b"u"
     )
     with zipfile.ZipFile(path, "w") as file:
+        file.writestr("archive/version", "3\n")
         file.writestr("archive/data.pkl", b"\x80\x02}(X\x03\x00\x00\x00ema" + inner + b"u.")
         for index, each in enumerate(weights.values()):
             file.writestr(f"archive/data/{index}", each.numpy().tobytes())

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from attnscope._types import Floats32
-from attnscope.archives import read_archive
 from attnscope.errors import SetupError
 from attnscope.metrics.encoders.weights import TRANSNET
 from attnscope.video.scaling import Scaler, fit_size
@@ -159,4 +158,4 @@ def native_arithmetic() -> Arithmetic:
 def _network(arithmetic: Arithmetic) -> TransNet:
     from attnscope.metrics.detection.transnet import TransNet
 
-    return TransNet(read_archive(TRANSNET.locate()), arithmetic=arithmetic)
+    return TransNet(TRANSNET.read(), arithmetic=arithmetic)

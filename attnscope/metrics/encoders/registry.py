@@ -233,10 +233,9 @@ class _LastSeen:
 
 @functools.lru_cache(maxsize=1)
 def _lite0() -> _LastSeen:
-    from attnscope.archives import read_archive
     from attnscope.metrics.encoders.lite0 import Lite0
 
-    return _LastSeen(Lite0(read_archive(LITE0.locate())))
+    return _LastSeen(Lite0(LITE0.read()))
 
 
 def _lite0_encoder(name: str, task: Task, cache_dir: Path | None) -> Encoder:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from attnscope.errors import SetupError
 
@@ -29,6 +33,24 @@ class PackagedFile:
             The package is missing or the file is not the one that was tested.
         """
         return _check_file(self)
+
+    def read(self) -> dict[str, NDArray[Any]]:
+        """Give the numbers of a checked file of torch, by the names that they have in it.
+
+        Only a file with the very bytes that were tested comes so far, and only tensors are made of it: a pickle is a
+        program, and `weights_only` runs none. What torch writes today is mapped into memory; the older layout, which
+        cannot be, is read.
+
+        Raises
+        ------
+        SetupError
+            The package is missing or the file is not the one that was tested.
+        """
+        import torch
+
+        path = self.locate()
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        return {name: tensor.numpy() for name, tensor in tensors.items()}
 
     def is_installed(self) -> bool:
         """Say whether the package is there at all, without reading the file."""
