@@ -58,3 +58,10 @@ def test_every_room_has_its_paragraph() -> None:
         if path.is_dir() and (path / "__init__.py").is_file()
     }
     assert rooms - told == set()
+
+
+def test_every_file_that_the_paragraphs_name_is_there() -> None:
+    text = (ROOT / "DESIGN.md").read_text(encoding="utf-8").split("## The rooms", 1)[1].split("\n## ", 1)[0]
+    named = {name.split("/")[-1] for name in re.findall(r"`([\w/]+\.py)`", text)}
+    assert len(named) > 20
+    assert named - {path.name for path in (ROOT / "attnscope").rglob("*.py")} == set()
