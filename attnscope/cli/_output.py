@@ -38,12 +38,14 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     """Print a table on stdout; the first column to the left, the others to the right."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=title, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+        # as text: a file may be called [red], which is no colour
+        table.add_row(*(Text(_cell(value)) for value in row))
     Console().print(table)
 
 

@@ -84,7 +84,7 @@ def score_command(
     """
     from attnscope.metrics import references
     from attnscope.metrics.encoders.registry import choose_encoders
-    from attnscope.metrics.scoring import batches
+    from attnscope.metrics.scoring import batches, manifests
     from attnscope.metrics.scoring.score import Settings
 
     if stride < 1:
@@ -110,6 +110,7 @@ def score_command(
             listed, settings, folder=folder, jobs=jobs or processors(), on_done=on_done
         )
     document = _write(folder, listed, rows, settings, known)
+    document["left_out"] = {} if manifest is not None else manifests.count_left_out(places)
     if as_json:
         print_json(document)
     else:
@@ -221,4 +222,7 @@ def _print(document: Document, folder: Path) -> None:
     print_table("Videos", ("file", "cuts at frame", "transition control", "soft control"), videos)
     for each in document["failed"]:
         print(f"failed  {each['file']}: {each['error']}")
+    if left_out := document["left_out"]:
+        kinds = ", ".join(f"{count} {ending}" for ending, count in left_out.items())
+        print(f"left out  {sum(left_out.values())} files that are no videos by their ending: {kinds}")
     print(f"look at {folder / 'contact_sheet.html'}")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
+import torch
 
 import attnscope as scope
-from attnscope.errors import InputError, VideoError
+from attnscope.errors import InputError, SetupError, VideoError
 from attnscope.metrics import Settings
 from attnscope.metrics.scoring.batches import score_videos
-from attnscope.metrics.scoring.manifests import BORDER, Listed, list_videos, read_manifest
-from attnscope.metrics.scoring.score import Request
+from attnscope.metrics.scoring.manifests import BORDER, Listed, count_left_out, list_videos, read_manifest
+from attnscope.metrics.scoring.requests import Request
 from attnscope.metrics.scoring.tables import (
     MEASURES,
     flat_method,
@@ -25,6 +29,7 @@ from attnscope.metrics.scoring.tables import (
     write_csv,
     write_parquet,
 )
+from attnscope.video import write_video
 
 QUICK = Settings(detector="content")
 BROKEN = {"truncated.mp4", "empty.mp4", "text.mp4", "one.mp4", "uneven.mp4", "sound.mp4"}
@@ -107,7 +112,7 @@ def test_what_is_done_is_not_done_again(
     assert json.dumps(again) == json.dumps(first)
     score_videos(listed, Settings(detector="content", tolerance_frame=3), folder=tmp_path)
     assert scored[3:] == ["good.mp4", "text.mp4"], "other settings are another question"
-    (row,) = (tmp_path / "rows").glob("good-*.json")
+    row = batches._row_path(tmp_path, batches._digest_request(listed[0], QUICK))
     row.write_text(row.read_text()[:100])
     score_videos(listed[:1], QUICK, folder=tmp_path)
     assert scored[5:] == ["good.mp4"], "a damaged row is a row that is not there"
@@ -138,7 +143,7 @@ def test_a_manifest_says_what_was_asked_for(broken: Path, tmp_path: Path) -> Non
     )
     first, second, third = read_manifest(manifest(tmp_path, lines), [broken])
     assert (first.method, first.group, first.crop, first.caption) == ("A", "main", BORDER, "a ball")
-    assert first.request_at(Fraction(16)) == Request((12,), 2, "a ball")
+    assert first.request_at(Fraction(16)) == Request((12,), 2, "a ball", (Fraction(3, 4),))
     assert first.marked_cuts_frame == (13,)
     assert (second.request_at(Fraction(16)).num_cuts, second.marked_cuts_frame) == (2, ())
     assert (third.method, third.request_at(Fraction(16)).num_cuts, third.marked_cuts_frame) == (
@@ -247,3 +252,197 @@ def test_tables_come_back_as_they_went(film: np.ndarray, tmp_path: Path) -> None
     assert table[1]["inter_visual"] is None
     cells = flat_method(methods_table(rows)[0])
     assert (cells["num_videos"], cells["num_failed"], cells["transition_control"]) == (1, 1, 1.0)
+
+
+STRANGE = [
+    b"caf\xe9.mp4", b"caf\xe8.mp4", "\U0001f3ac".encode() * 60 + b".mp4", b"[red].mp4", b"[", b"\x1b[31m.mp4",
+    b"a\nb.mp4", b"x" * 251 + b".mp4", b"<b>&amp;.mp4", b"=1+1.mp4", b"http:x.mp4",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def strange(tmp_path_factory: pytest.TempPathFactory, broken: Path) -> Path:
+    """The good film under names that people, other systems and attackers give; one lies in a folder called [."""
+    place = tmp_path_factory.mktemp("strange")
+    content = (broken / "good.mp4").read_bytes()
+    (place / "[").mkdir()
+    for name in STRANGE:
+        path = os.fsencode(place) + b"/" + name + (b"/final].mp4" if name == b"[" else b"")
+        with open(path, "wb") as file:
+            file.write(content)
+    return place
+
+
+def test_a_name_is_only_a_name(strange: Path, tmp_path: Path) -> None:
+    from attnscope.metrics.scoring.contact_sheets import write_contact_sheet
+
+    listed = list_videos([strange])
+    rows = score_videos(listed, QUICK, folder=tmp_path)
+    assert [row["status"] for row in rows] == ["ok"] * len(STRANGE)
+    names = [row["file"] for row in rows]
+    assert len(set(names)) == len(STRANGE)
+    assert {"caf\\xe9.mp4", "caf\\xe8.mp4", "[red].mp4", "[/final].mp4", "a\\x0ab.mp4"} <= set(names)
+    json.dumps(rows, ensure_ascii=False).encode()
+    write_csv(tmp_path / "videos.csv", [flat_row(row) for row in rows])
+    page = write_contact_sheet(tmp_path / "page.html", listed, rows).read_text(encoding="utf-8")
+    assert page.count("<section>") == len(STRANGE)
+    assert "<b>&amp;.mp4" not in page
+    again = score_videos(listed, QUICK, folder=tmp_path)
+    assert [row["file"] for row in again] == names
+
+
+def test_two_films_of_one_name_are_two_rows(broken: Path, film: np.ndarray, tmp_path: Path) -> None:
+    for name, frames in (("first", film), ("second", film[:13])):
+        (tmp_path / name).mkdir()
+        write_video(tmp_path / name / "clip.mp4", frames, 16)
+    listed = list_videos([tmp_path / "first", tmp_path / "second"])
+    for _ in range(2):
+        rows = score_videos(listed, QUICK, folder=tmp_path / "out")
+        assert [row["num_frames"] for row in rows] == [33, 13]
+        assert [Path(row["file"]).parent.name for row in rows] == ["first", "second"]
+
+
+def test_a_row_belongs_to_a_content(
+    film: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A film replaced at equal size and time is scored anew; the same film under another name is not."""
+    from attnscope.metrics.scoring import batches
+
+    path = write_video(tmp_path / "clip.mp4", film, 16)
+    (first,) = score_videos(list_videos([path]), QUICK, folder=tmp_path)
+    state, size = path.stat(), path.stat().st_size
+    content = write_video(tmp_path / "other.mp4", film[:13], 16).read_bytes()
+    padding = size - len(content)
+    path.write_bytes(content + padding.to_bytes(4, "big") + b"free" + bytes(padding - 8))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (size, state.st_mtime_ns)
+    (second,) = score_videos(list_videos([path]), QUICK, folder=tmp_path)
+    assert (first["num_frames"], second["num_frames"]) == (33, 13)
+    monkeypatch.setattr(batches, "score_listed", lambda *given: pytest.fail("it was scored before"))
+    moved = path.rename(tmp_path / "moved.mp4")
+    (third,) = score_videos(list_videos([moved]), QUICK, folder=tmp_path)
+    assert (third["file"], third["num_frames"]) == ("moved.mp4", 13)
+
+
+@pytest.mark.parametrize(
+    "trouble", [ValueError("no\nway"), MemoryError(), KeyError("x"), ZeroDivisionError("0")]
+)
+def test_whatever_a_file_raises_is_one_row(
+    broken: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    from attnscope.metrics.scoring import batches
+
+    opened = batches.FileVideo
+
+    def troubled(path: Path, **options: Any) -> Any:
+        if path.name == "text.mp4":
+            raise trouble
+        return opened(path, **options)
+
+    monkeypatch.setattr(batches, "FileVideo", troubled)
+    good, text = (
+        each
+        for each in score_videos(list_videos([broken]), QUICK)
+        if each["file"] in ("good.mp4", "text.mp4")
+    )
+    assert (good["status"], text["status"]) == ("ok", "failed")
+    assert type(trouble).__name__ in text["error"]
+    assert "\n" not in text["error"]
+
+
+def test_what_the_environment_lacks_is_not_the_trouble_of_a_file(
+    broken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from attnscope.metrics.scoring import batches
+
+    def missing(*given: Any, **options: Any) -> Any:
+        raise SetupError(expected="a package", got="none", where="here", remedy="install it")
+
+    monkeypatch.setattr(batches, "score_opened", missing)
+    with pytest.raises(SetupError):
+        score_videos(list_videos([broken]), QUICK)
+
+
+def dying(each: Listed, settings: Settings) -> dict[str, Any]:
+    """Stands for a decoder that takes its process with it."""
+    if each.name == "text.mp4":
+        os._exit(1)
+    return {"file": each.name, "status": "ok"}
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_the_row_of_one_film(broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from attnscope.metrics.scoring import batches
+
+    monkeypatch.setattr(batches, "multiprocessing", multiprocessing.get_context("fork"))
+    monkeypatch.setattr(
+        multiprocessing.get_context("fork"), "get_context", multiprocessing.get_context, raising=False
+    )
+    monkeypatch.setattr(batches, "score_listed", dying)
+    monkeypatch.setattr(batches, "_prepare", None)
+    rows = score_videos(list_videos([broken]), QUICK, jobs=2)
+    assert {row["file"] for row in rows if row["status"] == "ok"} == (BROKEN | {"good.mp4"}) - {"text.mp4"}
+    (row,) = (row for row in rows if row["status"] == "failed")
+    assert "one that died of this video" in row["error"]
+
+
+@pytest.mark.parametrize(
+    ("shots", "words"),
+    [
+        ("0-4s,4-5s", "shots over the whole video, 2.06 s"), ("0-0.5s,0.5-1s", "shots over the whole video"),
+        ("0-13f,13-500f", "shots over the whole video"), ("0-13f,13-14f", "shots over the whole video"),
+        ("0-0.01s,0.01-2s", "cuts that rise from frame 1 to frame 32"),
+        ("0-13f,13-33f,33-36f", "cuts that rise"), ("0-13f,13-36f", None), ("0-0.8s,0.8-2s", None),
+    ],
+)  # fmt: skip
+def test_shots_that_are_not_those_of_the_film_are_its_reason(
+    broken: Path, shots: str, words: str | None
+) -> None:
+    (row,) = score_videos(list_videos([broken / "good.mp4"], shots=shots), QUICK)
+    assert row["status"] == ("failed" if words else "ok")
+    assert words is None or words in row["error"]
+
+
+def test_asked_and_fallen_are_two_numbers(broken: Path) -> None:
+    (row,) = score_videos(list_videos([broken / "good.mp4"], shots="0-0.8s,0.8-2s"), QUICK)
+    assert (row["cuts_requested_s"], row["cuts_requested_frame"]) == ([0.8], [13])
+
+
+def test_marks_and_captions_that_go_beyond_the_film(broken: Path, tmp_path: Path) -> None:
+    marked = manifest(tmp_path, "file,marked_cut_frames\ngood.mp4,13 40\n")
+    (row,) = score_videos(read_manifest(marked, [broken]), QUICK)
+    assert "as marked_cut_frames of a video of 33 frames" in row["error"]
+    captioned = manifest(tmp_path, 'file,requested_times_s\ngood.mp4,"[0,0.8] [0.8,4] [4,5]"\n')
+    (row,) = score_videos(read_manifest(captioned, [broken]), QUICK)
+    assert (row["status"], row["agreement"]["recall"]) == ("ok", 0.5)
+    assert row["notes"] == ["a cut was asked for at frame 64 of 33, behind the end"]
+
+
+def test_files_that_are_left_out_are_counted(tmp_path: Path, broken: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("a.txt", "b.TXT", "sub/c.json", "sub/noending", "sub/clip.MTS", "x.mkv", "y.wmv"):
+        (tmp_path / name).write_bytes((broken / "good.mp4").read_bytes())
+    assert [each.name for each in list_videos([tmp_path])] == ["sub/clip.MTS", "x.mkv", "y.wmv"]
+    assert count_left_out([tmp_path]) == {".txt": 2, "(no ending)": 1, ".json": 1}
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/" * 2000 + "b.mp4", "nul\0.mp4"])
+def test_a_name_that_cannot_be_is_no_file(tmp_path: Path, broken: Path, name: str) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        list_videos([tmp_path / name])
+    if "\0" not in name:
+        with pytest.raises(InputError, match="which is not there, in line 2"):
+            read_manifest(manifest(tmp_path, f"file\n{name}\n"), [broken])
+
+
+@pytest.mark.parametrize("form", ["float", "tensor", "list", "pipeline"])
+def test_frames_as_pipelines_give_them(film: np.ndarray, form: str) -> None:
+    forms = {
+        "float": film / np.float32(255),
+        "tensor": torch.from_numpy(film).permute(0, 3, 1, 2)[None].float() / 255,
+        "list": list(film),
+        "pipeline": [[PIL.Image.fromarray(frame) for frame in film]],
+    }
+    row = scope.score(forms[form], fps=16, settings=QUICK)
+    assert json.dumps(row) == json.dumps(scope.score(film, fps=16, settings=QUICK))
+    assert scope.metrics.detect_cuts(forms[form], 16, detector="content").cuts_frame == (13,)

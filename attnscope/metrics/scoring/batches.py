@@ -6,25 +6,21 @@ import dataclasses
 import gc
 import hashlib
 import json
-import math
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from attnscope import __version__
 from attnscope._types import OnProgress
-from attnscope.errors import RunError, VideoError
+from attnscope.errors import AttnscopeError, RunError, SetupError, quote
 from attnscope.metrics import control
 from attnscope.metrics.scoring.manifests import Listed
 from attnscope.metrics.scoring.score import Row, Settings, score_opened
-from attnscope.storage.disk import explain
-from attnscope.storage.sealed import SealError, read_sealed, write_sealed
 from attnscope.video.streams import FileVideo
 
 ROW_KIND = "attnscope score of a video 2"
@@ -41,15 +37,14 @@ def score_videos(
     """Score every video of a list; one that cannot be scored becomes a row that says why, and the rest goes on.
 
     With ``folder`` each row is kept in a file of its own as soon as it is there, and taken from there the next time if
-    video, request and settings are the same; failures are tried again. ``jobs`` processes work at a time, each with one
+    the content of the video, request and settings are the same, whatever the file is called then; failures are tried
+    again. ``jobs`` processes work at a time, each with one
     thread. The rows come in the order of the list.
 
     Raises
     ------
     SetupError
         A package that is needed is missing.
-    RunError
-        A process died, as it does when memory runs out.
     """
     rows: dict[int, Row] = {}
     waiting = []
@@ -63,7 +58,7 @@ def score_videos(
         on_done(len(rows), len(listed))
     for index, row in _run_jobs([(index, listed[index]) for index in waiting], settings, jobs):
         rows[index] = row
-        if folder is not None:
+        if folder is not None and row["status"] == "ok":
             _save_row(folder, listed[index], settings, row)
         if on_done:
             on_done(len(rows), len(listed))
@@ -71,18 +66,17 @@ def score_videos(
 
 
 def score_listed(each: Listed, settings: Settings) -> Row:
-    """Score one video of a list, with what the list says of it in front."""
-    head: Row = {
-        "file": each.name,
-        "method": each.method,
-        "group": each.group,
-        "cuts_marked_frame": None if each.marked_cuts_frame is None else list(each.marked_cuts_frame),
-    }
+    """Score one video of a list, with what the list says of it in front; whatever it raises becomes its reason."""
+    head = _head(each)
     try:
         video = FileVideo(each.path, crop=each.crop)
-        scores = score_opened(video, each.request_at(video.fps), settings)
-    except VideoError as error:
+        scores = score_opened(video, lambda video: each.request_at(video.fps, video.num_frames), settings)
+    except SetupError:
+        raise  # every video would fail alike
+    except AttnscopeError as error:
         return {**head, "status": "failed", "error": str(error)}
+    except Exception as error:
+        return {**head, "status": "failed", "error": str(_unforeseen(error, each.name))}
     row = {**head, "status": "ok", "error": None, **scores}
     if each.marked_cuts_frame is not None:
         seen = control.agreement(
@@ -90,6 +84,27 @@ def score_listed(each: Listed, settings: Settings) -> Row:
         )
         row["agreement_marked"] = {**seen._asdict(), "tolerance_frame": settings.tolerance_frame}
     return row
+
+
+def _head(each: Listed) -> Row:
+    """What the list says of a video."""
+    marks = each.marked_cuts_frame
+    return {
+        "file": each.name,
+        "method": each.method,
+        "group": each.group,
+        "cuts_marked_frame": None if marks is None else list(marks),
+    }
+
+
+def _unforeseen(error: Exception, name: str) -> RunError:
+    """What nobody thought of, in one line: the trouble of one file is not that of the others."""
+    return RunError(
+        expected="a video that can be scored",
+        got=f"{type(error).__name__}: {quote(str(error), 120)}",
+        where=f"in {name}",
+        remedy="leave it out, or report it with the file",
+    )
 
 
 def _run_jobs(
@@ -100,22 +115,43 @@ def _run_jobs(
         for index, each in waiting:
             yield index, score_listed(each, settings)
         return
+    # the largest files first: a long film that came last would run alone
+    left = dict(sorted(waiting, key=lambda item: -_num_bytes(item[1].path)))
+    try:
+        with _pool(jobs) as pool:
+            running = {pool.submit(score_listed, each, settings): index for index, each in left.items()}
+            for done in as_completed(running):
+                row = done.result()
+                del left[running[done]]
+                yield running[done], row
+    except BrokenProcessPool:
+        # a process died, and took with it what the others were at: now each by itself, to see which one it is
+        for index, each in left.items():
+            yield index, _score_alone(each, settings)
+
+
+def _score_alone(each: Listed, settings: Settings) -> Row:
+    """Score one video in a process of its own, which may die of it."""
+    try:
+        with _pool(1) as pool:
+            return pool.submit(score_listed, each, settings).result()
+    except BrokenProcessPool:
+        error = RunError(
+            expected="a process that lives",
+            got="one that died of this video, as it does when memory runs out",
+            where=f"in {each.name}",
+            remedy="leave it out, or score it where there is more memory",
+        )
+        return {**_head(each), "status": "failed", "error": str(error)}
+
+
+@contextmanager
+def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     # spawn, not fork: torch may already run threads here
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare)
     try:
-        # the largest files first: a long film that came last would run alone
-        longest_first = sorted(waiting, key=lambda item: -_num_bytes(item[1].path))
-        running = {pool.submit(score_listed, each, settings): index for index, each in longest_first}
-        for done in as_completed(running):
-            yield running[done], done.result()
-    except BrokenProcessPool as error:
-        raise RunError(
-            expected=f"{jobs} processes to live",
-            got="one that died while scoring",
-            where="in score",
-            remedy="run the same command with fewer --jobs, it goes on where it stopped",
-        ) from error
+        yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -132,8 +168,8 @@ def _prepare() -> None:
 
 
 def _digest_request(each: Listed, settings: Settings) -> str:
-    """What a kept row must agree with to be taken again. Where the file lies and how many work at it do not matter."""
-    asked = {**dataclasses.asdict(each), "path": None}
+    """What a kept row answers: a content, what was asked of it, and how. Names and places do not matter."""
+    asked = {**dataclasses.asdict(each), "path": None, "name": None, "method": None, "group": None}
     facts = [__version__, _digest_content(each.path), asked, dataclasses.asdict(settings)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=_to_text).encode()).hexdigest()
 
@@ -153,54 +189,28 @@ def _to_text(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} in a contract")
 
 
-def _row_path(folder: Path, each: Listed) -> Path:
-    # two files of one name in different folders must not share a row
-    return (
-        folder
-        / "rows"
-        / f"{Path(each.name).stem[:60]}-{hashlib.sha256(each.name.encode()).hexdigest()[:8]}.json"
-    )
-
-
-class KeptRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A row, and the request that it answers; ``nan`` are the places in it that hold nan, which JSON cannot."""
-
-    request: str
-    row: dict[str, Any]
-    nan: list[list[str | int]]
+def _row_path(folder: Path, key: str) -> Path:
+    return folder / "rows" / f"{key}.json"
 
 
 def _load_row(folder: Path, each: Listed, settings: Settings) -> Row | None:
-    try:
-        kept = read_sealed(_row_path(folder, each), ROW_KIND, KeptRow)
-    except SealError:
-        return None  # a damaged row is a row that is not there
-    if kept is None or kept.row.get("status") != "ok" or kept.request != _digest_request(each, settings):
+    key = _digest_request(each, settings)
+    path = _row_path(folder, key)
+    if not path.is_file():
         return None
-    for *way, last in kept.nan:
-        holder: Any = kept.row
-        for step in way:
-            holder = holder[step]
-        holder[last] = math.nan
-    return kept.row
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        row: Row = {**document["row"], **_head(each)}
+        same = document["contract"] == key and row["status"] == "ok"
+    except (ValueError, KeyError, TypeError):
+        return None  # a damaged row is a row that is not there
+    return row if same else None
 
 
 def _save_row(folder: Path, each: Listed, settings: Settings, row: Row) -> None:
-    path = _row_path(folder, each)
-    with explain(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    nan: list[list[str | int]] = []
-    plain = _without_nan(row, [], nan)
-    write_sealed(path, ROW_KIND, KeptRow(_digest_request(each, settings), plain, nan))
-
-
-def _without_nan(value: Any, way: list[str | int], found: list[list[str | int]]) -> Any:
-    """The same value with null for nan; notes the way to each."""
-    if isinstance(value, float) and math.isnan(value):
-        found.append(way)
-        return None
-    if isinstance(value, dict):
-        return {name: _without_nan(part, [*way, name], found) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(part, [*way, index], found) for index, part in enumerate(value)]
-    return value
+    key = _digest_request(each, settings)
+    path = _row_path(folder, key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".partial")
+    part.write_text(json.dumps({"contract": key, "row": row}), encoding="utf-8")
+    part.replace(path)

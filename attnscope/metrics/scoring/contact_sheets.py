@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from attnscope._types import Frames
+from attnscope.errors import VideoError
 from attnscope.metrics.scoring.manifests import Listed
 from attnscope.metrics.scoring.score import Row
 from attnscope.video.streams import FileVideo
@@ -71,9 +72,13 @@ def _section(each: Listed, row: Row) -> str:
     title = f"<h2>{html.escape(each.name)}</h2>"
     if row["status"] != "ok":
         return f'<section>{title}<p class="failed">{html.escape(row["error"])}</p></section>'
+    try:
+        frames = _frames(each, row)
+    except VideoError as error:  # it was there when it was scored
+        return f'<section>{title}<p class="failed">{html.escape(str(error))}</p></section>'
     strip = "".join(
         f'<img alt="frame {index}" src="data:image/jpeg;base64,{_jpeg(picture)}">'
-        for index, picture in _frames(each, row)
+        for index, picture in frames
     )
     return f'<section>{title}<p>{_facts(row)}</p><div class="strip">{strip}</div>{_drawing(row)}</section>'
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TypedDict
 
 from attnscope._types import Crop
 from attnscope.errors import InputError, ShotPlanError, quote
-from attnscope.metrics.scoring.score import Request
+from attnscope.metrics.scoring.requests import Request, require_inside, require_whole
 from attnscope.shots.text import parse_spec
 from attnscope.video.display import NO_CROP
-
-VIDEO_ENDINGS = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".gif")
+from attnscope.video.names import is_video_name, printable
 
 BORDER: Crop = (0.13, 0.04, 0.04, 0.04)
 """What hides the dashed frame that the authors of CineTrans drew on some clips: its colour tells the shot."""
@@ -24,9 +26,22 @@ _SPAN = re.compile(r"\[\s*([\d.]+)\s*s?,\s*([\d.]+)\s*s?\]")
 _YES, _NO = ("yes", "true", "1"), ("no", "false", "0", "")
 
 
+class _Cuts(TypedDict, total=False):
+    """Where cuts were asked for, in one of two units."""
+
+    cuts_s: tuple[Fraction, ...]
+    cuts_frame: tuple[int, ...]
+    stop_s: Fraction
+    stop_frame: int
+
+
 @dataclass(frozen=True)
 class Listed:
-    """One video of a list. ``cuts_s`` are where cuts were asked for; ``marked_cuts_frame`` where people saw them."""
+    """One video of a list.
+
+    ``cuts_s`` or ``cuts_frame`` are where cuts were asked for, ``stop_s`` or ``stop_frame`` where the last shot ends if
+    the shots are those of the whole video; ``marked_cuts_frame`` where people saw cuts.
+    """
 
     path: Path
     name: str
@@ -38,13 +53,35 @@ class Listed:
     marked_cuts_frame: tuple[int, ...] | None = None
     caption: str | None = None
     crop: Crop = NO_CROP
+    stop_s: Fraction | None = None
+    stop_frame: int | None = None
 
-    def request_at(self, fps: Fraction) -> Request:
-        """Put what was asked for on the frame clock of the video: a cut goes to the nearest frame."""
-        frames = self.cuts_frame
-        if frames is None and self.cuts_s is not None:
-            frames = tuple(round(cut * fps) for cut in self.cuts_s)
-        return Request(frames, self.num_shots, self.caption)
+    def request_at(self, fps: Fraction, num_frames: int | None = None) -> Request:
+        """Put what was asked for on the frame clock of the video: a cut goes to the nearest frame.
+
+        With ``num_frames`` it is held against the length of the video. Times out of a caption may be for a longer one:
+        a cut behind the end is then a cut that was not made, and the request says so.
+
+        Raises
+        ------
+        VideoError
+            Shots or marks are those of another video.
+        """
+        frames, cuts_s, stop_s = self.cuts_frame, self.cuts_s, self.stop_s
+        if frames is not None:
+            cuts_s = tuple(frame / fps for frame in frames)
+            stop_s = None if self.stop_frame is None else self.stop_frame / fps
+        elif cuts_s is not None:
+            frames = tuple(round(cut * fps) for cut in cuts_s)
+        notes: tuple[str, ...] = ()
+        if num_frames is not None:
+            require_inside(self.marked_cuts_frame or (), num_frames, "marked_cut_frames")
+            if stop_s is not None:
+                require_whole(stop_s, num_frames, fps)
+                require_inside(frames or (), num_frames, "shots")
+            elif frames and frames[-1] >= num_frames:
+                notes = (f"a cut was asked for at frame {frames[-1]} of {num_frames}, behind the end",)
+        return Request(frames, self.num_shots, self.caption, cuts_s, notes)
 
 
 def list_videos(places: Sequence[Path], *, shots: str | None = None) -> list[Listed]:
@@ -59,27 +96,46 @@ def list_videos(places: Sequence[Path], *, shots: str | None = None) -> list[Lis
     """
     found: dict[Path, str] = {}
     for place in places:
-        if place.is_dir():
-            inside = (path for path in sorted(place.rglob("*")) if path.suffix.lower() in VIDEO_ENDINGS)
-            found.update((path, path.relative_to(place).as_posix()) for path in inside if path.is_file())
-        elif place.exists():
-            found[place] = place.name
+        if os.path.isdir(place):
+            found.update(
+                (path, printable(path.relative_to(place).as_posix())) for path in _videos_below(place)
+            )
+        elif os.path.lexists(place):
+            found[place] = printable(place.name)
         else:
             raise InputError(
                 expected="video files or folders",
-                got=f"{quote(str(place))}, which does not exist",
+                got=f"{quote(printable(place))}, which does not exist",
                 where="among the places to score",
                 remedy="check the path",
             )
     if not found:
         raise InputError(
-            expected=f"at least one video ({', '.join(VIDEO_ENDINGS)})",
+            expected="at least one video, by its ending (.mp4, .mkv, .webm and their like)",
             got="none",
-            where=f"in {quote(', '.join(map(str, places)))}",
+            where=f"in {quote(', '.join(map(printable, places)))}",
             remedy="name another folder",
         )
-    cuts_s, cuts_frame = _read_cuts({"shots": shots or ""}, "the shots asked for")
-    return [Listed(path, name, cuts_s=cuts_s, cuts_frame=cuts_frame) for path, name in found.items()]
+    asked = _read_cuts({"shots": shots or ""}, "the shots asked for")
+    twice = {name for name, count in Counter(found.values()).items() if count > 1}
+    return [Listed(path, printable(path) if name in twice else name, **asked) for path, name in found.items()]
+
+
+def count_left_out(places: Iterable[Path]) -> dict[str, int]:
+    """Count the files in folders that are not taken for videos, by their endings, the most frequent first."""
+    inside = (path for place in places if os.path.isdir(place) for path in place.rglob("*"))
+    left = Counter(
+        printable(path.suffix.lower()) or "(no ending)"
+        for path in inside
+        if not is_video_name(path) and os.path.isfile(path)
+    )
+    return dict(sorted(left.items(), key=lambda each: (-each[1], each[0])))
+
+
+def _videos_below(folder: Path) -> list[Path]:
+    # by their bytes: names that are no text have an order, too
+    found = sorted(folder.rglob("*"), key=os.fsencode)
+    return [path for path in found if is_video_name(path) and os.path.isfile(path)]
 
 
 def read_manifest(manifest: Path, places: Sequence[Path]) -> list[Listed]:
@@ -114,7 +170,7 @@ def read_manifest(manifest: Path, places: Sequence[Path]) -> list[Listed]:
             where=f"in {manifest}",
             remedy="add them",
         )
-    roots = [place if place.is_dir() else place.parent for place in places] or [manifest.parent]
+    roots = [place if os.path.isdir(place) else place.parent for place in places] or [manifest.parent]
     listed = [_listed(row, f"line {number} of {manifest}", roots) for number, row in enumerate(rows, 2)]
     names = [each.name for each in listed]
     if len(set(names)) < len(names):
@@ -131,7 +187,7 @@ def read_manifest(manifest: Path, places: Sequence[Path]) -> list[Listed]:
 def _listed(row: Mapping[str, str | None], where: str, roots: Iterable[Path]) -> Listed:
     cells = {name: (value or "").strip() for name, value in row.items() if isinstance(value, str | None)}
     name = cells["file"]
-    path = next((root / name for root in roots if name and (root / name).is_file()), None)
+    path = next((root / name for root in roots if name and os.path.isfile(root / name)), None)
     if path is None:
         raise InputError(
             expected="a file",
@@ -139,34 +195,30 @@ def _listed(row: Mapping[str, str | None], where: str, roots: Iterable[Path]) ->
             where=f"in {where}",
             remedy="check the path",
         )
-    cuts_s, cuts_frame = _read_cuts(cells, where)
     return Listed(
         path,
-        name,
+        printable(name),
         cells.get("method") or None,
         cells.get("group") or None,
         _read_num_shots(cells, where),
-        cuts_s,
-        cuts_frame,
-        _read_marks(cells, where),
-        cells.get("caption") or None,
-        BORDER if _read_yes_or_no(cells, "bordered", where) else NO_CROP,
+        marked_cuts_frame=_read_marks(cells, where),
+        caption=cells.get("caption") or None,
+        crop=BORDER if _read_yes_or_no(cells, "bordered", where) else NO_CROP,
+        **_read_cuts(cells, where),
     )
 
 
-def _read_cuts(
-    cells: Mapping[str, str], where: str
-) -> tuple[tuple[Fraction, ...] | None, tuple[int, ...] | None]:
-    """Cuts in seconds, or in frames."""
+def _read_cuts(cells: Mapping[str, str], where: str) -> _Cuts:
+    """Cuts in seconds, or in frames, and where shots of the whole video end."""
     if spec := cells.get("shots"):
         try:
             spans, unit = parse_spec(spec)
         except ShotPlanError as error:
             raise InputError(f"{error} ({where})") from error
-        starts = [start for start, _ in spans[1:]]
+        starts, stop = [start for start, _ in spans[1:]], spans[-1][1]
         if unit == "s":
-            return tuple(Fraction(start) for start in starts), None
-        return None, tuple(int(start) for start in starts)
+            return {"cuts_s": tuple(map(Fraction, starts)), "stop_s": Fraction(stop)}
+        return {"cuts_frame": tuple(map(int, starts)), "stop_frame": int(stop)}
     if times := cells.get("requested_times_s"):
         spans_s = [(Fraction(start), Fraction(stop)) for start, stop in _SPAN.findall(times)]
         if not spans_s or _SPAN.sub("", times).strip():
@@ -176,8 +228,8 @@ def _read_cuts(
                 where=f"in {where}",
                 remedy="write them so",
             )
-        return tuple(start for start, _ in spans_s[1:]), None
-    return None, None
+        return {"cuts_s": tuple(start for start, _ in spans_s[1:])}
+    return {}
 
 
 def _read_num_shots(cells: Mapping[str, str], where: str) -> int | None:

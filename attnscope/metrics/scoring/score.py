@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
 
-from attnscope._types import Crop, Frames, Vectors
+from attnscope._types import Crop, Vectors
 from attnscope.errors import VideoError
 from attnscope.metrics import consistency, control, quality
 from attnscope.metrics.detection.cuts import SHORTEST_SHOT_S, CutDetector, Detection, DetectorName
 from attnscope.metrics.encoders.registry import Encoder, Missing, Task, find_encoder
+from attnscope.metrics.scoring.requests import Request
 from attnscope.shots import ShotPlan
 from attnscope.video.display import NO_CROP
 from attnscope.video.streams import ArrayVideo, FileVideo, Video
@@ -45,28 +46,8 @@ class Settings:
     encoders: Mapping[Task, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Request:
-    """What was asked for: the cuts where they are known, else how many shots, and the caption.
-
-    >>> Request(num_shots=3).num_cuts, Request(cuts_frame=(10,)).num_cuts, Request().num_cuts
-    (2, 1, None)
-    """
-
-    cuts_frame: tuple[int, ...] | None = None
-    num_shots: int | None = None
-    caption: str | None = None
-
-    @property
-    def num_cuts(self) -> int | None:
-        """How many cuts were asked for; None if nobody said."""
-        if self.cuts_frame is not None:
-            return len(self.cuts_frame)
-        return None if self.num_shots is None else self.num_shots - 1
-
-
 def score(
-    video: Frames | str | os.PathLike[str],
+    video: Any,
     plan: ShotPlan | None = None,
     *,
     fps: Fraction | int | float | None = None,
@@ -76,8 +57,9 @@ def score(
 ) -> Row:
     """Score a video: whether it cuts where it was told to, and whether its shots belong together.
 
-    ``video`` is a file, or uint8 frames (frames, height, width, 3) with ``fps`` (by default that of the plan). ``plan``
-    says which shots were asked for; without one there is nothing to hold the cuts against, and those numbers are null.
+    ``video`` is a file, or frames (frames, height, width, 3) with ``fps`` (by default that of the plan): uint8, floats
+    from 0 to 1, a tensor or a list of pictures, as pipelines give them. ``plan`` says which shots were asked for;
+    without one there is nothing to hold the cuts against, and those numbers are null.
     Nothing is resampled: a cut at frame c of the plan is looked for at frame c of the video.
 
     Returns plain numbers under names: the cuts found, transition control, agreement, soft control, likeness between and
@@ -112,15 +94,29 @@ def score(
                 where="in score",
                 remedy="give fps",
             )
-        opened = ArrayVideo(np.asarray(video), rate)
-    request = Request(cuts_frame=None if plan is None else plan.cuts_frame, caption=caption)
-    return score_opened(
-        opened, request, settings or Settings(), num_frames=None if plan is None else plan.num_frames
-    )
+        opened = ArrayVideo(video, rate)
+
+    def ask(opened: Video) -> Request:
+        if plan is None:
+            return Request(caption=caption)
+        if plan.num_frames != opened.num_frames:
+            raise VideoError(
+                expected=f"a video of {plan.num_frames} frames as its plan has",
+                got=f"{opened.num_frames}",
+                where="in score",
+                remedy="give its own plan",
+            )
+        cuts_s = tuple(cut / plan.fps for cut in plan.cuts_frame)
+        return Request(cuts_frame=plan.cuts_frame, caption=caption, cuts_s=cuts_s)
+
+    return score_opened(opened, ask, settings or Settings())
 
 
-def score_opened(video: Video, request: Request, settings: Settings, *, num_frames: int | None = None) -> Row:
-    """Score a video; see :func:`score`. It runs twice: past detector and quality, then for the frames to compare."""
+def score_opened(video: Video, ask: Callable[[Video], Request], settings: Settings) -> Row:
+    """Score a video; see :func:`score`. It runs twice: past detector and quality, then for the frames to compare.
+
+    ``ask`` says what was asked for, once length and frame rate of the video are known, or refuses what cannot be.
+    """
     detector = CutDetector(
         settings.detector,
         threshold=settings.threshold,
@@ -132,13 +128,7 @@ def score_opened(video: Video, request: Request, settings: Settings, *, num_fram
     for picture in video:
         detector.process(picture)
         frame_quality.process(picture)
-    if num_frames is not None and num_frames != video.num_frames:
-        raise VideoError(
-            expected=f"a video of {num_frames} frames as its plan has",
-            got=f"{video.num_frames}",
-            where="in score",
-            remedy="give its own plan",
-        )
+    request = ask(video)
     detection, per_frame = detector.finish(video.num_frames, video.fps), frame_quality.finish()
     cuts = detection.cuts_frame
     likeness = _measure_likeness(video, detection, request, settings)
@@ -148,6 +138,7 @@ def score_opened(video: Video, request: Request, settings: Settings, *, num_fram
         "height": video.size[0],
         "width": video.size[1],
         "duration_s": float(video.num_frames / video.fps),
+        "notes": list(request.notes),
         **describe_cuts(detection),
         **score_control(detection, request, settings),
         "consistency": likeness,
@@ -188,6 +179,7 @@ def score_control(detection: Detection, request: Request, settings: Settings) ->
     found, asked = detection.cuts_frame, request.cuts_frame
     scores: Row = {
         "num_shots_requested": None if request.num_cuts is None else request.num_cuts + 1,
+        "cuts_requested_s": None if request.cuts_s is None else [float(cut) for cut in request.cuts_s],
         "cuts_requested_frame": None if asked is None else list(asked),
         "transition_control": None,
         "shot_cut_accuracy": None,
