@@ -22,6 +22,7 @@ from attnscope.errors import InputError, PromptFileError, ShotPlanError, VideoEr
 from attnscope.probing.share import Share
 from attnscope.ranges import format_range, parse_range
 from attnscope.shots import ShotPlan
+from attnscope.shots.text import parse_spec
 from attnscope.storage import Store
 from attnscope.video.files import DEFAULT_SIGMAS, Footage, fps_of, read_frames, read_video, write_video
 
@@ -114,7 +115,7 @@ def probe_command(
     asked = [model, texts, str(video), shots, layers, heads, steps, branch, seed, levels, border, pipeline]
     folder = out or Path("runs") / f"{Path(model).name}-{_digest(asked)}"
     store = folder / "attention.zarr"
-    film = None
+    film, asked_s = None, None
 
     from attnscope import models
     from attnscope.probing.probe import probe_video
@@ -135,8 +136,10 @@ def probe_command(
                 pipe, footage.frames, prompt=footage.caption, shots=footage.plan, seed=seed, out=store,
                 on_step=on_step, sigmas=[sorted(levels, reverse=True)[step] for step in chosen], **ranges,
             )  # fmt: skip
-        film = footage.frames[dataset.query_start_frame.values]
-    _report(model, dataset, folder, str(dataset.branch.values[0]), as_json, film)
+        film, asked_s = footage.frames[dataset.query_start_frame.values], footage.cuts_s
+    if asked_s is None and shots is not None:
+        asked_s = _asked_s(shots, fps_of(pipe))
+    _report(model, dataset, folder, str(dataset.branch.values[0]), as_json, film, asked_s)
 
 
 def _watch(
@@ -204,6 +207,7 @@ class _Footage:
     frames: Any
     plan: ShotPlan | None
     caption: str
+    cuts_s: list[float] | None = None
 
 
 def _footage(
@@ -216,7 +220,9 @@ def _footage(
         most = pipeline.get("num_frames", 81)
         _require_size(pipe, num_frames=most, **size)
         taken = read_video(video, fps=fps, max_frames=most, crop=crop, **size)
-        return _Footage(taken.frames, None if shots is None else _plan_of(taken, shots), "")
+        if shots is None:
+            return _Footage(taken.frames, None, "")
+        return _Footage(taken.frames, _plan_of(taken, shots), "", _asked_s(shots, taken.source_fps))
     plan = None if shots is None else ShotPlan.from_spec(shots, fps=fps)
     num_frames = pipeline.get("num_frames", 49 if plan is None else plan.num_frames)
     if plan is not None and plan.num_frames != num_frames:
@@ -250,6 +256,12 @@ def _plan_of(taken: Footage, shots: str) -> ShotPlan:
         )
     cuts = tuple(taken.at(cut) for cut in given.cuts_frame)
     return ShotPlan.from_frames(cuts, num_frames=len(taken.frames), fps=taken.fps)
+
+
+def _asked_s(shots: str, fps: Fraction) -> list[float]:
+    """The cuts as they were asked for, in seconds, before they fell on a frame."""
+    spans, unit = parse_spec(shots)
+    return [float(start if unit == "s" else start / fps) for start, _ in spans[1:]]
 
 
 def _check_early(texts: tuple[str, ...], video: Path | None, shots: str | None, branch: str) -> None:
@@ -360,7 +372,13 @@ def _digest(asked: list[Any]) -> str:
 
 
 def _report(
-    model: str, dataset: xr.Dataset, folder: Path, branch: str, as_json: bool, film: Any | None
+    model: str,
+    dataset: xr.Dataset,
+    folder: Path,
+    branch: str,
+    as_json: bool,
+    film: Any | None,
+    asked_s: list[float] | None,
 ) -> None:
     """Draw the pictures, write summary.json, and print the same as a table or as JSON."""
     document = finite(
@@ -372,7 +390,7 @@ def _report(
             "steps": dataset.step.values.tolist(),
             "sigmas": dataset.sigma.values.tolist(),
             "num_frames_latent": dataset.sizes["query_frame"],
-            **_cuts(folder / "attention.zarr"),
+            **_cuts(folder / "attention.zarr", asked_s),
             **measure(dataset, branch=branch),
             "figures": draw_figures(dataset, folder, branch=branch, film=film),
         }
@@ -392,15 +410,20 @@ def _report(
     print(f"pictures  {', '.join(path for path in document['figures'] if path.endswith('.png'))}")
 
 
-def _cuts(store: Path) -> dict[str, list[Any]]:
-    """Where the cuts were asked and where they fall on the latent grid: one list, or one for each prompt."""
+def _cuts(store: Path, asked_s: list[Any] | None) -> dict[str, list[Any]]:
+    """Where the cuts were asked and where they fall on the latent grid: one list, or one for each prompt.
+
+    What was written on the command line is given as it was written: the plan knows only the frames it was brought to.
+    """
     plans = Store.open(store).header.plans
     asked = [
         [] if plan is None else [float(frame / plan.fps) for frame in plan.requested_frame] for plan in plans
     ]
     fallen = [[] if plan is None else list(plan.realised_frame) for plan in plans]
     alike = all(plan == plans[0] for plan in plans)
+    if asked_s is None:
+        asked_s = asked[0] if alike else asked
     return {
-        "cuts_requested_s": asked[0] if alike else asked,
+        "cuts_requested_s": asked_s,
         "cuts_realised_frame": fallen[0] if alike else fallen,
     }

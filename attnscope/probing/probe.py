@@ -164,7 +164,8 @@ def probe_video(
     ----------
     pipe
         As for :func:`probe`.
-    video : uint8 array (frames, height, width, 3), or a sequence of such arrays of one shape
+    video : array (frames, height, width, 3), or a sequence of such videos of one shape
+        uint8, floats from 0 to 1, tensors or lists of pictures, see :func:`attnscope.video.arrays.as_frames`.
         4n + 1 frames; height and width must suit the model (multiples of 16 for Wan).
     prompt : str or sequence of str
         What the model is told about the video(s).

@@ -14,6 +14,7 @@ from attnscope.checks import require_number
 from attnscope.errors import InputError, ShotPlanError
 from attnscope.probing.share import Share
 from attnscope.shots import ShotPlan
+from attnscope.video.arrays import as_videos
 
 BRANCHES = ("cond", "uncond")
 
@@ -132,15 +133,13 @@ def branches_of(text: str) -> tuple[str, ...]:
 
 def require_videos(video: Any) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
     """Bring one video or several to uint8 arrays of one shape (frames, height, width, 3), with 4n + 1 frames."""
-    videos = [np.asarray(clip) for clip in ([video] if getattr(video, "ndim", 0) == 4 else video)]
-    shapes = {clip.shape for clip in videos}
-    good = len(shapes) == 1 and all(clip.ndim == 4 and clip.shape[-1] == 3 for clip in videos)
-    if not good or any(clip.dtype != np.uint8 for clip in videos):
+    videos = as_videos(video, where="in probe_video", fewest=1)
+    if len({clip.shape for clip in videos}) > 1:
         raise InputError(
-            expected="uint8 videos of one shape (frames, height, width, 3)",
-            got=f"{sorted((str(clip.dtype), clip.shape) for clip in videos)[:3]}",
+            expected="videos of one shape",
+            got=f"{sorted({clip.shape for clip in videos})[:3]}",
             where="in probe_video",
-            remedy="convert or cut them",
+            remedy="cut them to one length and size",
         )
     if (len(videos[0]) - 1) % 4 or len(videos[0]) < 5:
         raise InputError(

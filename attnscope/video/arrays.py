@@ -69,6 +69,20 @@ got uint8 of shape (4, 8, 8) as video; convert them
     return _as_uint8(frames, where)
 
 
+def as_videos(video: Any, *, where: str = "as video", fewest: int = _FEWEST_FRAMES) -> list[Frames]:
+    """Bring one video or several to uint8 frames each.
+
+    Several are a sequence of what :func:`as_frames` takes, or an array or tensor with one more dimension in front.
+
+    >>> [each.shape for each in as_videos(np.zeros((3, 5, 8, 8, 3), np.uint8))]
+    [(5, 8, 8, 3), (5, 8, 8, 3), (5, 8, 8, 3)]
+    """
+    is_sequence = isinstance(video, Sequence) and not isinstance(video, str | bytes) and len(video) > 0
+    if getattr(video, "ndim", 0) == 5 or (is_sequence and not _is_picture(video[0])):
+        return [as_frames(each, where=where, fewest=fewest) for each in video]
+    return [as_frames(video, where=where, fewest=fewest)]
+
+
 def _as_array(video: Any, where: str) -> Numbers:
     if isinstance(video, Sequence) and not isinstance(video, str | bytes):
         if len(video) == 1 and not _is_picture(video[0]):

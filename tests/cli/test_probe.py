@@ -178,6 +178,9 @@ def test_shots_of_a_video_are_on_the_clock_of_its_file(run: Any, tmp_path: Path)
     frames = json_of(run(*words, "--out", "f", "--shots", "0-17f,17-33f"))
     seconds = json_of(run(*words, "--out", "s", "--shots", "0-0.53125s,0.53125-1.03125s"))
     assert frames["num_frames_latent"] == 5
+    assert frames["cuts_requested_s"] == seconds["cuts_requested_s"] == [17 / 32]
+    thinned = json_of(run(*words, "--out", "t", "--shots", "0-0.41s,0.41-1.03125s", "--num-frames", 9))
+    assert thinned["cuts_requested_s"] == [0.41], "as asked, not where it fell"
     assert frames["cuts_realised_frame"] == seconds["cuts_realised_frame"] == [9]
 
 

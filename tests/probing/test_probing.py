@@ -248,7 +248,7 @@ BAD_VIDEOS: list[tuple[Any, dict[str, Any], str]] = [
     (np.zeros((16, 64, 64, 3), np.uint8), {}, "4n \\+ 1 frames"),
     (np.zeros((17, 64, 50, 3), np.uint8), {}, "multiple of 16 pixels, from 16 to 512, got 50 as width"),
     (np.zeros((17, 64, 64, 4), np.uint8), {}, "frames, height, width, 3"),
-    (np.zeros((17, 64, 64, 3), np.float32), {}, "uint8"),
+    (np.full((17, 64, 64, 3), 200, np.float32), {}, "uint8 0 to 255 or float 0 to 1"),
     ([np.zeros((17, 64, 64, 3), np.uint8), np.zeros((9, 64, 64, 3), np.uint8)], {}, "one shape"),
     (np.zeros((17, 64, 64, 3), np.uint8), {"sigmas": [0.0]}, "noise levels above 0"),
     (np.zeros((17, 64, 64, 3), np.uint8), {"prompt": ["a", "b"]}, "one prompt for each of 1"),

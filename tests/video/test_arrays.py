@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from attnscope.errors import VideoError
-from attnscope.video.arrays import as_frames
+from attnscope.video.arrays import as_frames, as_videos
 
 FILM = np.random.default_rng(0).integers(0, 256, (6, 8, 12, 3), np.uint8)
 SHARES = FILM / 255
@@ -58,3 +58,22 @@ def test_what_is_no_film_is_refused_in_one_line(video: Any, words: str) -> None:
         as_frames(video, where="as video of score")
     assert words in str(caught.value)
     assert "as video of score" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "videos",
+    [
+        [FILM, FILM[::-1]], np.stack([FILM, FILM[::-1]]), [list(SHARES), SHARES[::-1]],
+        torch.from_numpy(np.stack([SHARES, SHARES[::-1]])).permute(0, 1, 4, 2, 3),
+    ],
+)  # fmt: skip
+def test_several_films_are_several(videos: Any) -> None:
+    first, second = as_videos(videos)
+    np.testing.assert_array_equal(first, FILM)
+    np.testing.assert_array_equal(second, FILM[::-1])
+
+
+@pytest.mark.parametrize("video", [FILM, list(FILM), FILM[None], [FILM]])
+def test_one_film_is_one(video: Any) -> None:
+    (found,) = as_videos(video)
+    np.testing.assert_array_equal(found, FILM)
