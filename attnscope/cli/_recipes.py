@@ -130,7 +130,7 @@ def _steps(sources: Sources) -> Page:
 
 def _as_table(sources: Sources) -> dict[str, Any]:
     return {
-        "label": "r with “same shot”, adjusted",
+        "label": "adjusted r",
         "width_in": sources.column_in,
         "title": sources.title,
     }

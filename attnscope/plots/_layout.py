@@ -282,14 +282,14 @@ class Comparison:
 
 def comparison_page(width: float, *, title: bool) -> Comparison:
     """Lay a comparison out: this map, that map, what changed; below, both curves and their paired difference."""
-    left, right, gap, scale_room = 0.48, 0.04, 0.12, 0.74
+    left, right, gap, scale_room = 0.56, 0.04, 0.12, 0.74
     side = (width - left - right - gap - 2 * scale_room) / 3
     curve_height, curves_bottom = 1.25, 0.40
     bottom = curves_bottom + curve_height + 0.62
     first = Box(left, bottom, side, side)
     second = first.beside(gap, side)
     third = second.beside(scale_room, side)
-    curve_width = (width - left - 0.10 - 0.62) / 2
+    curve_width = (width - left - 0.10 - 0.70) / 2
     upper = Box(left, curves_bottom, curve_width, curve_height)
     return Comparison(
         width=width,
@@ -297,5 +297,5 @@ def comparison_page(width: float, *, title: bool) -> Comparison:
         maps=(first, second, third),
         mass_scale=second.beside(0.06, 0.08),
         change_scale=third.beside(0.06, 0.08),
-        curves=(upper, upper.beside(0.62, curve_width)),
+        curves=(upper, upper.beside(0.70, curve_width)),
     )

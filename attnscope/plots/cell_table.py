@@ -24,7 +24,7 @@ Values = npt.NDArray[np.float64]
 _CELL_IN = 0.27
 _MOST_NUMBERS = 400
 _DARK = 0.6
-_TICK_IN = 0.13
+_TICK_IN, _LETTER_IN = 0.13, 0.06
 
 
 def plot_table(
@@ -152,7 +152,7 @@ def _draw(
         bare(ax)
         ax.tick_params(labelbottom=True, labelleft=True)
         letters = 1 if upright else max(2, max(map(len, names[1])))
-        across = _TICK_IN * letters / 2
+        across = _LETTER_IN * (letters + 1)
         _name_ticks(ax, "x", names[1], page.cells.width, across, rotation=90 if upright else 0)
         _name_ticks(ax, "y", names[0], page.cells.height, _TICK_IN, rotation=0)
         rows, columns = (str(dim).replace("_", " ") for dim in table.dims)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,13 +12,26 @@ import xarray as xr
 
 from attnscope.plots import _theme
 from attnscope.plots._panels import shared_scale
-from attnscope.plots._view import View, chosen, scale_label, view_of
-from attnscope.schema import LAYER, STEP
+from attnscope.plots._view import View, chosen, view_of
+from attnscope.schema import HEAD, LAYER, PROMPT, STEP
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-_HOVER = "query frame %{y}, key frame %{x}<br>share %{customdata:.2e}<extra>layer LAYER, STEP</extra>"
+MOST_MAPS = 600
+"""As many maps are carried along at most, unless they are asked for: about 10 kB each of 21 frames."""
+
+_ASIDE = 10_000  # where a map is put that is not shown, in frames: off the axes
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Which map: one label on each slider."""
+
+    layer: int
+    step: int
+    head: int | None  # None is the mean
+    prompt: Any
 
 
 def figure_maps(
@@ -29,111 +44,154 @@ def figure_maps(
     head: int | None = None,
     cmap: str = "Viridis",
 ) -> Figure:
-    """Draw one frame map with two sliders, layer and denoising step, and the numbers under the mouse.
+    """Draw one frame map with a slider each for layer, step, head and prompt, and the numbers under the mouse.
 
-    What is shown is as in `plot_maps`: one video, the mean over heads unless `head` is given, one logarithmic colour
-    scale for all maps, cuts as white dashed lines. Every layer and step is carried along unless `layers` and `steps`
-    choose; a page grows by about 10 kB for each map of 21 frames. Returns a plotly figure; plotly is imported here.
+    What is shown is as in `plot_maps`: one logarithmic colour scale for all maps, cuts as white dashed lines. There is
+    no slider where there is nothing to choose. Returns a plotly figure; plotly is imported here.
 
-    Raises: InputError for a layer, step, prompt, branch or head that was not recorded.
+    Parameters
+    ----------
+    ds : xr.Dataset
+        An attention dataset.
+    layers, steps : sequence of int, optional
+        Labels to carry along; all of them without, but of the steps only as many, spread evenly, as make `MOST_MAPS`
+        maps.
+    prompt, head : optional
+        One video, one head, instead of a slider over all; the head slider begins with the mean.
+    branch : str
+        The guidance branch.
+    cmap : str
+        Name of a plotly colour scale.
 
+    Raises
+    ------
+    InputError
+        A layer, step, prompt, branch or head was not recorded.
+
+    Examples
+    --------
     >>> from attnscope import synthetic
-    >>> from attnscope.shots import ShotPlan
-    >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
-    >>> figure = figure_maps(synthetic.block_attention(plan), layers=[1, 4])
-    >>> len(figure.data), [slider.currentvalue.prefix for slider in figure.layout.sliders]
-    (6, ['layer ', 'step '])
+    >>> figure = figure_maps(synthetic.example(), layers=[1, 4])
+    >>> [slider.currentvalue.prefix for slider in figure.layout.sliders]
+    ['layer ', 'step ', 'head ']
+    >>> len(figure.data)  # two layers, three steps, the mean and two heads
+    18
     """
     from plotly import graph_objects
 
-    view = view_of(ds, prompt=prompt, branch=branch, head=head)
-    rows = chosen(view, LAYER, layers, at_most=len(view.labels(LAYER)))
-    columns = chosen(view, STEP, steps, at_most=len(view.labels(STEP)))
-    panels = {(row, column): view.panel(layer=row, step=column) for row in rows for column in columns}
-    norm = shared_scale(list(panels.values()))
+    prompts = list(ds[PROMPT].values) if PROMPT in ds.dims and prompt is None else [prompt]
+    num_heads = ds.sizes.get(HEAD, 1)
+    heads = [None, *ds[HEAD].values.tolist()] if num_heads > 1 and head is None else [head]
+    views = {(p, h): view_of(ds, prompt=p, branch=branch, head=h) for p in prompts for h in heads}
+    first = next(iter(views.values()))
+    rows = chosen(first, LAYER, layers, at_most=len(first.labels(LAYER)))
+    room = max(1, MOST_MAPS // (len(rows) * len(views)))
+    columns = chosen(first, STEP, steps, at_most=min(room, len(first.labels(STEP))))
+    places = [_Place(*each) for each in itertools.product(rows, columns, heads, prompts)]
+    panels = [views[place.prompt, place.head].panel(layer=place.layer, step=place.step) for place in places]
+    norm = shared_scale(panels)
     low, high = float(np.log10(norm.vmin or 1e-4)), float(np.log10(norm.vmax or 1.0))
+    at_first = _states(places, places[0])
     traces = [
         graph_objects.Heatmap(
             z=np.log10(np.where(panel <= 0, 10.0 ** (low - 1), panel)),
             customdata=panel,
             coloraxis="coloraxis",
-            hovertemplate=_hover(view, row, column),
-            **_visibility(row == rows[0], column == columns[0]),
+            hovertemplate=_hover(first, place),
+            **{name: values[index] for name, values in at_first.items()},
         )
-        for (row, column), panel in panels.items()
+        for index, (place, panel) in enumerate(zip(places, panels, strict=True))
     ]
     figure = graph_objects.Figure(traces)
-    figure.update_layout(_layout(view, low, high, cmap), sliders=_sliders(view, rows, columns))
+    figure.update_layout(_layout(first, low, high, cmap), sliders=_sliders(views, places))
     return figure
 
 
-def _hover(view: View, layer: int, step: int) -> str:
-    return _HOVER.replace("LAYER", str(layer)).replace("STEP", view.step_title(step).replace("\n", ", "))
+def _hover(view: View, place: _Place) -> str:
+    step = view.step_title(place.step).replace("\n", ", ")
+    head = "mean" if place.head is None else f"head {place.head}"
+    where = f"layer {place.layer}, {step}, {head}"
+    return f"query frame %{{y}}, key frame %{{x}}<br>share %{{customdata:.2e}}<extra>{where}</extra>"
 
 
-def _visibility(in_layer: bool, in_step: bool) -> dict[str, Any]:
-    """Show a map if both sliders point at it: the step slider owns `visible`, the layer slider the other two.
+def _states(places: list[_Place], at: _Place) -> dict[str, list[Any]]:
+    """What every slider says of every map when it points at one: each slider owns properties that no other touches.
 
-    Plotly's sliders know nothing of each other, so each must own a property of its own.
+    Plotly's sliders know nothing of each other. A map shows if its step is visible, its layer opaque, and neither its
+    prompt nor its head has been moved off the axes.
     """
-    return {"visible": in_step, "opacity": float(in_layer), "hoverinfo": "all" if in_layer else "skip"}
+    return {
+        "visible": [place.step == at.step for place in places],
+        "opacity": [float(place.layer == at.layer) for place in places],
+        "hoverinfo": ["all" if place.layer == at.layer else "skip" for place in places],
+        "y0": [0 if place.head == at.head else _ASIDE for place in places],
+        "x0": [0 if place.prompt == at.prompt else _ASIDE for place in places],
+    }
 
 
-def _sliders(view: View, rows: list[int], columns: list[int]) -> list[dict[str, Any]]:
-    pairs = [(row, column) for row in rows for column in columns]
-    by_layer = [
-        {
-            "label": str(chosen_row),
-            "method": "restyle",
-            "args": [
-                {
-                    "opacity": [float(row == chosen_row) for row, _ in pairs],
-                    "hoverinfo": ["all" if row == chosen_row else "skip" for row, _ in pairs],
-                }
-            ],
-        }
-        for chosen_row in rows
-    ]
-    by_step = [
-        {
-            "label": view.step_title(chosen_column).replace("step ", "").replace("\n", ", "),
-            "method": "restyle",
-            "args": [{"visible": [column == chosen_column for _, column in pairs]}],
-        }
-        for chosen_column in columns
-    ]
+_OWNED = {"layer": ("opacity", "hoverinfo"), "step": ("visible",), "head": ("y0",), "prompt": ("x0",)}
+
+
+def _sliders(views: dict[tuple[Any, int | None], View], places: list[_Place]) -> list[dict[str, Any]]:
+    view = next(iter(views.values()))
     common = {"x": 0.0, "len": 1.0, "pad": {"t": 8, "b": 0}, "tickcolor": _theme.MUTED}
+    sliders: list[dict[str, Any]] = []
+    for dim, owned in _OWNED.items():
+        labels = list(dict.fromkeys(getattr(place, dim) for place in places))
+        if len(labels) < 2:
+            continue
+        moves = []
+        for label in labels:
+            at = next(place for place in places if getattr(place, dim) == label)
+            change = {name: values for name, values in _states(places, at).items() if name in owned}
+            lines = {"shapes": _cut_lines(views[label, at.head])} if dim == "prompt" else {}
+            moves.append({"label": _name(view, dim, label), "method": "update", "args": [change, lines]})
+        below = -0.14 - 0.2 * len(sliders)
+        sliders.append({**common, "steps": moves, "currentvalue": {"prefix": f"{dim} "}, "y": below})
+    return sliders
+
+
+def _name(view: View, dim: str, label: Any) -> str:
+    if dim == "step":
+        return view.step_title(label).removeprefix("step ").replace("\n", ", ")
+    return "mean" if label is None else str(label)
+
+
+def _cut_lines(view: View) -> list[dict[str, Any]]:
+    dashed = {"color": "white", "width": 1.5, "dash": "dash"}
+    ends = (-0.5, len(view.shot) - 0.5)
     return [
-        {**common, "steps": by_layer, "currentvalue": {"prefix": "layer "}, "y": -0.14},
-        {**common, "steps": by_step, "currentvalue": {"prefix": "step "}, "y": -0.34},
+        {"type": "line", "line": dashed, **place}
+        for cut in (view.cuts if view.spans else [])
+        for place in (
+            {"x0": cut - 0.5, "x1": cut - 0.5, "y0": ends[0], "y1": ends[1]},
+            {"y0": cut - 0.5, "y1": cut - 0.5, "x0": ends[0], "x1": ends[1]},
+        )
     ]
 
 
 def _layout(view: View, low: float, high: float, cmap: str) -> dict[str, Any]:
     num_frames = len(view.shot)
     decades = np.arange(np.ceil(low), np.floor(high) + 1)
-    dashed = {"color": "white", "width": 1.5, "dash": "dash"}
-    lines = [
-        {"type": "line", "line": dashed, **place}
-        for cut in (view.cuts if view.spans else [])
-        for place in (
-            {"x0": cut - 0.5, "x1": cut - 0.5, "y0": -0.5, "y1": num_frames - 0.5},
-            {"y0": cut - 0.5, "y1": cut - 0.5, "x0": -0.5, "x1": num_frames - 0.5},
-        )
-    ]
     bar = {
-        "title": {"text": scale_label(view), "side": "right"},
+        "title": {"text": "share of the query frame's attention (log scale)", "side": "right"},
         "tickvals": decades.tolist(),
         "ticktext": [f"{10.0**decade:g}" for decade in decades],
     }
-    axis = {"constrain": "domain", "showgrid": False, "zeroline": False}
+    # a fixed range: what stands aside must not widen the axes
+    axis = {"constrain": "domain", "showgrid": False, "zeroline": False, "autorange": False}
     return {
         "width": 640,
-        "height": 780,
-        "margin": {"l": 60, "r": 20, "t": 20, "b": 220},
+        "height": 900,
+        "margin": {"l": 60, "r": 20, "t": 20, "b": 340},
         "plot_bgcolor": _theme.NOT_RECORDED,
         "coloraxis": {"colorscale": cmap, "cmin": low, "cmax": high, "colorbar": bar},
-        "shapes": lines,
-        "xaxis": {**axis, "title": {"text": "key frame (latent)"}},
-        "yaxis": {**axis, "title": {"text": "query frame"}, "autorange": "reversed", "scaleanchor": "x"},
+        "shapes": _cut_lines(view),
+        "xaxis": {**axis, "range": [-0.5, num_frames - 0.5], "title": {"text": "key frame (latent)"}},
+        "yaxis": {
+            **axis,
+            "range": [num_frames - 0.5, -0.5],
+            "title": {"text": "query frame"},
+            "scaleanchor": "x",
+        },
     }

@@ -1,6 +1,7 @@
 """What the figures draw, and that the files are the same every time."""
 
 import hashlib
+import itertools
 import subprocess
 import sys
 
@@ -204,27 +205,69 @@ def test_importing_plots_brings_neither_torch_nor_pyplot_nor_plotly_nor_statisti
     assert found.stdout.strip() == "[]"
 
 
+def shown_maps(figure, moves):
+    """The maps that stand on the axes, visible and opaque, after the sliders were moved one after another."""
+    state = {
+        name: [getattr(trace, name) for trace in figure.data] for name in ("visible", "opacity", "x0", "y0")
+    }
+    for move in moves:
+        state |= move.args[0]
+    return [
+        index
+        for index in range(len(figure.data))
+        if state["visible"][index]
+        and state["opacity"][index] == 1
+        and state["x0"][index] == state["y0"][index] == 0
+    ]
+
+
 def test_sliders_compose(ds):
-    """A map shows when both sliders point at it, whichever was moved last."""
-    figure = figure_maps(ds)
-    by_layer, by_step = figure.layout.sliders
-    assert len(figure.data) == 42
-    assert len(by_layer.steps) == 6
-    assert len(by_step.steps) == 7
-    for layer, one in enumerate(by_layer.steps):
-        for step, other in enumerate(by_step.steps):
-            shown = [
-                index
-                for index in range(42)
-                if one.args[0]["opacity"][index] == 1 and other.args[0]["visible"][index]
-            ]
-            assert shown == [layer * 7 + step]
-            assert one.args[0]["hoverinfo"][shown[0]] == "all"
-            expected = ds.mass.isel(prompt=0, branch=0, layer=layer, step=step).mean("head")
-            np.testing.assert_allclose(10.0 ** np.asarray(figure.data[shown[0]].z), expected, rtol=1e-5)
-    at_first = [trace for trace in figure.data if trace.visible and trace.opacity == 1]
-    assert len(at_first) == 1
-    assert len(figure.layout.shapes) == 2
+    """One map shows whatever was moved last: the one that all sliders point at."""
+    moved = ds.assign_coords(prompt=[1])
+    both = xr.concat([ds, moved * 0.5 + 0.5 / 11], "prompt", coords="minimal", compat="override")
+    figure = figure_maps(both, steps=[0, 3], layers=[1, 2, 6])
+    names = ["layer", "step", "head", "prompt"]
+    sliders = dict(zip(names, figure.layout.sliders, strict=True))
+    assert [slider.currentvalue.prefix for slider in sliders.values()] == [f"{name} " for name in names]
+    assert len(figure.data) == 3 * 2 * 3 * 2
+    assert shown_maps(figure, []) == [0]
+    labels = {"layer": [1, 2, 6], "step": [0, 3], "head": [None, 0, 1], "prompt": both.prompt.values.tolist()}
+    for place in itertools.product(*(range(len(labels[name])) for name in names)):
+        moves = [sliders[name].steps[index] for name, index in zip(names, place, strict=True)]
+        for order in (moves, moves[::-1]):
+            (shown,) = shown_maps(figure, order)
+        at = {name: labels[name][index] for name, index in zip(names, place, strict=True)}
+        one = both.mass.sel(layer=at["layer"], step=at["step"], prompt=at["prompt"], branch="cond")
+        expected = one.mean("head") if at["head"] is None else one.sel(head=at["head"])
+        np.testing.assert_allclose(10.0 ** np.asarray(figure.data[shown].z), expected, rtol=1e-5)
+        assert sliders["layer"].steps[place[0]].args[0]["hoverinfo"][shown] == "all"
+
+
+def test_there_is_no_slider_where_there_is_nothing_to_choose(ds):
+    figure = figure_maps(ds, layers=[2], head=1)
+    assert [slider.currentvalue.prefix for slider in figure.layout.sliders] == ["step "]
+    assert len(figure.data) == 7
+
+
+def test_the_prompt_slider_moves_the_cuts(ds):
+    shots = np.stack([ds.query_shot.values, (np.arange(11) >= 3).astype(int)])
+    both = xr.concat([ds, ds.assign_coords(prompt=[1])], "prompt")
+    both = both.drop_vars(["query_shot", "key_shot"]).assign_coords(
+        query_shot=(("prompt", "query_frame"), shots)
+    )
+    figure = figure_maps(both, layers=[1], steps=[0], head=0)
+    (slider,) = figure.layout.sliders
+    cuts = [move.args[1]["shapes"][0]["x0"] for move in slider.steps]
+    assert cuts == [4.5, 2.5]
+    assert figure.layout.shapes[0].x0 == 4.5
+
+
+def test_a_long_run_keeps_the_page_small():
+    plan = ShotPlan.from_latent_frames([2], num_frames_latent=4, fps=16).to_latent()
+    figure = figure_maps(synthetic.block_attention(plan, num_layers=30, num_heads=4, num_steps=50))
+    assert len(figure.data) == 30 * 5 * 4
+    assert len(figure.layout.sliders[1].steps) == 4
+    assert {figure.layout.sliders[1].steps[place].label.split(",")[0] for place in (0, -1)} == {"0", "49"}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import xarray as xr
 
 from attnscope import plots, structure, synthetic
 from attnscope.errors import InputError
+from attnscope.plots import _theme
 
 
 def levels(strength: list[object]) -> xr.Dataset:
@@ -122,3 +123,52 @@ def test_a_latex_table_floats_where_it_has_a_caption() -> None:
     )
     with pytest.raises(InputError, match="2 cells a row, one for each column, got 1"):
         plots.latex_table(["a", "b"], [["x"]])
+
+
+WIDE = [plots.VENUES["iclr"].text_in, plots.VENUES["cvpr"].text_in]
+NARROW = [plots.VENUES["iclr"].column_in, plots.VENUES["cvpr"].column_in]
+
+
+def narrow_figures(width: float) -> dict[str, plots.Page]:
+    rng = np.random.default_rng(0)
+    dims = {"step": range(3), "layer": range(1, 23)}
+    found = structure.boundaries(structure.mean_map(synthetic.example(noise=0.3))).isel(prompt=0, branch=0)
+    return {
+        "steps": plots.plot_table(
+            xr.DataArray(rng.normal(size=(3, 22)), dims, name="adjusted r"), centre=0, width_in=width
+        ),
+        "novelty": plots.plot_novelty(found, [3], threshold=0.2, width_in=width),
+        "dose": plots.plot_dose(levels([2.0, 0.0, 8.0]), width_in=width, title="Dose"),
+    }
+
+
+def wide_figures(width: float) -> dict[str, plots.Page]:
+    ds = synthetic.example(noise=0.3)
+    maps = structure.mean_map(ds)
+    curve = structure.profile(structure.contrast(maps), scale="log")
+    r = structure.profile(structure.adjusted_r(maps))
+    change = (maps.mass - 0.1).sel(layer=1).isel(prompt=0, branch=0).rename("log2 of the ratio of shares")
+    curves = {"distance_only": curve, "adjusted": r, "width_in": width, "title": "A title"}
+    film = np.zeros((6, 9, 16, 3), dtype=np.uint8)
+    return {
+        "maps": plots.plot_maps(ds, width_in=width),
+        "profile": plots.plot_profile(curve, r, **curves),
+        "overview": plots.plot_overview(ds, curve, r, film=film, **curves),
+        "film": plots.plot_film(ds, film, width_in=width),
+        "comparison": plots.plot_comparison(maps, maps, change, (r, r), r, width_in=width),
+    }
+
+
+@pytest.mark.parametrize(
+    ("make", "width"),
+    [(wide_figures, width) for width in WIDE] + [(narrow_figures, width) for width in NARROW],
+)
+def test_nothing_reaches_over_the_edge_at_the_width_of_a_venue(make, width: float) -> None:
+    for name, figure in make(width).items():
+        with _theme.theme():
+            figure.canvas.draw()
+            box = figure.get_tightbbox()
+        wide, tall = figure.get_size_inches()
+        assert wide == pytest.approx(width), name
+        assert min(box.x0, box.y0) >= 0, (name, box)
+        assert (box.x1 <= wide, box.y1 <= tall) == (True, True), (name, box, wide, tall)
