@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from attnscope.families.calling import require_text_encoder
 from attnscope.hooks.attachment import Attachment, join_or_attach
 from attnscope.hooks.calls import Call
 from attnscope.hooks.points import Hook, HookPoint, NameFilter, match_names
@@ -123,7 +124,7 @@ def _run(
     kwargs: dict[str, Any],
     hooks: Sequence[tuple[NameFilter, Hook]],
 ) -> Any:
-    attachment.family.require_text_encoder(attachment.model, kwargs)
+    require_text_encoder(attachment.model, kwargs)
     wanted = [(match_names(attachment.points, names, "run_with_hooks"), hook) for names, hook in hooks]
     removers = [attachment.listen(names, hook) for names, hook in wanted]
     try:

@@ -96,6 +96,7 @@ def test_what_is_asked_for_reaches_the_search(run: Any, monkeypatch: pytest.Monk
     assert given == {
         "model": "m", "prompts": ["a cat"], "out": Path("folder"), "layers": "7-28", "over": "heads", "keep": 0.5,
         "measure": "recall", "rule": "own_shot", "seeds": range(3, 5), "processes": 4, "guidance_scale": 2.5,
+        "loading": {},
     }  # fmt: skip
 
 
