@@ -243,6 +243,8 @@ def with_shots(dataset: xr.Dataset, plans: LatentPlans) -> xr.Dataset:
     SchemaError
         A plan has another number of latent frames, or there are not as many plans as prompts.
 
+    Examples
+    --------
     >>> from attnscope.synthetic import block_attention
     >>> from attnscope.shots import ShotPlan
     >>> dataset = block_attention(ShotPlan.from_frames([5], num_frames=9, fps=8).to_latent())

@@ -145,6 +145,8 @@ def sample_scene(
     ShotPlanError
         There are too few frames for that many shots.
 
+    Examples
+    --------
     >>> scene = sample_scene(7, num_shots=2)
     >>> scene.plan.num_shots, len(scene.views), scene == sample_scene(7, num_shots=2)
     (2, 2, True)
@@ -198,6 +200,8 @@ def vocabulary(world: str = "textured") -> tuple[str, ...]:
     InputError
         There is no such world.
 
+    Examples
+    --------
     >>> {"stripes", "Shot", ";", "7"} <= set(vocabulary())
     True
     """

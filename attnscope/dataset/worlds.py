@@ -98,6 +98,8 @@ def find_world(name: str) -> World:
     InputError
         There is no such world.
 
+    Examples
+    --------
     >>> find_world("plain").shapes
     ('ball', 'box', 'triangle', 'cross', 'ring')
     """

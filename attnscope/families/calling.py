@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
-from attnscope._types import Arguments
 from attnscope.checks import require_number, require_whole
 from attnscope.errors import InputError, quote
 from attnscope.families.base import Family
-from attnscope.families.protocols import Model, Pipeline
 
 _SIZE = ("num_frames", "height", "width")
 _OURS = ("prompt", "generator", "output_type")
 
 
-def fill_defaults(pipe: Pipeline, family: Family, arguments: Arguments) -> dict[str, Any]:
+def fill_defaults(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in the pipeline's own defaults, so that the record says what ran; frames are `num_frames` in all models."""
     given = dict(arguments)
     for name in _OURS:
@@ -28,7 +25,7 @@ def fill_defaults(pipe: Pipeline, family: Family, arguments: Arguments) -> dict[
                 where=f"of {type(pipe).__name__}",
                 remedy="leave it out",
             )
-    require_text_encoder(pipe, given)
+    family.require_text_encoder(pipe, given)
     parameters = _parameters(pipe)
     if family.frames_argument in parameters:
         parameters["num_frames"] = parameters[family.frames_argument]
@@ -68,17 +65,7 @@ def fill_defaults(pipe: Pipeline, family: Family, arguments: Arguments) -> dict[
     return whole
 
 
-def default_size(pipe: Pipeline, family: Family) -> dict[str, int]:
-    """Return the size of the videos that a pipeline makes when it is told none, as far as it says."""
-    parameters = _parameters(pipe)
-    given = {name: parameters[name].default for name in _SIZE if name in parameters}
-    return {
-        **family.default_size(pipe),
-        **{name: each for name, each in given.items() if isinstance(each, int)},
-    }
-
-
-def _parameters(pipe: Pipeline) -> dict[str, inspect.Parameter]:
+def _parameters(pipe: Any) -> dict[str, inspect.Parameter]:
     """What a pipeline can be called with, what it hands on to the pipeline that it is made from among it."""
     found: dict[str, inspect.Parameter] = {}
     for kind in type(pipe).__mro__:
@@ -94,18 +81,18 @@ def _parameters(pipe: Pipeline) -> dict[str, inspect.Parameter]:
     return found
 
 
-def rename_for_pipeline(pipe: Pipeline, family: Family, arguments: Arguments) -> dict[str, Any]:
-    """Return the arguments under the pipeline's names; one that reads no text, or has it encoded, gets no prompt."""
+def rename_for_pipeline(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments under the names that the pipeline has for them; one that reads no text gets no prompt."""
     parameters = _parameters(pipe)
     called = {name: value for name, value in arguments.items() if name not in ("num_frames", "prompt")}
     if family.frames_argument in parameters:
         called[family.frames_argument] = arguments["num_frames"]
-    if "prompt" in parameters and "prompt" in arguments and "prompt_embeds" not in arguments:
+    if "prompt" in parameters and "prompt" in arguments:
         called["prompt"] = arguments["prompt"]
     return called
 
 
-def require_runnable(arguments: Arguments, branches: tuple[str, ...]) -> int:
+def require_runnable(arguments: Mapping[str, Any], branches: tuple[str, ...]) -> int:
     """Refuse steps and guidance with which nothing would run; returns the number of steps."""
     num_steps, guidance = int(arguments["num_inference_steps"]), float(arguments.get("guidance_scale", 1.0))
     require_whole(num_steps, "at least 1 step", "as num_inference_steps", least=1, remedy="write 20")
@@ -122,32 +109,6 @@ def require_runnable(arguments: Arguments, branches: tuple[str, ...]) -> int:
     return min(int(num_steps * share), num_steps) if share < 1 else num_steps
 
 
-def require_text_encoder(pipe: Model, arguments: Arguments) -> None:
-    """Refuse a pipeline that shall read a prompt but was loaded without what reads it.
-
-    Raises
-    ------
-    InputError
-        A tokenizer or text encoder is missing, and no embeddings were given.
-    """
-    if isinstance(pipe, nn.Module) or "prompt_embeds" in arguments:
-        return
-    optional = set(getattr(pipe, "_optional_components", ())) - {"tokenizer", "text_encoder"}
-    parts = [
-        name
-        for name in inspect.signature(type(pipe).__init__).parameters
-        if name.startswith(("tokenizer", "text_encoder")) and name not in optional
-    ]
-    missing = [name for name in parts if getattr(pipe, name, None) is None]
-    if missing:
-        raise InputError(
-            expected=f"a {type(pipe).__name__} that can read prompts",
-            got=f"one without {', '.join(missing)}",
-            where="in this pipeline",
-            remedy="load it with them, or give prompt_embeds",
-        )
-
-
-def require_size(pipe: Pipeline, family: Family, size: Arguments) -> None:
+def require_size(pipe: Any, family: Family, size: Mapping[str, Any]) -> None:
     """Refuse videos of a size that the model cannot make."""
     family.require_size(pipe, **{name: int(size[name]) for name in _SIZE})

@@ -169,6 +169,8 @@ def attach(model: Any) -> Attachment:
     InputError
         If the model is attached already.
 
+    Examples
+    --------
     >>> from attnscope.testing.wan import tiny_wan
     >>> pipe = tiny_wan(num_layers=2)
     >>> with attach(pipe) as attachment:

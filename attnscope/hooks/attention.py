@@ -151,9 +151,14 @@ class Attention:
                 assert self.relation is not None
                 rows, groups = self.offsets
                 return shot_attention(
-                    call.query, call.key, call.value, self.relation,
-                    query_offsets=rows, key_offsets=groups, scale=call.scale,
-                )  # fmt: skip
+                    call.query,
+                    call.key,
+                    call.value,
+                    self.relation,
+                    query_offsets=rows,
+                    key_offsets=groups,
+                    scale=call.scale,
+                )
         return call.run(call.query, call.key, call.value)
 
     @property

@@ -93,6 +93,8 @@ def as_nnsight(model: Any) -> Any:
     -------
     An `nnsight.NNsight` around the pipeline's networks. It is of no use after its attachment is detached.
 
+    Examples
+    --------
     >>> from attnscope.testing.wan import tiny_wan
     >>> pipe = tiny_wan(num_layers=2)
     >>> with as_nnsight(pipe) as model:

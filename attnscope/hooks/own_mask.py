@@ -23,6 +23,8 @@ def relation_of_mask(mask: Tensor, rows: Sequence[int], groups: Sequence[int]) -
     UnsupportedModelError
         If the mask is none of whole groups: it weighs keys, divides a frame, or differs between heads.
 
+    Examples
+    --------
     >>> mask = torch.tensor([[[[True, True, True, False]]]])
     >>> relation_of_mask(mask, (0, 2, 4), (0, 2, 3, 4)).tolist()
     [[[[0.0, 0.0, -inf], [0.0, 0.0, -inf]]]]

@@ -180,6 +180,8 @@ def match_names(names: Collection[str], wanted: NameFilter, where: str) -> tuple
     HookNameError
         If a name does not exist (near matches are shown), or nothing at all is wanted.
 
+    Examples
+    --------
     >>> match_names(["blocks.0.attn.hook_q", "blocks.1.attn.hook_q", "blocks.1.attn.hook_k"], "blocks.1.*", "here")
     ('blocks.1.attn.hook_q', 'blocks.1.attn.hook_k')
     """

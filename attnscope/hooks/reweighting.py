@@ -90,6 +90,8 @@ def bias_for_mass(token_mass_BHNG: Tensor, mass: Tensor, query_offsets: Sequence
     Tensor
         Natural-log units, -inf where the mass is 0, differentiable in both tensors (implicitly, at the solution).
 
+    Examples
+    --------
     >>> tokens = torch.tensor([[[[0.5, 0.5], [0.25, 0.75]]]])
     >>> wanted = torch.tensor([[[[0.8, 0.2], [0.25, 0.75]]]])
     >>> bias = bias_for_mass(tokens, wanted, (0, 1, 2))

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from attnscope.families.calling import require_text_encoder
 from attnscope.hooks.attachment import Attachment, join_or_attach
 from attnscope.hooks.calls import Call
 from attnscope.hooks.points import Hook, HookPoint, NameFilter, match_names
@@ -34,6 +33,8 @@ def hook_points(model: Any) -> tuple[str, ...]:
     UnsupportedModelError
         If no family knows the model.
 
+    Examples
+    --------
     >>> from attnscope.testing.wan import tiny_wan
     >>> names = hook_points(tiny_wan(num_layers=2))
     >>> len(names), names[0], names[-1]
@@ -63,6 +64,8 @@ def run_with_hooks(
     HookNameError
         If a name does not exist, before anything runs.
 
+    Examples
+    --------
     >>> from attnscope.testing.wan import tiny_wan
     >>> pipe, seen = tiny_wan(num_layers=2), []
     >>> def look(mass, point):
@@ -99,6 +102,8 @@ def run_with_cache(
     HookNameError
         If a name does not exist or the filter takes none, before anything runs.
 
+    Examples
+    --------
     >>> from attnscope.testing.wan import tiny_wan
     >>> small = dict(height=32, width=32, num_frames=5, num_inference_steps=2, output_type="latent")
     >>> _, cache = run_with_cache(tiny_wan(2), "a cat", names_filter="blocks.0.attn.hook_frame_mass", **small)
@@ -124,7 +129,7 @@ def _run(
     kwargs: dict[str, Any],
     hooks: Sequence[tuple[NameFilter, Hook]],
 ) -> Any:
-    require_text_encoder(attachment.model, kwargs)
+    attachment.family.require_text_encoder(attachment.model, kwargs)
     wanted = [(match_names(attachment.points, names, "run_with_hooks"), hook) for names, hook in hooks]
     removers = [attachment.listen(names, hook) for names, hook in wanted]
     try:

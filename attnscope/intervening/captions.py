@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from attnscope.errors import MaskError, quote
 from attnscope.families import find
-from attnscope.families.protocols import Pipeline, ReadsCaptions, require
 from attnscope.masks import Group, Sides
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class ShotText:
 
 
 def encode_captions(
-    pipe: Pipeline,
+    pipe: Any,
     captions: Sequence[str],
     *,
     general: str | None = None,
@@ -67,6 +66,8 @@ def encode_captions(
     MaskError
         There is no caption, or the choice of padding does not exist.
 
+    Examples
+    --------
     >>> from attnscope import load
     >>> text = encode_captions(load("wan-mini"), ["wide shot", "close shot"], general="a red ball")
     >>> text.num_slabs, text.slab_of_token[-1]
@@ -89,7 +90,7 @@ def encode_captions(
             where="in encode_captions",
             remedy="name one",
         )
-    family, parts, groups, biases = require(find(pipe), ReadsCaptions, pipe), [], [], []
+    family, parts, groups, biases = find(pipe), [], [], []
     for slab, caption in enumerate([*given, *([] if general is None else [general])]):
         encoded = family.encode_text(pipe, caption, max_sequence_length)
         parts.append(encoded.tokens)

@@ -2,45 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from attnscope._types import Arguments, Document, Range
 from attnscope.checks import require_whole
 from attnscope.errors import InputError, MaskError, quote
 from attnscope.families import Family, find
 from attnscope.families.calling import fill_defaults, rename_for_pipeline, require_runnable, require_size
-from attnscope.families.protocols import DecodesShots, Pipeline, require
 from attnscope.hooks import Attachment, join_or_attach
 from attnscope.intervening.captions import Padding, ShotText, encode_captions
-from attnscope.intervening.cut_check import check_cuts
-from attnscope.intervening.film import Film
+from attnscope.intervening.cut_check import CutCheck, check_cuts
 from attnscope.intervening.intervene import Change, intervene, interventions_of
 from attnscope.intervening.masking import place
 from attnscope.masks import Intervention, Sides, extent, general_text, own_text
-from attnscope.models.preparing import explain_memory
-from attnscope.probing.progress import hushed, progress_bar
 from attnscope.ranges import parse_range
 from attnscope.shots import LatentPlan, ShotPlan
 
 
+@dataclass(frozen=True)
+class Film:
+    """A generated film: its frames, where cuts were asked for, where they could fall, and where they are.
+
+    ``frames`` is uint8 (frames, height, width, 3). ``layers`` are the masked ones, ``visible_fraction`` the share of
+    pairs of frames that is left in them. ``plan.requested_frame`` is what was asked for, ``plan.realised_frame`` where
+    the latent grid can put it; ``cuts`` compares the latter with the cuts that were found in the finished pictures.
+    """
+
+    frames: NDArray[np.uint8]
+    plan: LatentPlan
+    layers: tuple[int, ...]
+    visible_fraction: float
+    cuts: CutCheck
+
+
 def generate(
-    pipe: Pipeline,
+    pipe: Any,
     prompt: str,
     *,
     shots: ShotPlan,
     rule: Change | None = None,
-    layers: Range | None = None,
+    layers: Any = None,
     captions: Sequence[str] | None = None,
-    text_layers: Range = "all",
+    text_layers: Any = "all",
     padding: Padding = "visible",
     decode_shots: bool = False,
     seed: int = 0,
-    progress: bool = True,
     **arguments: Any,
 ) -> Film:
     """Make a film whose shots are held apart by a rule, and look where it is cut.
@@ -66,8 +78,6 @@ def generate(
         Whether each shot is decoded by itself, so that the VAE's memory of the shot before does not bleed over the cut.
     seed : int
         Of the noise that the film begins with.
-    progress : bool
-        Whether a bar is shown, in a terminal or a notebook.
     **arguments
         Go to the pipeline: ``num_inference_steps``, ``height``, ``guidance_scale``, ...
 
@@ -108,29 +118,17 @@ def generate(
         if text_layers != "all":
             parse_range(text_layers, tuple(attachment.taps), name="text layers")
         masked, fraction = _reach(changes, attachment, plan)
-        told: Document = {"output_type": "latent" if decode_shots else "np"}
+        told: dict[str, Any] = {"output_type": "latent" if decode_shots else "np"}
         told |= {"prompt": prompt} if text is None else {}
         told |= {"generator": torch.Generator("cpu").manual_seed(seed)}
-        told = rename_for_pipeline(pipe, family, {**told, **asked})
-        changing = (
-            intervene(attachment, (*changes, *routed), text=text) if changes or routed else nullcontext()
-        )
-        with changing, explain_memory(pipe), hushed(pipe), _counting(attachment, num_steps, progress):
-            video = pipe(**told).frames
+        with intervene(attachment, (*changes, *routed), text=text) if changes or routed else nullcontext():
+            video = pipe(**rename_for_pipeline(pipe, family, {**told, **asked})).frames
     video = _decoded_by_shot(family, pipe, video, plan) if decode_shots else video[0]
     frames = np.round(255 * np.clip(video, 0, 1)).astype(np.uint8)
     return Film(frames, plan, masked, fraction, check_cuts(plan.realised_frame, frames))
 
 
-@contextmanager
-def _counting(attachment: Attachment, num_steps: int, progress: bool) -> Iterator[None]:
-    """Show how many denoising steps are done."""
-    with progress_bar("making a film", shown=progress) as bar, ExitStack() as undo:
-        undo.callback(attachment.on_call(lambda call: bar(call.step + 1, num_steps), when="after"))
-        yield
-
-
-def _require_film(shots: object, seed: object, rule: object, layers: object, arguments: Arguments) -> None:
+def _require_film(shots: Any, seed: Any, rule: Any, layers: Any, arguments: Mapping[str, Any]) -> None:
     if not isinstance(shots, ShotPlan):
         raise InputError(
             expected="a ShotPlan",
@@ -159,7 +157,7 @@ def _decoded_by_shot(family: Family, pipe: Any, latents: Any, plan: LatentPlan) 
     """Decode a latent video (1, channels, frames, height, width) shot by shot; returns as many frames as in one go."""
     import torch
 
-    decoder, pieces = require(family, DecodesShots, pipe), []
+    pieces = []
     for start, stop in pairwise((0, *plan.cuts, plan.num_frames)):
         shot = latents[:, :, start:stop]
         repeats = start > 0 and plan.stride > 1
@@ -167,7 +165,7 @@ def _decoded_by_shot(family: Family, pipe: Any, latents: Any, plan: LatentPlan) 
             # A causal VAE makes one frame of what it takes for the first latent frame, and four of the others. The
             # first of this shot is shown to it twice: the frame it makes of the first showing is dropped.
             shot = torch.cat([shot[:, :, :1], shot], dim=2)
-        frames = decoder.decode(pipe, shot)
+        frames = family.decode(pipe, shot)
         pieces.append(frames[1:] if repeats else frames)
     return np.concatenate(pieces)
 

@@ -24,6 +24,8 @@ def compile_rule(rule: MaskRule, sides: Sides) -> Relation:
     MaskError
         A query group would see nothing at all, or the rule does not fit the video.
 
+    Examples
+    --------
     >>> from attnscope.masks import band
     >>> compile_rule(band(1), Sides.of_frames(3)).tolist()
     [[0.0, 0.0, -inf], [0.0, 0.0, 0.0], [-inf, 0.0, 0.0]]

@@ -30,6 +30,8 @@ def parse_rule(text: str, plan: Plan) -> MaskRule:
     MaskError
         The text is no rule; the message says which part.
 
+    Examples
+    --------
     >>> from attnscope import ShotPlan
     >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=5, fps=16)
     >>> print(parse_rule("same_shot | first_frame", plan).describe())

@@ -206,6 +206,8 @@ class from_array(FrameRule):
     MaskError
         The numbers are no square, or one of them is nan or +inf.
 
+    Examples
+    --------
     >>> from_array([[0.0, -1.0], [-1.0, 0.0]]).describe()
     'A frame sees what an array of 2 x 2 numbers says.'
     """

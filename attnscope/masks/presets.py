@@ -34,6 +34,8 @@ def preset(name: str, plan: Plan, **options: Any) -> Preset:
     MaskError
         No preset has this name, or it has no such option.
 
+    Examples
+    --------
     >>> from attnscope import ShotPlan
     >>> plan = ShotPlan.from_seconds([2.5], duration=5.0, fps=16)
     >>> [each.layers for each in preset("cinetrans-dit", plan)]

@@ -76,7 +76,7 @@ class Ramp:
         return self.at_clean + (self.at_noise - self.at_clean) * sigma
 
     def describe(self) -> str:
-        """Say the schedule."""
+        """Say how strong it is in noise and in the clean video."""
         return f"{self.at_noise:g} in noise to {self.at_clean:g} in the clean video"
 
 
@@ -129,7 +129,7 @@ class MaskRule(ABC):
         return Both(self, require_rule(other, "&"))
 
     def __add__(self, other: MaskRule) -> MaskRule:
-        """Add the numbers."""
+        """Add the numbers of both, so that weights multiply."""
         return Sum(self, require_rule(other, "+"))
 
     def __invert__(self) -> MaskRule:

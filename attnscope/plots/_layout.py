@@ -16,12 +16,12 @@ class Box:
 
     @property
     def right(self) -> float:
-        """Its right edge."""
+        """The right edge, from the left of the page."""
         return self.left + self.width
 
     @property
     def top(self) -> float:
-        """Its upper edge."""
+        """The upper edge, from the bottom of the page."""
         return self.bottom + self.height
 
     def beside(self, gap: float, width: float) -> Box:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from fractions import Fraction
 from typing import Any
 
 import xarray as xr
 
-from attnscope._types import Frames, OnProgress, Plans, Range
-from attnscope.families import find
+from attnscope._types import OnProgress, Plans, Range
+from attnscope.families import Family, find
 from attnscope.families.calling import fill_defaults, rename_for_pipeline, require_runnable, require_size
-from attnscope.families.protocols import LooksAtVideos, Pipeline, require
-from attnscope.hooks import join_or_attach
-from attnscope.models.preparing import explain_memory
-from attnscope.probing.header import header_of
-from attnscope.probing.progress import hushed, progress_bar
+from attnscope.hooks import attached_to, join_or_attach
+from attnscope.probing.provenance import describe_run
 from attnscope.probing.recording import Recorder, missing_steps, open_sink
 from attnscope.probing.requests import (
-    ProbeRequest,
     branches_of,
     plans_of,
     repeat_plans,
@@ -28,15 +25,16 @@ from attnscope.probing.requests import (
     require_share,
     require_sigma,
     require_videos,
-    size_of,
 )
 from attnscope.probing.share import WHOLE, Share
+from attnscope.ranges import parse_range
+from attnscope.shots import LatentPlan, ShotPlan
 from attnscope.storage import Store, StoreHeader
 from attnscope.video.files import DEFAULT_SIGMAS, fps_of
 
 
 def probe(
-    pipe: Pipeline,
+    pipe: Any,
     prompt: str | Sequence[str],
     *,
     shots: Plans = None,
@@ -49,7 +47,6 @@ def probe(
     share: tuple[int, int] = (0, 1),
     on_step: OnProgress | None = None,
     on_video: Callable[[int, Any], None] | None = None,
-    progress: bool = True,
     **arguments: Any,
 ) -> xr.Dataset:
     """Watch which frames look at which while a model makes a video.
@@ -78,11 +75,9 @@ def probe(
         that are given the same request and different shares fill one store, on one machine or on many that share
         ``out``; what the others have not done yet is NaN in what is returned.
     on_step : callable, optional
-        Called as ``on_step(done, total)`` before the first and after every recorded step, instead of a progress bar.
+        Called as ``on_step(done, total)`` before the first and after every recorded step, for a progress bar.
     on_video : callable, optional
         Called as ``on_video(run, frames)`` with the decoded video; without it nothing is decoded.
-    progress : bool
-        Whether a bar is shown, in a terminal or a notebook.
     **arguments
         Go to the pipeline: ``num_inference_steps``, ``height``, ``num_frames``, ``guidance_scale``, ...
 
@@ -120,13 +115,28 @@ def probe(
     asked_frames = arguments.get("num_frames")
     arguments = fill_defaults(pipe, family, arguments)
     plans = plans_of(prompts, shots, fps_of(pipe), arguments, asked_frames)
+    fps = next((plan.fps for plan in plans if plan), fps_of(pipe))
     branches = branches_of(branch)
     num_steps = require_runnable(arguments, branches)
     require_size(pipe, family, arguments)
-    request = ProbeRequest(
-        prompts, plans, fps_of(pipe), num_steps, branches, layers, heads, steps, seed, *size_of(arguments)
+    num_frames = family.num_latent_frames(pipe, int(arguments["num_frames"]))
+    size = (num_frames, int(arguments["height"]), int(arguments["width"]))
+    header = _header(
+        pipe,
+        family,
+        prompts,
+        plans,
+        num_frames,
+        fps,
+        num_steps=num_steps,
+        steps=parse_range(steps, range(num_steps), name="steps"),
+        layers=layers,
+        heads=heads,
+        branches=branches,
+        seed=seed,
+        size=size[1:],
+        attrs=describe_run(pipe, family, {"arguments": arguments, **_changes(pipe)}, size=size),
     )
-    header = header_of(pipe, family, request, {"arguments": arguments})
 
     def run(index: int) -> None:
         import torch
@@ -139,13 +149,12 @@ def probe(
         if on_video is not None:
             on_video(index, result.frames[0])
 
-    with progress_bar("probing", shown=progress and on_step is None) as bar:
-        return _watch(pipe, header, run, out, on_step or bar, always=on_video is not None, share=part)
+    return _watch(pipe, header, run, out, on_step, always=on_video is not None, share=part)
 
 
 def probe_video(
-    pipe: Pipeline,
-    video: Frames | Sequence[Frames],
+    pipe: Any,
+    video: Any,
     *,
     prompt: str | Sequence[str] = "",
     shots: Plans = None,
@@ -155,7 +164,6 @@ def probe_video(
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
     on_step: OnProgress | None = None,
-    progress: bool = True,
 ) -> xr.Dataset:
     """Watch which frames look at which while a model looks at a video that exists, whose cuts are known.
 
@@ -175,7 +183,7 @@ def probe_video(
         The true shots of the video(s).
     sigmas : sequence of float
         Noise levels in (0, 1], 1 being pure noise.
-    layers, heads, seed, out, on_step, progress
+    layers, heads, seed, out, on_step
         As for :func:`probe`.
 
     Returns
@@ -198,38 +206,55 @@ def probe_video(
     ([0.5], 1)
     """
     family = find(pipe)
-    looking = require(family, LooksAtVideos, pipe)
     videos = require_videos(video)
-    size = videos[0].shape[:3]
-    require_size(pipe, family, dict(zip(("num_frames", "height", "width"), size, strict=True)))
+    require_size(pipe, family, dict(zip(("num_frames", "height", "width"), videos[0].shape[:3], strict=True)))
     levels = tuple(sorted((require_sigma(sigma) for sigma in sigmas), reverse=True))
     prompts = repeat_prompt(prompt, len(videos))
+    fps = fps_of(pipe)
     plans = repeat_plans(shots, len(videos), len(videos[0]))
-    request = ProbeRequest(
-        prompts, plans, fps_of(pipe), len(levels), ("cond",), layers, heads, "all", seed, *size
+    num_frames = family.num_latent_frames(pipe, len(videos[0]))
+    height, width = videos[0].shape[1:3]
+    header = _header(
+        pipe,
+        family,
+        prompts,
+        plans,
+        num_frames,
+        next((p.fps for p in plans if p), fps),
+        num_steps=len(levels),
+        steps=tuple(range(len(levels))),
+        layers=layers,
+        heads=heads,
+        branches=("cond",),
+        seed=seed,
+        size=(height, width),
+        attrs=describe_run(
+            pipe,
+            family,
+            {"sigmas": list(levels), "size": [height, width], **_changes(pipe)},
+            size=(num_frames, height, width),
+        ),
     )
-    header = header_of(pipe, family, request, {"sigmas": list(levels), "size": list(size[1:])})
 
     def run(index: int) -> None:
-        looking.look_at(pipe, videos[index], prompts[index], levels, header.seeds[index])
+        family.look_at(pipe, videos[index], prompts[index], levels, header.seeds[index])
 
-    with progress_bar("probing", shown=progress and on_step is None) as bar:
-        return _watch(pipe, header, run, out, on_step or bar, always=False)
+    return _watch(pipe, header, run, out, on_step, always=False)
 
 
 def _watch(
-    pipe: Pipeline,
+    pipe: Any,
     header: StoreHeader,
     run: Callable[[int], None],
     out: str | os.PathLike[str] | None,
-    on_step: OnProgress,
+    on_step: OnProgress | None,
     *,
     always: bool,
     share: Share = WHOLE,
 ) -> xr.Dataset:
     """Run every prompt that is not finished, recording its steps; ``always`` runs the finished ones too."""
     mine = share.of(range(len(header.prompts)))
-    with join_or_attach(pipe) as attachment, hushed(pipe), explain_memory(pipe):
+    with join_or_attach(pipe) as attachment, _quiet(pipe):
         sink = open_sink(header, out, attachment.heads)
         total = len(mine) * len(header.steps)
         done = total - sum(len(missing_steps(header, sink, index)) for index in mine)
@@ -237,7 +262,8 @@ def _watch(
         def count(recorded: int = 1) -> None:
             nonlocal done
             done += recorded
-            on_step(done, total)
+            if on_step is not None:
+                on_step(done, total)
 
         count(0)
         with closing(Recorder(attachment, header, sink, count)) as recorder:
@@ -259,3 +285,74 @@ def _finish(store: Store, share: Share) -> None:
     done, total = store.progress()
     if share.count == 1 or done == total:
         store.finalise(alone=share.count == 1)
+
+
+def _header(
+    pipe: Any,
+    family: Family,
+    prompts: tuple[str, ...],
+    plans: tuple[ShotPlan | None, ...],
+    num_frames: int,
+    fps: Fraction,
+    *,
+    num_steps: int,
+    steps: tuple[int, ...],
+    layers: Range,
+    heads: Range,
+    branches: tuple[str, ...],
+    seed: int,
+    size: tuple[int, int],
+    attrs: Mapping[str, Any],
+) -> StoreHeader:
+    """Settle everything that is known before the first forward pass, refusing what cannot be done."""
+    denoiser = family.first_denoiser(pipe)
+    sites = {site.layer: site for site in family.sites(denoiser) if site.kind == "self"}
+    labels = parse_range(layers, tuple(sites), name="layers")
+    num_heads = min(int(_attention(denoiser, sites[label].module).heads) for label in labels)
+    stride = family.temporal_stride(pipe)
+    has_text = bool(
+        family.expected_layout(pipe, num_frames=num_frames, height=size[0], width=size[1]).text_segments
+    )
+    latents: tuple[LatentPlan | None, ...] = tuple(
+        None if plan is None else plan.to_latent(stride) for plan in plans
+    )
+    return StoreHeader(
+        prompts=prompts,
+        seeds=tuple(seed + i for i in range(len(prompts))),
+        num_steps=num_steps,
+        steps=steps,
+        branches=branches,
+        layers=labels,
+        modules=tuple(sites[label].module for label in labels),
+        stages=tuple(sites[label].stage for label in labels),
+        heads=parse_range(heads, range(num_heads), name="heads"),
+        plans=latents,
+        num_frames=num_frames,
+        stride=stride,
+        fps=fps,
+        has_text_mass=has_text,
+        attrs=attrs,
+    )
+
+
+def _changes(pipe: Any) -> dict[str, list[str]]:
+    """What an intervention does to the model while it is looked at: two runs that differ in it are not the same."""
+    attachment = attached_to(pipe)
+    return (
+        {"interventions": list(attachment.changes)} if attachment is not None and attachment.changes else {}
+    )
+
+
+def _attention(denoiser: Any, module: str) -> Any:
+    return denoiser.get_submodule(module)
+
+
+@contextmanager
+def _quiet(pipe: Any) -> Iterator[None]:
+    """Hush the pipeline's own progress bar: one bar is enough."""
+    before = dict(getattr(pipe, "_progress_bar_config", {}))
+    pipe.set_progress_bar_config(**{**before, "disable": True})
+    try:
+        yield
+    finally:
+        pipe.set_progress_bar_config(**before)

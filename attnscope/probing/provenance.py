@@ -8,24 +8,21 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from attnscope._types import Arguments, Document
 from attnscope.families import Family
-from attnscope.families.protocols import Pipeline
 from attnscope.hooks import describe_way
-from attnscope.models import choice_of
 
 _PACKAGES = ("attnscope", "torch", "diffusers", "transformers")
 
 
 def describe_run(
-    pipe: Pipeline, family: Family, settings: Arguments, *, size: tuple[int, int, int]
-) -> Document:
+    pipe: Any, family: Family, settings: Mapping[str, Any], *, size: tuple[int, int, int]
+) -> dict[str, Any]:
     """List everything a reader needs to repeat a run, as JSON.
 
     ``size`` is the number of latent frames, and height and width in pixels.
     """
-    denoiser = family.first_denoiser(pipe)
-    parameter = next(denoiser.parameters())
+    denoiser = next(iter(family.denoisers(pipe).values()))
+    parameter: Any = next(denoiser.parameters())
     scheduler = getattr(pipe, "scheduler", None)
     return {
         "reading": family.reading,
@@ -36,24 +33,16 @@ def describe_run(
         "denoiser_config": _plain(dict(getattr(denoiser, "config", {}))),
         "dtype": str(parameter.dtype).removeprefix("torch."),
         "device": parameter.device.type,
-        "frame_mass": _way(pipe, family, size),
+        "frame_mass": _way(pipe, family, denoiser, parameter, size),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "scheduler": type(scheduler).__name__,
         "scheduler_config": _plain(dict(getattr(scheduler, "config", {}))),
-        **_plain(loading_record(pipe)),
         **_plain(settings),
     }
 
 
-def loading_record(pipe: Pipeline) -> Document:
-    """How it was loaded, where that was not as usual."""
-    choice = choice_of(pipe)
-    return {"loading": record} if choice is not None and (record := choice.record()) else {}
-
-
-def _way(pipe: Pipeline, family: Family, size: tuple[int, int, int]) -> str:
-    denoiser, (num_frames, height, width) = family.first_denoiser(pipe), size
-    parameter = next(denoiser.parameters())
+def _way(pipe: Any, family: Family, denoiser: Any, parameter: Any, size: tuple[int, int, int]) -> str:
+    num_frames, height, width = size
     layout = family.expected_layout(pipe, num_frames=num_frames, height=height, width=width)
     site = next(site for site in family.sites(denoiser) if site.kind == "self")
     attention: Any = denoiser.get_submodule(site.module)
@@ -65,13 +54,13 @@ def _way(pipe: Pipeline, family: Family, size: tuple[int, int, int]) -> str:
     )
 
 
-def _plain(value: Mapping[str, Any]) -> Document:
+def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what JSON can hold; say the class of what it cannot."""
-    plain: Document = json.loads(json.dumps(value, default=_describe_class))
+    plain: dict[str, Any] = json.loads(json.dumps(value, default=_named))
     return {name: item for name, item in plain.items() if not name.startswith("_")}
 
 
-def _describe_class(item: object) -> str:
+def _named(item: Any) -> str:
     """Say the class of a thing, and of a picture which one it is: two runs from two pictures are not the same run."""
     content = item.tobytes() if hasattr(item, "tobytes") else b""
     return f"<{type(item).__name__}{' ' + hashlib.sha256(content).hexdigest()[:16] if content else ''}>"

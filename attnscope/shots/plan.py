@@ -201,6 +201,8 @@ class ShotPlan:
             The video has no whole number of latent frames, a shot would become empty, or ``snap="error"`` and
             a cut lies inside a latent frame.
 
+        Examples
+        --------
         >>> ShotPlan.from_frames([65, 67], num_frames=81, fps=16).to_latent()
         Traceback (most recent call last):
             ...

@@ -87,8 +87,15 @@ def adjusted_r(
     The partial correlation of log mass with "same shot", given rows, columns and lags: the r that belongs to
     `adjusted_contrast`, between -1 and 1. Arguments, dims and NaN are the same; NaN too for a map without any rest.
 
-    Raises: SchemaError, ShotPlanError.
+    Raises
+    ------
+    SchemaError
+        The dataset lacks frame maps.
+    ShotPlanError
+        No video has a plan.
 
+    Examples
+    --------
     >>> from attnscope import synthetic
     >>> from attnscope.shots import ShotPlan
     >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=8, fps=16).to_latent()

@@ -48,13 +48,21 @@ def contrast(
     across a cut), for a prompt without a plan and for a map that was not recorded; infinite when nothing crosses a
     cut (a hard mask).
 
-    Raises: SchemaError, ShotPlanError (no plan at all). Source: CineTrans (arXiv 2508.11484), section on analysis;
-    the exact population there is not published.
+    Raises
+    ------
+    SchemaError
+        The dataset lacks frame maps.
+    ShotPlanError
+        No video has a plan.
 
+    Notes
+    -----
+    Source: CineTrans (arXiv 2508.11484), section on analysis; the exact population there is not published.
+
+    Examples
+    --------
     >>> from attnscope import synthetic
-    >>> from attnscope.shots import ShotPlan
-    >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
-    >>> round(float(contrast(synthetic.block_attention(plan, contrast=10.0)).mean()), 3)
+    >>> round(float(contrast(synthetic.example(contrast=10.0)).mean()), 3)
     10.0
     """
     function = partial(pair_means.contrast, diagonal=diagonal, first_key_frame=first_key_frame)
@@ -99,9 +107,7 @@ def pooled_contrast(
     recorded and videos without a cut are left out of both means. Dims: those of `ds` without the frames and `over`.
 
     >>> from attnscope import synthetic
-    >>> from attnscope.shots import ShotPlan
-    >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
-    >>> ds = synthetic.block_attention(plan, contrast=10.0)
+    >>> ds = synthetic.example(contrast=10.0)
     >>> round(float(pooled_contrast(ds).squeeze()), 3)
     10.0
     """
@@ -134,9 +140,7 @@ def lag_matched_contrast(
     The diagonal never takes part. Dims, NaN and infinity as in `contrast`; NaN also when no distance has both kinds.
 
     >>> from attnscope import synthetic
-    >>> from attnscope.shots import ShotPlan
-    >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
-    >>> round(float(lag_matched_contrast(synthetic.block_attention(plan, contrast=10.0)).mean()), 3)
+    >>> round(float(lag_matched_contrast(synthetic.example(contrast=10.0)).mean()), 3)
     10.0
     """
     function = partial(pair_means.lag_matched_contrast, first_key_frame=first_key_frame)
@@ -151,9 +155,7 @@ def own_shot_mass(ds: xr.Dataset, *, over: Sequence[str] = AVERAGED) -> xr.DataA
     is even. Maps are averaged along `over` first, as in `contrast`. 1 for a single-shot video, NaN without a plan.
 
     >>> from attnscope import synthetic
-    >>> from attnscope.shots import ShotPlan
-    >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
-    >>> round(float(own_shot_mass(synthetic.block_attention(plan, contrast=9.0)).mean()), 3)
+    >>> round(float(own_shot_mass(synthetic.example(contrast=9.0)).mean()), 3)
     0.9
     """
     return _per_map(ds, pair_means.own_shot_mass, "own_shot_mass", over)
@@ -173,9 +175,7 @@ def first_frame_sink(
     Source: the motive for the visible first frame in CineTrans (arXiv 2508.11484); the measure is ours.
 
     >>> from attnscope import synthetic
-    >>> from attnscope.shots import ShotPlan
-    >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
-    >>> round(float(first_frame_sink(synthetic.block_attention(plan)).mean()), 3)
+    >>> round(float(first_frame_sink(synthetic.example()).mean()), 3)
     1.0
     """
     if queries not in ("other_shots", "all"):

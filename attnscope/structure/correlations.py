@@ -33,13 +33,21 @@ def correlation(
     Dims: those of `ds` without the frames and `over`. NaN for single-shot videos, prompts without a plan, maps not
     recorded and flat maps.
 
-    Raises: SchemaError, ShotPlanError. Source: CineTrans (arXiv 2508.11484) prints r = 0.71; its variables are not
-    published.
+    Raises
+    ------
+    SchemaError
+        The dataset lacks frame maps.
+    ShotPlanError
+        No video has a plan.
 
+    Notes
+    -----
+    Source: CineTrans (arXiv 2508.11484) prints r = 0.71; its variables are not published.
+
+    Examples
+    --------
     >>> from attnscope import synthetic
-    >>> from attnscope.shots import ShotPlan
-    >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
-    >>> round(float(correlation(synthetic.block_attention(plan)).mean()), 3)
+    >>> round(float(correlation(synthetic.example()).mean()), 3)
     1.0
     """
     maps = mean_map(ds, over)

@@ -36,13 +36,23 @@ def boundaries(
     `picked`: the local maxima that reach `threshold`, or the `num` highest ("known": as many as the plan has cuts,
     which tells where but not whether). Dims: those of `ds` without the frames, plus `boundary`.
 
-    Raises: InputError (num, kernel), SchemaError, ShotPlanError (num="known" without a plan).
+    Raises
+    ------
+    InputError
+        `num` or `kernel` is out of its range.
+    SchemaError
+        The dataset lacks frame maps.
+    ShotPlanError
+        `num` is "known", and no video has a plan.
+
+    Notes
+    -----
     Source: checkerboard novelty, J. Foote, ICME 2000 (there without clipping and with a Gaussian taper).
 
+    Examples
+    --------
     >>> from attnscope import synthetic
-    >>> from attnscope.shots import ShotPlan
-    >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
-    >>> found = boundaries(synthetic.block_attention(plan)).isel(prompt=0, step=0, branch=0, layer=0, head=0)
+    >>> found = boundaries(synthetic.example()).isel(prompt=0, step=0, branch=0, layer=0, head=0)
     >>> found.boundary[found.picked].values
     array([3])
     """
@@ -100,9 +110,7 @@ def boundary_error(found: xr.Dataset, ds: xr.Dataset, *, tolerance_frame: float 
     Dims: those of `found` without `boundary`.
 
     >>> from attnscope import synthetic
-    >>> from attnscope.shots import ShotPlan
-    >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
-    >>> ds = synthetic.block_attention(plan)
+    >>> ds = synthetic.example()
     >>> float(boundary_error(boundaries(ds), ds).recall.min())
     1.0
     """

@@ -26,8 +26,13 @@ def causal_effect(swept: xr.Dataset, measure: str = "recall", *, level: float = 
     `effect_high` (a difference of shares is a share of the way from -1 to 1); nan where the sweep has no such cell.
     Intervals are nan below three prompts. `num` counts prompts with a value.
 
-    Raises: InputError (no sweep, no such measure).
+    Raises
+    ------
+    InputError
+        The dataset is no sweep, or has no such measure.
 
+    Examples
+    --------
     >>> recall = xr.DataArray([[[0.0, 1.0]], [[0.0, 1.0]], [[0.0, 1.0]]], dims=("prompt", "seed", "cell"))
     >>> swept = xr.Dataset({"recall": recall}, {"cell": ["none", "full"]})
     >>> effect = causal_effect(swept)
@@ -68,8 +73,13 @@ def effect_grid(swept: xr.Dataset, measure: str = "recall", *, rows: str, column
     cuts_frame, prompt. The cells "none" and "full" are left out unless `rows` or `columns` is "cell". NaN where the
     grid has no film.
 
-    Raises: InputError (no sweep, no such measure or label).
+    Raises
+    ------
+    InputError
+        The dataset is no sweep, or has no such measure or label.
 
+    Examples
+    --------
     >>> recall = xr.DataArray([[[0.0, 1.0]]], dims=("prompt", "seed", "cell"))
     >>> layers, heads = ("cell", ["7", "8"]), ("cell", ["0", "0"])
     >>> swept = xr.Dataset({"recall": recall}, {"cell": ["a", "b"], "layers": layers, "heads": heads})

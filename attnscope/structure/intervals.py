@@ -23,8 +23,13 @@ def mean_over(values: xr.DataArray, dim: str = PROMPT, *, scale: Scale = "linear
 
     NaN is left out. With `scale="log"` it is the geometric mean: a contrast of 2 and one of 1/2 make 1.
 
-    Raises: InputError (scale).
+    Raises
+    ------
+    InputError
+        There is no such scale.
 
+    Examples
+    --------
     >>> float(mean_over(xr.DataArray([0.5, 2.0], dims="prompt"), scale="log"))
     1.0
     """
@@ -43,8 +48,13 @@ def interval(
     fewer than three values exist. How often it holds is in docs/calibration.md. For shares of tries (recall of cuts)
     use `share_interval`. Dims: those of `values` without `dim`.
 
-    Raises: InputError (dim, level, scale).
+    Raises
+    ------
+    InputError
+        There is no such dim or scale, or the level is out of its range.
 
+    Examples
+    --------
     >>> low, high = interval(xr.DataArray([1.0, 2.0, 3.0, 4.0], dims="prompt"))
     >>> round(float(low), 2), round(float(high), 2)
     (-0.28, 5.28)
@@ -73,8 +83,13 @@ def share_interval(
 
     Source: Wilson, JASA 22 (1927); effective numbers of tries as in Korn and Graubard, Survey Methodology 24 (1998).
 
-    Raises: InputError (dim, level).
+    Raises
+    ------
+    InputError
+        There is no such dim, or the level is out of its range.
 
+    Examples
+    --------
     >>> low, high = share_interval(xr.DataArray([1.0, 1.0, 1.0, 1.0], dims="prompt"))
     >>> round(float(low), 2), float(high)
     (0.28, 1.0)
@@ -101,8 +116,13 @@ def wilson(
 
     Source: Wilson, JASA 22 (1927), 209-212.
 
-    Raises: InputError (more hits than tries, level).
+    Raises
+    ------
+    InputError
+        There are more hits than tries, or the level is out of its range.
 
+    Examples
+    --------
     >>> low, high = wilson([10, 0], [10, 0])
     >>> low.round(3).tolist(), high.round(3).tolist()
     ([0.722, nan], [1.0, nan])
@@ -129,8 +149,13 @@ def profile(
     `mean`, `low` and `high` (see `mean_over` and `interval`) and `num` (videos with a value) over prompts, each on dim
     `along`. NaN is left out of means. Contrasts want `scale="log"`.
 
-    Raises: InputError (no such dim, level, scale).
+    Raises
+    ------
+    InputError
+        There is no such dim or scale, or the level is out of its range.
 
+    Examples
+    --------
     >>> values = xr.DataArray([[1.0, 10.0], [4.0, 40.0]], dims=("prompt", "layer"), coords={"layer": [1, 2]})
     >>> profile(values, scale="log")["mean"].values
     array([ 2., 20.])

@@ -67,12 +67,15 @@ def mean_map(ds: xr.Dataset, over: str | Sequence[str] = AVERAGED) -> xr.Dataset
     out; a dim that the dataset does not have any more is already averaged and is passed over. Dims: those of `ds`
     without `over`. A statistic of the mean map is not the mean of the statistic.
 
-    Raises: InputError for a name that is no dim of the schema, or for a frame dim.
+    Raises
+    ------
+    InputError
+        A name is no dim of the schema, or a frame dim.
 
+    Examples
+    --------
     >>> from attnscope import synthetic
-    >>> from attnscope.shots import ShotPlan
-    >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
-    >>> sorted(mean_map(synthetic.block_attention(plan))["mass"].sizes)
+    >>> sorted(mean_map(synthetic.example())["mass"].sizes)
     ['branch', 'key_frame', 'layer', 'prompt', 'query_frame']
     """
     names = [over] if isinstance(over, str) else list(over)

@@ -48,12 +48,19 @@ def summary(ds: xr.Dataset, *, branch: str = "cond", seed: int = 0) -> Summary:
     Values are plain floats, ready for JSON; None where undefined (single-shot videos) or infinite (nothing crosses a
     cut); `notes` says which in words.
 
-    Raises: InputError (no such branch), SchemaError, ShotPlanError.
+    Raises
+    ------
+    InputError
+        The branch was not recorded.
+    SchemaError
+        The dataset lacks frame maps.
+    ShotPlanError
+        No video has a plan.
 
+    Examples
+    --------
     >>> from attnscope import synthetic
-    >>> from attnscope.shots import ShotPlan
-    >>> plan = ShotPlan.from_latent_frames([3], num_frames_latent=6, fps=16).to_latent()
-    >>> numbers = summary(synthetic.block_attention(plan, contrast=10.0))
+    >>> numbers = summary(synthetic.example(contrast=10.0))
     >>> round(numbers["adjusted_contrast"], 3), round(numbers["contrast"], 3), numbers["p"], numbers["boundary_recall"]
     (10.0, 10.0, None, 1.0)
     """

@@ -79,6 +79,8 @@ def specimen(name: str) -> Specimen:
     UnknownModelError
         No tiny model has this name.
 
+    Examples
+    --------
     >>> specimen("wan").num_steps
     2
     """

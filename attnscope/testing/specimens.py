@@ -10,9 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attnscope._types import Arguments
 from attnscope.families.base import Family
-from attnscope.families.protocols import Denoiser
 from attnscope.hooks import Attachment, Record, run_with_cache, run_with_hooks
 
 BOTH = ("cond", "uncond")
@@ -66,7 +64,7 @@ class Specimen:
         return self.latents(pipe(**self.arguments(changes)))
 
     def hooked(self, attachment: Attachment, hooks: list[tuple[Any, Any]], **changes: Any) -> Tensor:
-        """Run with hooks."""
+        """Run the pipeline with listeners at hook points."""
         return self.latents(run_with_hooks(attachment, fwd_hooks=hooks, **self.arguments(changes)))
 
     def cached(self, pipe: Any, names: Any, **changes: Any) -> tuple[Tensor, dict[str, list[Record]]]:
@@ -85,7 +83,7 @@ class Specimen:
         video: Tensor = result.frames if hasattr(result, "frames") else result[0]
         return video
 
-    def denoiser_call(self, pipe: Any) -> tuple[Denoiser, Arguments]:
+    def denoiser_call(self, pipe: Any) -> tuple[nn.Module, dict[str, Any]]:
         """Return a denoiser and what the pipeline calls it with, to run it once outside the pipeline."""
         denoiser = self.family.first_denoiser(pipe)
         seen: list[dict[str, Any]] = []

@@ -73,7 +73,7 @@ class FrameClock:
             self._require_even(*self._ordered(_REORDERED_FRAMES))
 
     def rate(self) -> Fraction:
-        """Frames per second.
+        """The rate that the stamps say, in frames per second.
 
         Raises
         ------

@@ -41,7 +41,7 @@ class Video(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[av.VideoFrame]:
-        """Run it once."""
+        """Read the video once more from its beginning, picture by picture."""
 
     def batches(self, indices: Sequence[int], *, height: int, width: int, size: int = 8) -> Iterator[Frames]:
         """Give frames by rising index, scaled to fill height x width and cut to it in the middle, a few at a time."""

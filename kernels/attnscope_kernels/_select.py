@@ -51,6 +51,8 @@ def select_mass(
     ValueError
         If an implementation is asked for that does not exist or cannot do what is wanted.
 
+    Examples
+    --------
     >>> shape = {"num_tokens": 5376, "num_groups": 21, "needs_gradient": False}
     >>> select_mass(device="cpu", with_output=True, **shape).name
     'split'
@@ -102,6 +104,8 @@ def select_attention(
     ValueError
         If an implementation is asked for that does not exist or cannot do what is wanted.
 
+    Examples
+    --------
     >>> two_shots = torch.block_diag(torch.zeros(3, 3), torch.zeros(2, 2)).double()[None, None]
     >>> select_attention(device="cpu", num_tokens=5376, relation=two_shots).name
     'split'

@@ -150,7 +150,7 @@ class MiddleStage(Stage):
     """A resnet, attention, a resnet."""
 
     def forward(self, video: Tensor, noise_level: Tensor, text: Tensor) -> Tensor:
-        """Return the video."""
+        """Pass a video through attention and convolutions at the lowest resolution."""
         video = self.attend(0, self.run(self.resnets[0], video, noise_level), text)
         return self.run(self.resnets[1], video, noise_level)
 

@@ -97,6 +97,8 @@ def shot_attention(
 
     Source: CineTrans (arXiv 2508.11484), the block-diagonal mask; slicing keys instead of masking is ours.
 
+    Examples
+    --------
     >>> import torch
     >>> query, key = torch.zeros(1, 2, 1, 4), torch.zeros(1, 2, 1, 4)
     >>> value = torch.tensor([1.0, 3.0]).view(1, 2, 1, 1).expand(1, 2, 1, 4)

@@ -78,6 +78,8 @@ def frame_mass(
 
     Source: CineTrans (arXiv 2508.11484), the frame-averaged attention map, computed here without the map.
 
+    Examples
+    --------
     >>> import torch
     >>> one = torch.zeros(1, 4, 1, 8)
     >>> frame_mass(one, one, query_offsets=(0, 2, 4), key_offsets=(0, 1, 4)).mass[0, 0].tolist()

@@ -56,6 +56,8 @@ def sampled_frame_mass(
     ValueError
         If the share is out of range, or leaves a frame with fewer than 16 tokens (of which no error can be told).
 
+    Examples
+    --------
     >>> import torch
     >>> one = torch.zeros(1, 64, 1, 8)
     >>> found = sampled_frame_mass(one, one, query_offsets=(0, 64), key_offsets=(0, 16, 64), share=0.5)
