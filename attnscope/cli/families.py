@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from attnscope.cli._options import AsJson
-from attnscope.cli._output import print_json, print_table
+from attnscope.cli._output import print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from attnscope.testing.proving import Proof
 
 COLUMNS = ("family", "pipelines of diffusers", "text", "guidance")
-"""What a family says of itself; behind them stands what it can, a column for each capability."""
 
 
 def families_command(
@@ -35,9 +34,8 @@ def families_command(
         sys.stdout.write(markdown_table())
         return 0
     if not as_json:
-        print_table("Families", columns(), rows())
+        print_table("Families", COLUMNS, rows())
         return 0
-    from attnscope.probing.progress import progress_bar
     from attnscope.testing.proving import prove_all
 
     with progress_bar("families") as on_proof:
@@ -46,31 +44,18 @@ def families_command(
     return 0 if all(proof.holds for proof in proofs) else 1
 
 
-def columns() -> tuple[str, ...]:
-    """What the table has a column for."""
-    from attnscope.families.protocols import CAPABILITIES
-
-    return (*COLUMNS, *(capability.column for capability in CAPABILITIES))
-
-
-def rows() -> list[tuple[str, ...]]:
+def rows() -> list[tuple[str, str, str, str]]:
     """What the table says, one family a row."""
     from attnscope.families import FAMILIES
-    from attnscope.families.protocols import CAPABILITIES
 
     return [
-        (
-            *(each.name, ", ".join(each.pipelines), each.says_of_text, each.says_of_guidance),
-            *("yes" if isinstance(each, can.protocol) else "no" for can in CAPABILITIES),
-        )
-        for each in FAMILIES
+        (each.name, ", ".join(each.pipelines), each.says_of_text, each.says_of_guidance) for each in FAMILIES
     ]
 
 
 def markdown_table() -> str:
     """The table in Markdown, as the README has it."""
-    head = columns()
-    lines = [head, ("---",) * len(head)]
+    lines = [COLUMNS, ("---",) * len(COLUMNS)]
     lines += [(name, pipelines.replace("Pipeline", ""), *rest) for name, pipelines, *rest in rows()]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

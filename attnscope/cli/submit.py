@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from attnscope.cli._numbers import Amount, Hours, Jobs
-from attnscope.cli._options import AsJson
+from attnscope.cli._options import Amount, AsJson, Hours, Jobs
 from attnscope.cli._output import print_json
 from attnscope.errors import InputError, RunError, SetupError, quote
 
@@ -58,9 +57,12 @@ def submit_command(
     _require_probe(words)
     executor = _executor(cluster, logs)
     settings: dict[str, Any] = {
-        "timeout_min": math.ceil(60 * hours), "cpus_per_task": cpus, "gpus_per_node": gpus, "mem_gb": memory_gb,
+        "timeout_min": math.ceil(60 * hours),
+        "cpus_per_task": cpus,
+        "gpus_per_node": gpus,
+        "mem_gb": memory_gb,
         "name": "attnscope",
-    }  # fmt: skip
+    }
     executor.update_parameters(
         **settings, **({"slurm_partition": partition} if partition is not None else {})
     )

@@ -26,8 +26,12 @@ from attnscope.structure import wilson
 Frames = NDArray[np.uint8]
 NUM_FRAMES, NUM_LATENT = 49, 13
 CALL: dict[str, Any] = {
-    "height": 64, "width": 64, "num_frames": NUM_FRAMES, "num_inference_steps": 20, "guidance_scale": 2.5,
-}  # fmt: skip
+    "height": 64,
+    "width": 64,
+    "num_frames": NUM_FRAMES,
+    "num_inference_steps": 20,
+    "guidance_scale": 2.5,
+}
 SEEDS = {"one-shot": 40_000_000, "captioned": 50_000_000, "masked": 60_000_000, "chosen": 70_000_000}
 """First seed of the scenes of each kind; ``chosen`` are those on which a choice may be made."""
 
@@ -100,8 +104,14 @@ def captioned_film(pipe: Any, scene: Scene, seed: int) -> Frames:
     """A film whose shots read a caption each."""
     rule = masks.Intervention(masks.same_shot(scene.plan), layers="7-28")
     return scope.generate(
-        pipe, scene.general_caption(), shots=scene.plan, rule=rule, captions=scene.shot_captions(), seed=seed, **CALL
-    ).frames  # fmt: skip
+        pipe,
+        scene.general_caption(),
+        shots=scene.plan,
+        rule=rule,
+        captions=scene.shot_captions(),
+        seed=seed,
+        **CALL,
+    ).frames
 
 
 def share(hits: Iterable[bool]) -> dict[str, Any]:
@@ -121,8 +131,11 @@ def mean(values: Any) -> dict[str, Any]:
     """A mean over films with its 95 % interval."""
     values = np.asarray(values, dtype=float)
     reach = 1.96 * values.std(ddof=1) / len(values) ** 0.5
-    return {"value": float(values.mean()), "interval": [float(values.mean() - reach), float(values.mean() + reach)],
-            "n": len(values)}  # fmt: skip
+    return {
+        "value": float(values.mean()),
+        "interval": [float(values.mean() - reach), float(values.mean() + reach)],
+        "n": len(values),
+    }
 
 
 def reading(reader: PictureReader, films: list[tuple[Scene, Frames]]) -> dict[str, Any]:

@@ -39,9 +39,13 @@ def answers(scene: Scene, shot: int) -> dict[str, Any]:
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.GroupNorm(8, outputs), nn.GELU(),
-        nn.Conv2d(outputs, outputs, 3, padding=1), nn.GroupNorm(8, outputs), nn.GELU(),
-    )  # fmt: skip
+        nn.Conv2d(inputs, outputs, 3, stride=2, padding=1),
+        nn.GroupNorm(8, outputs),
+        nn.GELU(),
+        nn.Conv2d(outputs, outputs, 3, padding=1),
+        nn.GroupNorm(8, outputs),
+        nn.GELU(),
+    )
 
 
 class PictureReader(nn.Module):

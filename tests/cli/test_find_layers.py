@@ -11,13 +11,35 @@ import pytest
 from attnscope.sweeping import find_layers as searching
 
 BASE = (
-    "find-layers", "--shots", "0-9f,9-17f", "--height", "64", "--width", "64", "--num-inference-steps", "2",
-    "--films", "2", "--out", "folder",
-)  # fmt: skip
+    "find-layers",
+    "--shots",
+    "0-9f,9-17f",
+    "--height",
+    "64",
+    "--width",
+    "64",
+    "--num-inference-steps",
+    "2",
+    "--films",
+    "2",
+    "--out",
+    "folder",
+)
 KEYS = {
-    "folder", "over", "model", "rule", "layers", "keep", "measure", "num_films", "num_seeds", "found", "score",
-    "full_score", "trail",
-}  # fmt: skip
+    "folder",
+    "over",
+    "model",
+    "rule",
+    "layers",
+    "keep",
+    "measure",
+    "num_films",
+    "num_seeds",
+    "found",
+    "score",
+    "full_score",
+    "trail",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -84,20 +106,52 @@ def test_what_is_asked_for_reaches_the_search(run: Any, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(searching, "find_layers", find)
     outcome = run(
-        "find-layers", "--model", "m", "--over", "heads", "--layers", "7-28", "--keep", "0.5", "--measure", "recall",
-        "--rule", "own_shot", "--prompt", "a cat", "--shots", "0-9f,9-17f", "--seed", 3, "--seeds", 2, "--processes", 4,
-        "--guidance-scale", 2.5, "--out", "folder",
-    )  # fmt: skip
+        "find-layers",
+        "--model",
+        "m",
+        "--over",
+        "heads",
+        "--layers",
+        "7-28",
+        "--keep",
+        "0.5",
+        "--measure",
+        "recall",
+        "--rule",
+        "own_shot",
+        "--prompt",
+        "a cat",
+        "--shots",
+        "0-9f,9-17f",
+        "--seed",
+        3,
+        "--seeds",
+        2,
+        "--processes",
+        4,
+        "--guidance-scale",
+        2.5,
+        "--out",
+        "folder",
+    )
     assert (outcome.code, outcome.err) == (0, "")
     assert "found heads 7-8: recall 0.50, with all 1.00" in outcome.out
     plans, tell = given.pop("shots"), given.pop("on_film")
     assert callable(tell)
     assert [plan.cuts_frame for plan in plans] == [(9,)]
     assert given == {
-        "model": "m", "prompts": ["a cat"], "out": Path("folder"), "layers": "7-28", "over": "heads", "keep": 0.5,
-        "measure": "recall", "rule": "own_shot", "seeds": range(3, 5), "processes": 4, "guidance_scale": 2.5,
-        "loading": {},
-    }  # fmt: skip
+        "model": "m",
+        "prompts": ["a cat"],
+        "out": Path("folder"),
+        "layers": "7-28",
+        "over": "heads",
+        "keep": 0.5,
+        "measure": "recall",
+        "rule": "own_shot",
+        "seeds": range(3, 5),
+        "processes": 4,
+        "guidance_scale": 2.5,
+    }
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,31 @@ from attnscope.intervening import generate as generating
 from attnscope.video.files import read_frames
 
 BASE = (
-    "generate", "--shots", "0-9f,9-17f", "--height", "64", "--width", "64", "--num-inference-steps", "2",
-    "--prompt", "a red ball", "--out", "film.mp4",
-)  # fmt: skip
+    "generate",
+    "--shots",
+    "0-9f,9-17f",
+    "--height",
+    "64",
+    "--width",
+    "64",
+    "--num-inference-steps",
+    "2",
+    "--prompt",
+    "a red ball",
+    "--out",
+    "film.mp4",
+)
 KEYS = {
-    "video", "cuts_requested_frame", "cuts_detected_frame", "recall", "precision", "transition_control", "preset",
-    "layers", "visible_fraction",
-}  # fmt: skip
+    "video",
+    "cuts_requested_frame",
+    "cuts_detected_frame",
+    "recall",
+    "precision",
+    "transition_control",
+    "preset",
+    "layers",
+    "visible_fraction",
+}
 
 
 def document(run: Any, *words: str) -> dict[str, Any]:
@@ -86,9 +104,21 @@ def test_a_film_without_a_mask(run: Any) -> None:
 def test_a_prompt_that_lists_its_shots_is_its_own_plan(run: Any) -> None:
     prompt = "Two shots: a ball; Shot 1: [0s, 0.5s] red; Shot 2: [0.5s, 1.0625s] blue"
     outcome = run(
-        "generate", "--prompt", prompt, "--height", "64", "--width", "64", "--num-inference-steps", "2",
-        "--layers", "1", "--out", "film.mp4", "--json",
-    )  # fmt: skip
+        "generate",
+        "--prompt",
+        prompt,
+        "--height",
+        "64",
+        "--width",
+        "64",
+        "--num-inference-steps",
+        "2",
+        "--layers",
+        "1",
+        "--out",
+        "film.mp4",
+        "--json",
+    )
     found = json.loads(outcome.out)
     assert (found["cuts_requested_frame"], found["cuts_realised_frame"]) == ([8], [9])
     assert found["prompt"] == prompt

@@ -26,9 +26,19 @@ def shots(spec: str) -> tuple[str, ...]:
 
 def asked(*words: str) -> tuple[str, ...]:
     return (
-        "generate", "--shots", "0-9f,9-17f", "--height", "64", "--width", "64", "--num-inference-steps", "2",
-        "--out", "film.mp4", *words,
-    )  # fmt: skip
+        "generate",
+        "--shots",
+        "0-9f,9-17f",
+        "--height",
+        "64",
+        "--width",
+        "64",
+        "--num-inference-steps",
+        "2",
+        "--out",
+        "film.mp4",
+        *words,
+    )
 
 
 def ruled(rule: str) -> tuple[str, ...]:
@@ -103,7 +113,7 @@ CASES: dict[str, tuple[Sequence[str], str]] = {
     "model-other-pipeline": (("probe", "--model", "other"), "StableDiffusionPipeline"),
     # videos
     "video-missing": (("probe", "--video", "nowhere.mp4"), "no file"),
-    "video-folder": (("probe", "--video", "empty"), "at least one video"),
+    "video-folder": (("probe", "--video", "empty"), "no file"),
     "video-very-long-name": (("probe", "--video", "v" * 5000), "no file"),
     "video-text": (("probe", "--video", "text.mp4"), "can be decoded"),
     "video-empty-file": (("probe", "--video", "empty.mp4"), "can be decoded"),

@@ -9,9 +9,21 @@ from typing import Any
 import pytest
 
 BASE = (
-    "--shots", "0-9f,9-17f", "--height", "64", "--width", "64", "--num-inference-steps", "2", "--layers", "1-2",
-    "--films", "2", "--out", "folder",
-)  # fmt: skip
+    "--shots",
+    "0-9f,9-17f",
+    "--height",
+    "64",
+    "--width",
+    "64",
+    "--num-inference-steps",
+    "2",
+    "--layers",
+    "1-2",
+    "--films",
+    "2",
+    "--out",
+    "folder",
+)
 KEYS = {"folder", "over", "model", "rule", "layers", "num_films", "num_seeds", "cells", "png"}
 
 

@@ -172,8 +172,10 @@ def test_a_window_that_was_open_stays_open_and_quiet(pipe: Any) -> None:
     with scope.attach(pipe) as attachment:
         with scope.intervene(attachment, masks.same_shot(PLAN)) as same:
             assert same is attachment
-            assert attachment.changes == ["A frame sees its own shot (cut at video frame 5). In all layers, all heads, "
-                                      "all steps, branches cond and uncond."]  # fmt: skip
+            assert attachment.changes == [
+                "A frame sees its own shot (cut at video frame 5). In all layers, all heads, "
+                "all steps, branches cond and uncond."
+            ]
         assert attachment.changes == []
         assert not any(point.is_active for point in attachment.points.values())
         assert attached_to(pipe) is attachment
@@ -224,9 +226,12 @@ def test_a_decay_in_units_of_the_largest_score_is_vstar(pipe: Any) -> None:
     rule = masks.decay(2.0, 1.5, by_largest=True)
     with scope.intervene(pipe, rule, layers=1):
         _, cache = run_with_cache(
-            pipe, "a red ball", generator=torch.Generator().manual_seed(3), **SMALL,
+            pipe,
+            "a red ball",
+            generator=torch.Generator().manual_seed(3),
+            **SMALL,
             names_filter=[f"blocks.0.attn.hook_{member}" for member in ("q", "k", "frame_mass")],
-        )  # fmt: skip
+        )
     lag = np.abs(np.subtract.outer(np.arange(5), np.arange(5)))
     fall = torch.from_numpy(np.exp(-(lag**2) / 8) - 1)
     for q, k, mass in zip(*(cache[name] for name in cache), strict=True):
@@ -326,9 +331,11 @@ def test_twenty_captions(pipe: Any) -> None:
     name = "blocks.0.xattn.hook_frame_mass"
     with scope.intervene(pipe, rule, text=text):
         _, cache = run_with_cache(
-            pipe, prompt_embeds=text.embeds, names_filter=name,
+            pipe,
+            prompt_embeds=text.embeds,
+            names_filter=name,
             **{**SMALL, "num_frames": 77, "num_inference_steps": 1, "guidance_scale": 1.0},
-        )  # fmt: skip
+        )
     (record,) = cache[name]
     slabs = np.array([group.index for group in text.slab_of_token])
     for frame in range(20):
@@ -378,17 +385,29 @@ REFUSED = {
     "no rule": ({"rule": "same_shot"}, MaskError, "expected a mask rule or interventions, got 'same_shot'"),
     "nothing": ({"rule": []}, MaskError, r"got \[\] in intervene"),
     "a number": ({"rule": 3}, MaskError, "got 3 in intervene"),
-    "rules without scope in a list": ({"rule": [masks.band(1)]}, MaskError, "expected interventions, got band"),
-    "scope twice": (
-        {"rule": masks.Intervention(masks.band(1)), "layers": 1}, MaskError, "carry their scope, got layers beside",
+    "rules without scope in a list": (
+        {"rule": [masks.band(1)]},
+        MaskError,
+        "expected interventions, got band",
     ),
-    "an unknown scope": ({"rule": masks.band(1), "layer": 1}, MaskError, "scope out of layers, .* got 'layer'"),
+    "scope twice": (
+        {"rule": masks.Intervention(masks.band(1)), "layers": 1},
+        MaskError,
+        "carry their scope, got layers beside",
+    ),
+    "an unknown scope": (
+        {"rule": masks.band(1), "layer": 1},
+        MaskError,
+        "scope out of layers, .* got 'layer'",
+    ),
     "a layer beyond": ({"rule": masks.band(1), "layers": "7-28"}, RangeError, "layers among 1-3, got 7"),
     "a head beyond": ({"rule": masks.band(1), "heads": "2"}, RangeError, "heads among 0-1, got 2"),
     "cross without captions": (
-        {"rule": masks.own_text(PLAN), "attention": "cross"}, MaskError, "expected captions of the shots",
+        {"rule": masks.own_text(PLAN), "attention": "cross"},
+        MaskError,
+        "expected captions of the shots",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", REFUSED)

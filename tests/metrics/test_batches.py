@@ -184,8 +184,15 @@ def test_a_manifest_that_says_nothing_clear_is_refused(
 
 
 def line(method: str, control: float | None, **more: Any) -> dict[str, Any]:
-    return {"file": "a", "method": method, "group": None, "status": "ok", "error": None,
-            "transition_control": control, **more}  # fmt: skip
+    return {
+        "file": "a",
+        "method": method,
+        "group": None,
+        "status": "ok",
+        "error": None,
+        "transition_control": control,
+        **more,
+    }
 
 
 def test_methods_are_means_over_their_videos() -> None:
@@ -255,9 +262,18 @@ def test_tables_come_back_as_they_went(film: np.ndarray, tmp_path: Path) -> None
 
 
 STRANGE = [
-    b"caf\xe9.mp4", b"caf\xe8.mp4", "\U0001f3ac".encode() * 60 + b".mp4", b"[red].mp4", b"[", b"\x1b[31m.mp4",
-    b"a\nb.mp4", b"x" * 251 + b".mp4", b"<b>&amp;.mp4", b"=1+1.mp4", b"http:x.mp4",
-]  # fmt: skip
+    b"caf\xe9.mp4",
+    b"caf\xe8.mp4",
+    "\U0001f3ac".encode() * 60 + b".mp4",
+    b"[red].mp4",
+    b"[",
+    b"\x1b[31m.mp4",
+    b"a\nb.mp4",
+    b"x" * 251 + b".mp4",
+    b"<b>&amp;.mp4",
+    b"=1+1.mp4",
+    b"http:x.mp4",
+]
 
 
 @pytest.fixture(scope="module")
@@ -389,12 +405,16 @@ def test_a_process_that_dies_is_the_row_of_one_film(broken: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("shots", "words"),
     [
-        ("0-4s,4-5s", "shots over the whole video, 2.06 s"), ("0-0.5s,0.5-1s", "shots over the whole video"),
-        ("0-13f,13-500f", "shots over the whole video"), ("0-13f,13-14f", "shots over the whole video"),
+        ("0-4s,4-5s", "shots over the whole video, 2.06 s"),
+        ("0-0.5s,0.5-1s", "shots over the whole video"),
+        ("0-13f,13-500f", "shots over the whole video"),
+        ("0-13f,13-14f", "shots over the whole video"),
         ("0-0.01s,0.01-2s", "cuts that rise from frame 1 to frame 32"),
-        ("0-13f,13-33f,33-36f", "cuts that rise"), ("0-13f,13-36f", None), ("0-0.8s,0.8-2s", None),
+        ("0-13f,13-33f,33-36f", "cuts that rise"),
+        ("0-13f,13-36f", None),
+        ("0-0.8s,0.8-2s", None),
     ],
-)  # fmt: skip
+)
 def test_shots_that_are_not_those_of_the_film_are_its_reason(
     broken: Path, shots: str, words: str | None
 ) -> None:

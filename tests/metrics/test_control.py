@@ -24,9 +24,19 @@ from attnscope.shots import ShotPlan
 
 # digitised from the figure of the paper, by somebody else
 PUBLISHED = {
-    0: 0, 0.25: 0.280, 0.333: 0.422, 0.5: 0.680, 0.667: 0.866, 0.75: 0.927, 1: 1, 1.333: 0.930, 1.5: 0.860, 2: 0.612,
-    3: 0.236, 4: 0.076,
-}  # fmt: skip
+    0: 0,
+    0.25: 0.280,
+    0.333: 0.422,
+    0.5: 0.680,
+    0.667: 0.866,
+    0.75: 0.927,
+    1: 1,
+    1.333: 0.930,
+    1.5: 0.860,
+    2: 0.612,
+    3: 0.236,
+    4: 0.076,
+}
 CUTS = st.lists(st.integers(1, 60), max_size=5, unique=True).map(sorted)
 
 

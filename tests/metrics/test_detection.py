@@ -282,11 +282,15 @@ def test_a_clip_left_half_way_is_not_taken_for_the_whole(broken: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("empty.mp4", "can be decoded"), ("text.mp4", "can be decoded"), ("truncated.mp4", "expected"),
-        ("sound.mp4", "no video stream"), ("one.mp4", "at least 2 frames"), ("uneven.mp4", "constant rate"),
+        ("empty.mp4", "can be decoded"),
+        ("text.mp4", "can be decoded"),
+        ("truncated.mp4", "expected"),
+        ("sound.mp4", "no video stream"),
+        ("one.mp4", "at least 2 frames"),
+        ("uneven.mp4", "constant rate"),
         ("nowhere.mp4", "which is no file"),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_is_no_video_is_refused(broken: Path, name: str, words: str) -> None:
     with pytest.raises(VideoError, match=words) as caught:
         CutDetector("content").run(FileVideo(broken / name))

@@ -77,13 +77,17 @@ def retype(content, rng):
 
 
 DAMAGES = [
-    flip, other_digit, splice, insert, retype,
+    flip,
+    other_digit,
+    splice,
+    insert,
+    retype,
     lambda content, rng: content[: rng.randrange(len(content))],
     lambda content, rng: b"",
     lambda content, rng: rng.randbytes(200),
     lambda content, rng: content + content,
     lambda content, rng: b"[" * rng.randrange(1, 200_000),
-]  # fmt: skip
+]
 
 
 @pytest.fixture
@@ -95,9 +99,15 @@ def film(tmp_path):
 @pytest.fixture
 def sweep_store(tmp_path):
     header = header_of(
-        model="Wan", weights="ab", rule="same_shot", prompts=["a", "b"], seeds=[0, 1], num_frames=[17, 17],
-        cuts_frame=[[5], [9]], arguments={"guidance_scale": 5.0},
-    )  # fmt: skip
+        model="Wan",
+        weights="ab",
+        rule="same_shot",
+        prompts=["a", "b"],
+        seeds=[0, 1],
+        num_frames=[17, 17],
+        cuts_frame=[[5], [9]],
+        arguments={"guidance_scale": 5.0},
+    )
     store, _ = SweepStore.resume_or_create(tmp_path / "sweep", header)
     for number, key in enumerate(KEYS):
         store.put(key, [5 + number])

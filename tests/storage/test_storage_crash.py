@@ -123,11 +123,19 @@ def test_data_is_flushed_before_the_marker(sweep, tmp_path, monkeypatch):
     )
     sweep.append(store, 0, 0)
     assert events == [
-        "sync", "timestep/c.0", "sync",
-        "sync", "sigma/c.0", "sync",
-        "sync", "mass/c.0.0.0.0.0.0.0", "sync",
-        "sync", "done/c.0.0", "sync",
-    ]  # fmt: skip
+        "sync",
+        "timestep/c.0",
+        "sync",
+        "sync",
+        "sigma/c.0",
+        "sync",
+        "sync",
+        "mass/c.0.0.0.0.0.0.0",
+        "sync",
+        "sync",
+        "done/c.0.0",
+        "sync",
+    ]
 
 
 def test_a_torn_marker_is_not_done_and_is_written_again(sweep, tmp_path):

@@ -105,8 +105,11 @@ def test_distance_only_equals_loops(random_maps, diagonal, first_key_frame):
         admitted = [
             (i, j) for i in range(7) for j in range(7) if (diagonal or i != j) and (first_key_frame or j)
         ]
-        level = {lag: np.mean([float(mass[i, j]) for i, j in admitted if abs(i - j) == lag]) for lag in range(7)
-                 if any(abs(i - j) == lag for i, j in admitted)}  # fmt: skip
+        level = {
+            lag: np.mean([float(mass[i, j]) for i, j in admitted if abs(i - j) == lag])
+            for lag in range(7)
+            if any(abs(i - j) == lag for i, j in admitted)
+        }
         intra = [level[abs(i - j)] for i, j in admitted if shot[i] == shot[j]]
         inter = [level[abs(i - j)] for i, j in admitted if shot[i] != shot[j]]
         expected.append(np.mean(intra) / np.mean(inter))

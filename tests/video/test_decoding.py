@@ -27,18 +27,30 @@ def jump(frames: np.ndarray) -> int:
 @pytest.mark.parametrize(
     ("name", "fps", "more"),
     [
-        ("a.mp4", 24, {}), ("a.mov", 24, {"codec": "prores", "pixels": "yuv422p10le"}), ("a.mkv", 24, {}),
-        ("b.mkv", Fraction(24000, 1001), {"codec": "ffv1"}), ("a.webm", 30, {"codec": "libvpx", **FAST}),
-        ("b.webm", 24, {"codec": "libvpx-vp9", **FAST}), ("a.avi", 24, {"bf": "2", "preset": "fast"}),
-        ("b.avi", 16, {"codec": "mpeg4"}), ("a.ts", 24, {}), ("a.m2ts", 25, {"container": "mpegts"}),
-        ("a.flv", 24, {}), ("a.wmv", 24, {"codec": "wmv2"}), ("a.mpg", 25, {"codec": "mpeg2video"}),
-        ("a.nut", 24, {}), ("a.y4m", 24, {"codec": "wrapped_avframe"}), ("a.ivf", 24, {"codec": "libvpx", **FAST}),
-        ("a.mxf", 25, {"codec": "mpeg2video"}), ("a.h264", 30, {"container": "h264"}),
+        ("a.mp4", 24, {}),
+        ("a.mov", 24, {"codec": "prores", "pixels": "yuv422p10le"}),
+        ("a.mkv", 24, {}),
+        ("b.mkv", Fraction(24000, 1001), {"codec": "ffv1"}),
+        ("a.webm", 30, {"codec": "libvpx", **FAST}),
+        ("b.webm", 24, {"codec": "libvpx-vp9", **FAST}),
+        ("a.avi", 24, {"bf": "2", "preset": "fast"}),
+        ("b.avi", 16, {"codec": "mpeg4"}),
+        ("a.ts", 24, {}),
+        ("a.m2ts", 25, {"container": "mpegts"}),
+        ("a.flv", 24, {}),
+        ("a.wmv", 24, {"codec": "wmv2"}),
+        ("a.mpg", 25, {"codec": "mpeg2video"}),
+        ("a.nut", 24, {}),
+        ("a.y4m", 24, {"codec": "wrapped_avframe"}),
+        ("a.ivf", 24, {"codec": "libvpx", **FAST}),
+        ("a.mxf", 25, {"codec": "mpeg2video"}),
+        ("a.h264", 30, {"container": "h264"}),
         ("a.m2v", 30, {"codec": "mpeg2video", "container": "mpeg2video"}),
-        ("a.gif", 10, {"codec": "gif", "pixels": "rgb8"}), ("b.gif", 16, {"codec": "gif", "pixels": "rgb8"}),
+        ("a.gif", 10, {"codec": "gif", "pixels": "rgb8"}),
+        ("b.gif", 16, {"codec": "gif", "pixels": "rgb8"}),
         ("c.gif", 24, {"codec": "gif", "pixels": "rgb8"}),
     ],
-)  # fmt: skip
+)
 def test_every_container_gives_the_same_film(
     tmp_path: Path, name: str, fps: Fraction | int, more: dict[str, Any], tiles: Any, write_film: Any
 ) -> None:
@@ -73,10 +85,14 @@ def test_a_wrong_header_is_not_believed(
 @pytest.mark.parametrize(
     ("name", "share", "more"),
     [
-        ("a.mkv", 0.7, {}), ("a.webm", 0.7, {"codec": "libvpx", **FAST}), ("a.flv", 0.6, {}),
-        ("a.avi", 0.6, {"codec": "mpeg4"}), ("a.nut", 0.6, {}), ("a.mov", 0.9, {}),
+        ("a.mkv", 0.7, {}),
+        ("a.webm", 0.7, {"codec": "libvpx", **FAST}),
+        ("a.flv", 0.6, {}),
+        ("a.avi", 0.6, {"codec": "mpeg4"}),
+        ("a.nut", 0.6, {}),
+        ("a.mov", 0.9, {}),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("with_sound", [False, True])
 def test_a_file_that_is_cut_short_is_refused(
     tmp_path: Path, name: str, share: float, more: dict[str, Any], with_sound: bool, write_film: Any
