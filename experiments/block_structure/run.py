@@ -34,6 +34,7 @@ def films(config: dict[str, Any], num_frames: int) -> list[Any]:
             settings["first_seed"] + i,
             num_shots=settings["num_shots"][i % len(settings["num_shots"])],
             num_frames=num_frames,
+            world=settings["world"],
         )
         for i in range(settings["num_clips"])
     ]

@@ -1,10 +1,10 @@
 """Ask how far content alone goes: attention without a model, between latents (or pixels) that look alike.
 
-    python experiments/block_structure/similarity.py [--out runs/block_structure]
+    python experiments/block_structure/similarity.py [--out runs/block_structure] [--world plain] [--vae FOLDER]
 
 Every token is a 2 x 2 patch of a film's latents, as the transformer takes them in. Query and key are that patch,
 centred and of unit length; the only parameter is the temperature, chosen for the highest distance-removed r. Once with
-the latents of wan-mini's causal autoencoder, once with latents that cannot mix frames: principal components of
+the latents of wan-mini's autoencoder (or another), once with latents that cannot mix frames: principal components of
 blocks of 4 frames x 8 x 8 pixels, as many channels. Both with and without the noise at which the claim is made. What
 this reaches bounds what a model can reach by looking for what looks alike. Writes similarity.json.
 """
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from diffusers import AutoencoderKLWan
 from run import HERE, films, measure
 from torch import Tensor
 
@@ -28,7 +29,6 @@ from attnscope.dataset import render, sample_scene
 from attnscope_kernels import frame_mass
 
 TEMPERATURES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
-CHANNELS = 16
 
 
 def blocks(pixels: np.ndarray) -> Tensor:
@@ -40,21 +40,24 @@ def blocks(pixels: np.ndarray) -> Tensor:
     return cut.permute(0, 2, 4, 1, 3, 5, 6).flatten(3)
 
 
-def principal_components(config: dict[str, Any], num_films: int = 100) -> tuple[Tensor, Tensor]:
+def principal_components(
+    config: dict[str, Any], channels: int, num_films: int = 100
+) -> tuple[Tensor, Tensor]:
     """Mean and directions, scaled to unit variance, of blocks of films that are not among those measured."""
-    drawn = [render(sample_scene(seed, num_shots=1 + seed % 3)) for seed in range(num_films)]
+    world = config["films"]["world"]
+    drawn = [render(sample_scene(seed, num_shots=1 + seed % 3, world=world)) for seed in range(num_films)]
     data = torch.cat([blocks(pixels).flatten(0, 2) for pixels in drawn])
     mean = data.mean(0)
-    _, scale, directions = torch.pca_lowrank(data - mean, q=CHANNELS, center=False)
+    _, scale, directions = torch.pca_lowrank(data - mean, q=channels, center=False)
     return mean, directions / scale * len(data) ** 0.5
 
 
-def encode(pipe: Any, pixels: np.ndarray) -> Tensor:
-    """Normalised latents of wan-mini's autoencoder, (T, h, w, 16)."""
+def encode(vae: Any, pixels: np.ndarray) -> Tensor:
+    """Normalised latents of an autoencoder of Wan's kind, (T, h, w, channels)."""
     video = torch.from_numpy(pixels).permute(3, 0, 1, 2)[None].float().div(127.5).sub(1)
     with torch.no_grad():
-        latents = pipe.vae.encode(video).latent_dist.mode()[0]
-    mean, std = (torch.tensor(getattr(pipe.vae.config, f"latents_{name}")) for name in ("mean", "std"))
+        latents = vae.encode(video).latent_dist.mode()[0]
+    mean, std = (torch.tensor(getattr(vae.config, f"latents_{name}")) for name in ("mean", "std"))
     return (latents.permute(1, 2, 3, 0) - mean) / std
 
 
@@ -109,17 +112,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("runs/block_structure"))
+    parser.add_argument("--world", help="of the films; that of config.toml by default")
+    parser.add_argument("--vae", type=Path, help="a folder with another autoencoder than wan-mini's")
     arguments = parser.parse_args()
     config = tomllib.loads((HERE / "config.toml").read_text())
-    pipe = scope.load("wan-mini")
-    mean, directions = principal_components(config)
+    config["films"]["world"] = arguments.world or config["films"]["world"]
+    vae = AutoencoderKLWan.from_pretrained(arguments.vae) if arguments.vae else scope.load("wan-mini").vae
+    mean, directions = principal_components(config, vae.config.z_dim)
     results = {}
     for num_frames in config["films"]["num_frames"]:
         scenes = films(config, num_frames)
         drawn = [render(scene) for scene in scenes]
         plans = [scene.plan.to_latent() for scene in scenes]
         kinds = {
-            "causal autoencoder": [encode(pipe, pixels) for pixels in drawn],
+            "autoencoder": [encode(vae, pixels) for pixels in drawn],
             "principal components": [(blocks(pixels) - mean) @ directions for pixels in drawn],
         }
         for name, latents in kinds.items():

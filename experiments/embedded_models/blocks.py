@@ -41,13 +41,13 @@ def _by_film(dataset: xr.Dataset, sigmas: tuple[float, ...]) -> dict[str, xr.Dat
     maps = scope.structure.mean_map(dataset.sel(branch="cond").isel(step=steps))
     return {
         "contrast": scope.structure.contrast(maps),
-        "r": scope.structure.correlation(maps)["r"],
-        "r_distance_removed": scope.structure.correlation(maps, distance_removed=True)["r"],
+        "r": scope.structure.correlation(maps),
+        "r_distance_removed": scope.structure.correlation(maps, distance_removed=True),
     }
 
 
-def _with_interval(values: xr.DataArray) -> dict[str, Any]:
-    low, high = scope.structure.bootstrap(values)
+def _with_interval(values: xr.DataArray, *, ratio: bool = False) -> dict[str, Any]:
+    low, high = scope.structure.interval(values, scale="log" if ratio else "linear")
     return {"value": float(values.mean()), "interval": [float(low), float(high)], "n": values.sizes["prompt"]}
 
 
@@ -64,7 +64,10 @@ def blocks_of_models(
         layer = int(_by_film(choosing, low)["r_distance_removed"].mean("prompt").idxmax("layer"))
         measured = _by_film(held_out, low)
         result[name] = {"layer": layer}
-        result[name] |= {key: _with_interval(values.sel(layer=layer)) for key, values in measured.items()}
+        result[name] |= {
+            key: _with_interval(values.sel(layer=layer), ratio=key == "contrast")
+            for key, values in measured.items()
+        }
         for sigma, kept in at_high_noise.items():
             best = int(_by_film(choosing, (sigma,))["r_distance_removed"].mean("prompt").idxmax("layer"))
             kept[name] = _by_film(held_out, (sigma,))["r_distance_removed"].sel(layer=best, drop=True)

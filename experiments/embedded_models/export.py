@@ -10,10 +10,15 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
 from transformers import T5Tokenizer, UMT5EncoderModel
+from unet import unet_pipeline
 
 SUMMARIES = {
     "wan-mini": "30-block WanPipeline trained on procedural films of 1 to 5 shots; 64 x 64, 16 fps, 49 frames.",
     "wan-mini-nocuts": "The control: the same transformer trained on the single-shot films alone; never saw a cut.",
+}
+UNET_SUMMARIES = {
+    "unet-mini": "A small LaVie trained on procedural films of 1 to 3 shots; 16 frames of 64 x 64, 8 fps.",
+    "unet-mini-nocuts": "The same UNet trained on the single-shot films alone; never saw a cut.",
 }
 LIMITS = (
     "Textures, colours and framing follow the prompt loosely; small subjects are often illegible. Trained on drawn "
@@ -62,7 +67,7 @@ def _card(
 
 
 def export_models(work: Path, to: Path, config: dict[str, Any]) -> None:
-    """Write ``to/wan-mini`` (a whole pipeline) and ``to/wan-mini-nocuts`` (its transformer only)."""
+    """Write what is trained: ``to/wan-mini`` (a whole pipeline), its control (a transformer only), and the UNets."""
     base = to / "wan-mini"
     for name in SUMMARIES:
         if not (work / name).exists():
@@ -77,6 +82,27 @@ def export_models(work: Path, to: Path, config: dict[str, Any]) -> None:
         else:
             _half(transformer, to / name / "transformer")
         (to / name / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    for name in UNET_SUMMARIES:
+        if (work / name).exists():
+            shutil.rmtree(to / name, ignore_errors=True)
+            pipe = unet_pipeline(work, name).to(torch.float16)
+            pipe.save_pretrained(to / name, safe_serialization=True)
+            _clean(to / name)
+            (to / name / "card.json").write_text(
+                json.dumps(_unet_card(work, name, pipe, config), indent=2) + "\n"
+            )
+
+
+def _unet_card(work: Path, name: str, pipe: Any, config: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "summary": UNET_SUMMARIES[name],
+        "num_layers": sum(path.endswith("attn_temp") for path, _ in pipe.unet.named_modules()),
+        "num_parameters": sum(p.numel() for p in pipe.unet.parameters()),
+        "training": {"recipe": config["unet"], "last_log": _last(work / f"{name}-state.jsonl"),
+                     "vae_last_log": _last(work / "picture_vae.jsonl"),
+                     "text_last_log": _last(work / "unet_text" / "text.jsonl")},
+        "limits": LIMITS,
+    }  # fmt: skip
 
 
 def _write_pipeline(work: Path, base: Path, transformer: WanTransformer3DModel) -> None:

@@ -17,7 +17,13 @@ def film(seed: int, config: dict[str, Any]) -> Scene:
     num_frames = config["num_frames_long"] if rng.uniform() < config["share_long"] else config["num_frames"]
     num_shots = 1 + int(rng.choice(len(config["shots"]), p=config["shots"]))
     return sample_scene(
-        seed, num_shots=num_shots, num_frames=num_frames, fps=config["fps"], world=config["world"]
+        seed,
+        num_shots=num_shots,
+        num_frames=num_frames,
+        fps=config["fps"],
+        stride=config["stride"],
+        min_shot_latent_frames=config["shortest_shot"],
+        world=config["world"],
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from diffusers import WanTransformer3DModel
 from numpy.typing import NDArray
 from readers import CutReader, PictureReader, answers, find_cuts, load_reader
@@ -21,7 +22,7 @@ from readers import CutReader, PictureReader, answers, find_cuts, load_reader
 import attnscope as scope
 from attnscope import masks
 from attnscope.dataset import Scene, sample_scene
-from attnscope.structure import wilson
+from attnscope.structure import interval, wilson
 
 Frames = NDArray[np.uint8]
 NUM_FRAMES, NUM_LATENT = 49, 13
@@ -129,13 +130,9 @@ def share(hits: Iterable[bool]) -> dict[str, Any]:
 
 def mean(values: Any) -> dict[str, Any]:
     """A mean over films with its 95 % interval."""
-    values = np.asarray(values, dtype=float)
-    reach = 1.96 * values.std(ddof=1) / len(values) ** 0.5
-    return {
-        "value": float(values.mean()),
-        "interval": [float(values.mean() - reach), float(values.mean() + reach)],
-        "n": len(values),
-    }
+    films = xr.DataArray(np.asarray(values, dtype=float), dims="prompt")
+    low, high = interval(films)
+    return {"value": float(films.mean()), "interval": [float(low), float(high)], "n": films.size}
 
 
 def reading(reader: PictureReader, films: list[tuple[Scene, Frames]]) -> dict[str, Any]:

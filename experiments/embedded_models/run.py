@@ -1,7 +1,9 @@
-"""Train and export the embedded models `wan-mini` and `wan-mini-nocuts`, one resumable command a model.
+"""Train and export the embedded models and those who judge them, one resumable command a model.
 
     python experiments/embedded_models/run.py wan-mini  --work runs/embedded_models
     python experiments/embedded_models/run.py nocuts    --work runs/embedded_models
+    python experiments/embedded_models/run.py unet      --work runs/embedded_models
+    python experiments/embedded_models/run.py readers   --work runs/embedded_models
     python experiments/embedded_models/run.py export    --work runs/embedded_models --to attnscope/models/weights
 
 A stage that is done is skipped; one that was killed goes on from its last saved state.
@@ -26,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from text import build_tokenizer, train_text
 from transformer import build_transformer, deepen, train_stage
 from transformers import T5Tokenizer, UMT5EncoderModel
+from unet import unet_stage
 from vae import encode_film, encode_moments, fit_latent_scale, psnr_db, train_vae
 
 Config = dict[str, Any]
@@ -159,7 +162,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("job", choices=["vae", "text", "readers", "latents", "wan-mini", "nocuts", "export"])
+    parser.add_argument(
+        "job", choices=["vae", "text", "readers", "latents", "wan-mini", "nocuts", "unet", "export"]
+    )
     parser.add_argument("--work", type=Path, default=Path("runs/embedded_models"))
     parser.add_argument("--config", type=Path, default=Path(__file__).with_name("config.toml"))
     parser.add_argument("--to", type=Path, default=Path("attnscope/models/weights"))
@@ -175,6 +180,8 @@ def main() -> None:
         text_stage(arguments.work, config)
     elif arguments.job == "readers":
         reader_stage(arguments.work, config)
+    elif arguments.job == "unet":
+        unet_stage(arguments.work, config)
     elif arguments.job == "export":
         export_models(arguments.work, arguments.to, config)
     elif arguments.job == "latents":

@@ -103,15 +103,19 @@ def _words(config: dict[str, Any]) -> dict[str, int]:
 
 
 def train_text(
-    folder: Path, films: dict[str, Any], config: dict[str, Any], device: str = "cpu"
+    folder: Path, films: dict[str, Any], config: dict[str, Any], padded_to: int | None = None
 ) -> UMT5EncoderModel:
-    """Train for ``config["steps"]``; returns the encoder."""
+    """Train for ``config["steps"]``; returns the encoder.
+
+    With ``padded_to`` every caption is padded to so many tokens and the padding is read like text, as LaVie's pipeline
+    does; without, padding is hidden, as Wan's does.
+    """
     torch.manual_seed(1)
     tokenizer = build_tokenizer(films["world"])
     index = _words(films)
     encoder = build_encoder(tokenizer)
     reader = Reader(2 + MAX_SHOTS * len(PER_SHOT), len(index))
-    both = nn.ModuleDict({"encoder": encoder, "reader": reader}).to(device)
+    both = nn.ModuleDict({"encoder": encoder, "reader": reader})
     # who belongs to whom is said by word order alone, so the position biases must move first and far
     position = [p for name, p in both.named_parameters() if "relative_attention_bias" in name]
     others = [p for name, p in both.named_parameters() if "relative_attention_bias" not in name]
@@ -122,13 +126,17 @@ def train_text(
     while budget.goes_on():
         rng = np.random.default_rng([3, budget.step])
         scenes = [film(int(seed), films) for seed in rng.integers(0, films["num_clips"], config["batch"])]
-        captions = [scene.caption(("none", "random", "exact")[int(rng.integers(3))]) for scene in scenes]
-        tokens = tokenizer(captions, padding=True, return_tensors="pt").to(device)
-        target = torch.tensor([answers(scene, index) for scene in scenes], device=device)
+        times = ("none",) if padded_to else ("none", "random", "exact")
+        captions = [scene.caption(times[int(rng.integers(len(times)))]) for scene in scenes]
+        tokens = tokenizer(
+            captions, padding="max_length" if padded_to else True, max_length=padded_to, return_tensors="pt"
+        )
+        seen = torch.ones_like(tokens.attention_mask) if padded_to else tokens.attention_mask
+        target = torch.tensor([answers(scene, index) for scene in scenes])
         for group in optimizer.param_groups:
             group["lr"] = group["factor"] * config["lr"] * budget.schedule(warmup_steps=50, hold=0.5)
-        embedded = encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
-        logits = reader(embedded, tokens.attention_mask)
+        embedded = encoder(tokens.input_ids, seen).last_hidden_state
+        logits = reader(embedded, seen)
         loss = F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=-100)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
