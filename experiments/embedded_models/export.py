@@ -98,11 +98,14 @@ def _unet_card(work: Path, name: str, pipe: Any, config: dict[str, Any]) -> dict
         "summary": UNET_SUMMARIES[name],
         "num_layers": sum(path.endswith("attn_temp") for path, _ in pipe.unet.named_modules()),
         "num_parameters": sum(p.numel() for p in pipe.unet.parameters()),
-        "training": {"recipe": config["unet"], "last_log": _last(work / f"{name}-state.jsonl"),
-                     "vae_last_log": _last(work / "picture_vae.jsonl"),
-                     "text_last_log": _last(work / "unet_text" / "text.jsonl")},
+        "training": {
+            "recipe": config["unet"],
+            "last_log": _last(work / f"{name}-state.jsonl"),
+            "vae_last_log": _last(work / "picture_vae.jsonl"),
+            "text_last_log": _last(work / "unet_text" / "text.jsonl"),
+        },
         "limits": LIMITS,
-    }  # fmt: skip
+    }
 
 
 def _write_pipeline(work: Path, base: Path, transformer: WanTransformer3DModel) -> None:

@@ -32,26 +32,43 @@ SHARD = 250
 def scheduler() -> DDIMScheduler:
     """The noise levels that are trained on and sampled with."""
     return DDIMScheduler(
-        beta_start=1e-4, beta_end=0.02, beta_schedule="linear", prediction_type="v_prediction",
-        rescale_betas_zero_snr=True, timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True,
-    )  # fmt: skip
+        beta_start=1e-4,
+        beta_end=0.02,
+        beta_schedule="linear",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+    )
 
 
 def build_picture_vae(config: dict[str, Any]) -> AutoencoderKL:
     """An autoencoder of single pictures, 8 x 8."""
     return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(16, 32, 32, 32), layers_per_block=1, latent_channels=config["channels"],
-        norm_num_groups=8, sample_size=64, mid_block_add_attention=False,
-    )  # fmt: skip
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(16, 32, 32, 32),
+        layers_per_block=1,
+        latent_channels=config["channels"],
+        norm_num_groups=8,
+        sample_size=64,
+        mid_block_add_attention=False,
+    )
 
 
 def build_unet(config: dict[str, Any], text_width: int) -> LaVieUNet:
     """A fresh denoiser."""
     return LaVieUNet(
-        sample_size=8, in_channels=config["channels"], out_channels=config["channels"],
-        block_out_channels=config["widths"], layers_per_block=2, num_heads=4, text_width=text_width, num_groups=8,
-    )  # fmt: skip
+        sample_size=8,
+        in_channels=config["channels"],
+        out_channels=config["channels"],
+        block_out_channels=config["widths"],
+        layers_per_block=2,
+        num_heads=4,
+        text_width=text_width,
+        num_groups=8,
+    )
 
 
 def build_optimizers(module: nn.Module, config: dict[str, Any]) -> list[torch.optim.Optimizer]:
