@@ -21,6 +21,7 @@ __all__ = [
     "encode_captions",
     "errors",
     "find_layers",
+    "finetune",
     "generate",
     "hook_points",
     "intervene",
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from attnscope.storage import open_store
     from attnscope.sweeping.find_layers import find_layers
     from attnscope.sweeping.sweep import open_sweep, sweep
+    from attnscope.training.finetune import finetune
 else:
     from importlib import import_module
 
@@ -70,6 +72,7 @@ else:
         "attach": "hooks",
         "encode_captions": "intervening.captions",
         "find_layers": "sweeping.find_layers",
+        "finetune": "training.finetune",
         "generate": "intervening.generate",
         "hook_points": "hooks",
         "intervene": "intervening.intervene",

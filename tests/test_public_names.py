@@ -21,6 +21,7 @@ PUBLIC = [
     "encode_captions",
     "errors",
     "find_layers",
+    "finetune",
     "generate",
     "hook_points",
     "intervene",

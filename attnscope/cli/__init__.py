@@ -25,6 +25,7 @@ _COMMANDS = {
     "generate": "Make a film with cuts where they are asked for, and say where it is cut.",
     "sweep": "Change the attention in one place after another, and see which change cuts the film.",
     "find-layers": "Search for the fewest layers, or heads, with which a mask still cuts.",
+    "train": "Fine-tune a model on films with cuts, under the mask; go on with a run that was stopped.",
     "structure": "Measure how strongly attention in a store follows the shots.",
     "figure": "Draw a figure for a paper from a store, or all that it holds.",
     "validate": "Check a store: schema, checksums, row sums; one line for each violation.",

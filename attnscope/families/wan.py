@@ -84,7 +84,7 @@ class Wan(GridFamily):
         Flow matching: noised = (1 - sigma) * latents + sigma * noise, the same noise at every level.
         """
         with torch.no_grad():
-            latents = self._encode(model, frames)
+            latents = self.encode(model, frames)
             noise = torch.randn(latents.shape, generator=torch.Generator("cpu").manual_seed(seed)).to(latents)
             text, _ = model.encode_prompt(prompt, do_classifier_free_guidance=False, device=latents.device)
             for step, sigma in enumerate(sigmas):
@@ -98,8 +98,8 @@ class Wan(GridFamily):
                         return_dict=False,
                     )
 
-    def _encode(self, model: Any, frames: Any) -> torch.Tensor:
-        """Latents (1, channels, frames, height, width) of a video, normalised as the pipeline expects them."""
+    def encode(self, model: Any, frames: Any) -> torch.Tensor:
+        """Return latents (1, channels, frames, height, width) of a video, normalised as the pipeline expects them."""
         vae = model.vae
         video = torch.from_numpy(frames).permute(3, 0, 1, 2)[None].to(vae.device, vae.dtype) / 127.5 - 1
         latents: torch.Tensor = vae.encode(video).latent_dist.mode().float()

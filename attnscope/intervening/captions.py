@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from attnscope.errors import MaskError, quote
-from attnscope.families import find
+from attnscope.families import EncodedText, find
 from attnscope.masks import Group, Sides
 
 if TYPE_CHECKING:
@@ -73,8 +73,6 @@ def encode_captions(
     >>> text.num_slabs, text.slab_of_token[-1]
     (3, Group(kind='padding', index=2))
     """
-    import torch
-
     given = tuple(captions)
     if isinstance(captions, str) or not given or any(not isinstance(caption, str) for caption in given):
         raise MaskError(
@@ -90,14 +88,27 @@ def encode_captions(
             where="in encode_captions",
             remedy="name one",
         )
-    family, parts, groups, biases = find(pipe), [], [], []
-    for slab, caption in enumerate([*given, *([] if general is None else [general])]):
-        encoded = family.encode_text(pipe, caption, max_sequence_length)
-        parts.append(encoded.tokens)
-        groups += [Group("text", slab)] * len(encoded.tokens)
-        biases += [0.0] * len(encoded.tokens)
-        if padding == "visible" and encoded.num_padding:
-            parts.append(encoded.padding[None])
+    family = find(pipe)
+    slabs = [*given, *([] if general is None else [general])]
+    encoded = [family.encode_text(pipe, caption, max_sequence_length) for caption in slabs]
+    return lay_slabs(given, general, padding, encoded)
+
+
+def lay_slabs(
+    captions: tuple[str, ...], general: str | None, padding: Padding, encoded: Sequence[EncodedText]
+) -> ShotText:
+    """Lay captions that were encoded one by one behind one another: those of the shots, then the general one."""
+    import torch
+
+    parts: list[Tensor] = []
+    groups: list[Group] = []
+    biases: list[float] = []
+    for slab, each in enumerate(encoded):
+        parts.append(each.tokens)
+        groups += [Group("text", slab)] * len(each.tokens)
+        biases += [0.0] * len(each.tokens)
+        if padding == "visible" and each.num_padding:
+            parts.append(each.padding[None])
             groups.append(Group("padding", slab))
-            biases.append(math.log(encoded.num_padding))
-    return ShotText(given, general, padding, torch.cat(parts)[None], tuple(groups), tuple(biases))
+            biases.append(math.log(each.num_padding))
+    return ShotText(captions, general, padding, torch.cat(parts)[None], tuple(groups), tuple(biases))

@@ -14,9 +14,11 @@ from __future__ import annotations
 from attnscope.masks.compiling import Extent, compile_rule, extent
 from attnscope.masks.controls import equal_band, other_boundary, permuted
 from attnscope.masks.expressions import parse_rule
+from attnscope.masks.files import load_interventions, save_interventions
 from attnscope.masks.frame_rules import band, decay, everything, first_frame, from_array, sampled
 from attnscope.masks.interventions import Intervention
 from attnscope.masks.presets import list_presets, preset
+from attnscope.masks.rebinding import rebind
 from attnscope.masks.rules import MaskRule, Ramp
 from attnscope.masks.shot_rules import (
     anchors,
@@ -51,6 +53,7 @@ __all__ = [
     "general_text",
     "halo",
     "list_presets",
+    "load_interventions",
     "next_shot",
     "other_boundary",
     "own_text",
@@ -59,8 +62,10 @@ __all__ = [
     "permuted",
     "preset",
     "previous_shot",
+    "rebind",
     "same_shot",
     "sampled",
+    "save_interventions",
     "shot_causal",
     "shot_starts",
     "transitions",

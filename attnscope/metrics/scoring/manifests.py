@@ -55,6 +55,7 @@ class Listed:
     crop: Crop = NO_CROP
     stop_s: Fraction | None = None
     stop_frame: int | None = None
+    captions: tuple[str, ...] = ()
 
     def request_at(self, fps: Fraction, num_frames: int | None = None) -> Request:
         """Put what was asked for on the frame clock of the video: a cut goes to the nearest frame.
@@ -143,14 +144,49 @@ def read_manifest(manifest: Path, places: Sequence[Path]) -> list[Listed]:
 
     ``file`` is asked for, everything else may be missing or empty: ``method`` and ``group`` say which line of the
     tables the video counts for; ``shots`` as on the command line ("0-1s,1-2.5s", or in frames), or
-    ``requested_times_s`` ("[0,1] [1,2.5]"), or ``requested_shots``, their number alone; ``caption``;
-    ``marked_cut_frames``, seen by people; ``bordered`` (yes: the border that CineTrans drew is cut off).
+    ``requested_times_s`` ("[0,1] [1,2.5]"), or ``requested_shots``, their number alone; ``caption``, and ``captions``,
+    one a shot with | between; ``marked_cut_frames``, seen by people; ``bordered`` (yes: the border that CineTrans drew
+    is cut off).
 
     Raises
     ------
     InputError
         The manifest cannot be read or names a file that is not there; the message has the line.
     """
+    listed, refused = read_usable_lines(manifest, places)
+    if refused:
+        raise refused[0]
+    names = [each.name for each in listed]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(
+            expected="every file once",
+            got=f"{quote(twice)} {names.count(twice)} times",
+            where=f"in {manifest}",
+            remedy="leave one",
+        )
+    return listed
+
+
+def read_usable_lines(manifest: Path, places: Sequence[Path]) -> tuple[list[Listed], list[InputError]]:
+    """Read what can be used of a manifest, and for every other line the error that says why it cannot.
+
+    Raises
+    ------
+    InputError
+        The manifest as a whole cannot be read.
+    """
+    roots = [place if os.path.isdir(place) else place.parent for place in places] or [manifest.parent]
+    listed, refused = [], []
+    for number, row in enumerate(_read_rows(manifest), 2):
+        try:
+            listed.append(_listed(row, f"line {number} of {manifest}", roots))
+        except InputError as error:
+            refused.append(error)
+    return listed, refused
+
+
+def _read_rows(manifest: Path) -> list[dict[str, str | None]]:
     try:
         with open(manifest, encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file)
@@ -170,18 +206,7 @@ def read_manifest(manifest: Path, places: Sequence[Path]) -> list[Listed]:
             where=f"in {manifest}",
             remedy="add them",
         )
-    roots = [place if os.path.isdir(place) else place.parent for place in places] or [manifest.parent]
-    listed = [_listed(row, f"line {number} of {manifest}", roots) for number, row in enumerate(rows, 2)]
-    names = [each.name for each in listed]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(
-            expected="every file once",
-            got=f"{quote(twice)} {names.count(twice)} times",
-            where=f"in {manifest}",
-            remedy="leave one",
-        )
-    return listed
+    return rows
 
 
 def _listed(row: Mapping[str, str | None], where: str, roots: Iterable[Path]) -> Listed:
@@ -205,6 +230,7 @@ def _listed(row: Mapping[str, str | None], where: str, roots: Iterable[Path]) ->
         caption=cells.get("caption") or None,
         crop=BORDER if _read_yes_or_no(cells, "bordered", where) else NO_CROP,
         **_read_cuts(cells, where),
+        captions=tuple(part.strip() for part in cells.get("captions", "").split("|") if part.strip()),
     )
 
 

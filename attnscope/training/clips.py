@@ -1,0 +1,233 @@
+"""The films a model is trained on: files with a manifest, or scenes that are drawn; what cannot be used, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attnscope._types import Frames
+from attnscope.dataset import Scene, render, sample_scene
+from attnscope.errors import InputError, quote
+from attnscope.metrics.scoring.manifests import Listed, read_usable_lines
+from attnscope.shots import ShotPlan
+from attnscope.video.files import read_video
+
+MANIFEST = "manifest.csv"
+"""How the manifest of a folder of clips is called."""
+
+
+@dataclass(frozen=True)
+class FilmSize:
+    """How the model sees films: frames, pixels, frames per second (None: as the file), temporal stride of the VAE."""
+
+    num_frames: int
+    height: int
+    width: int
+    fps: Fraction | None
+    stride: int
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One film to train on, and what is said of it.
+
+    ``caption`` says the whole film; ``captions``, where there are any, each shot, and then ``general`` what holds for
+    all. ``source`` is a file with its line of the manifest, a scene to draw, or frames with their plan.
+    """
+
+    name: str
+    caption: str
+    captions: tuple[str, ...]
+    general: str
+    source: Listed | Scene | tuple[Frames, ShotPlan]
+
+    @property
+    def identity(self) -> str:
+        """What tells the film from any other: what would be read or drawn, and what is said of it."""
+        if isinstance(self.source, Listed):
+            path = self.source.path
+            stat = path.stat()
+            place = (
+                f"{path.name} {stat.st_size} {stat.st_mtime_ns} {self.source.cuts_s} {self.source.cuts_frame}"
+            )
+            return f"{place} {self.source.marked_cuts_frame} {self.source.crop}"
+        if isinstance(self.source, Scene):
+            return repr(self.source)
+        import hashlib
+
+        frames, plan = self.source
+        return f"{hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()} {plan}"
+
+    def load(self, size: FilmSize) -> tuple[Frames, ShotPlan]:
+        """Read or draw the film as the model sees it, with its shots.
+
+        Raises
+        ------
+        AttnscopeError
+            The film cannot be used; the message says why.
+        """
+        if isinstance(self.source, Listed):
+            frames, plan = _read(self.source, size)
+        elif isinstance(self.source, Scene):
+            frames, plan = render(self.source, height=size.height, width=size.width), self.source.plan
+        else:
+            frames, plan = self.source
+        frames, plan = _shortened(np.asarray(frames), plan, size)
+        if self.captions and len(self.captions) != plan.num_shots:
+            raise InputError(
+                expected=f"a caption for each of {plan.num_shots} shots",
+                got=f"{len(self.captions)}",
+                where=f"for {self.name}",
+                remedy="correct its captions or its shots",
+            )
+        plan.to_latent(size.stride)  # a shot that no latent frame is left for is refused here
+        return frames, plan
+
+
+@dataclass(frozen=True)
+class DrawnFilms:
+    """Films that are drawn from seeds, with cuts that are known exactly; see :func:`attnscope.dataset.sample_scene`.
+
+    ``shots`` are the numbers of shots to choose from, ``options`` go to ``sample_scene`` (``world``, ``keep_place``).
+    """
+
+    num_clips: int
+    shots: tuple[int, ...] = (1, 2, 3)
+    num_frames: int = 49
+    fps: int = 16
+    first_seed: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def clips(self) -> list[Clip]:
+        """Invent the films; nothing is drawn yet."""
+        if not isinstance(self.num_clips, int) or self.num_clips < 1 or not self.shots:
+            raise InputError(
+                expected="at least one film, of at least one number of shots",
+                got=f"{self.num_clips} films of {quote(self.shots)} shots",
+                where="in DrawnFilms",
+                remedy="write DrawnFilms(100)",
+            )
+        return [
+            drawn_clip(
+                sample_scene(
+                    seed,
+                    num_shots=self.shots[seed % len(self.shots)],
+                    num_frames=self.num_frames,
+                    fps=self.fps,
+                    **self.options,
+                )
+            )
+            for seed in range(self.first_seed, self.first_seed + self.num_clips)
+        ]
+
+
+Data = str | Path | DrawnFilms | Sequence[Clip]
+"""A folder with a manifest, the manifest itself, films to be drawn, or clips of one's own."""
+
+
+def drawn_clip(drawn: Scene) -> Clip:
+    """Say of a drawn scene what a caption would.
+
+    >>> drawn_clip(sample_scene(3, num_shots=2)).captions == sample_scene(3, num_shots=2).shot_captions()
+    True
+    """
+    captions = drawn.shot_captions() if drawn.plan.num_shots > 1 else ()
+    return Clip(f"scene {drawn.seed}", drawn.caption("none"), captions, drawn.general_caption(), drawn)
+
+
+def read_clips(data: Data) -> tuple[list[Clip], list[str]]:
+    """List the films of a data set, and the lines of its manifest that cannot be used, each with its reason.
+
+    Raises
+    ------
+    InputError
+        There is no such data set, or no film in it.
+    """
+    if isinstance(data, DrawnFilms):
+        return data.clips(), []
+    if not isinstance(data, str | Path):
+        given: list[Any] = list(data) if isinstance(data, Sequence) else []
+        if not given or not all(isinstance(each, Clip) for each in given):
+            raise InputError(
+                expected="a folder of clips, DrawnFilms, or a list of Clip",
+                got=quote(data),
+                where="as data of finetune",
+                remedy="write for instance DrawnFilms(100)",
+            )
+        return given, []
+    path = Path(data)
+    manifest = path / MANIFEST if path.is_dir() else path
+    if not manifest.is_file():
+        raise InputError(
+            expected=f"a folder with a {MANIFEST}, or a manifest",
+            got=quote(str(path)),
+            where="as data to train on",
+            remedy="see `attnscope score --help` for its columns",
+        )
+    listed, refused = read_usable_lines(manifest, [manifest.parent])
+    clips, reasons = [], [str(error) for error in refused]
+    for each in listed:
+        try:
+            clips.append(_clip(each))
+        except InputError as error:
+            reasons.append(str(error))
+    return clips, reasons
+
+
+def _clip(listed: Listed) -> Clip:
+    captions = listed.captions
+    if not listed.caption and not captions:
+        raise InputError(
+            expected="a caption, or one a shot as captions",
+            got="none",
+            where=f"for {listed.name}",
+            remedy="fill the column caption",
+        )
+    whole = listed.caption or ". ".join(captions)
+    return Clip(listed.name, whole, captions if len(captions) > 1 else (), whole, listed)
+
+
+def _read(listed: Listed, size: FilmSize) -> tuple[Frames, ShotPlan]:
+    footage = read_video(listed.path, height=size.height, width=size.width, fps=size.fps, crop=listed.crop)
+    request = listed.request_at(footage.source_fps, footage.num_source_frames)
+    cuts = listed.marked_cuts_frame if listed.marked_cuts_frame is not None else request.cuts_frame
+    if cuts is None:
+        if request.num_shots not in (None, 1):
+            raise InputError(
+                expected="the times of its cuts",
+                got=f"{request.num_shots} shots and no times",
+                where=f"for {listed.name}",
+                remedy="fill the column shots",
+            )
+        cuts = ()
+    placed = [footage.at(cut) for cut in cuts]
+    return footage.frames, ShotPlan.from_frames(placed, num_frames=len(footage.frames), fps=footage.fps)
+
+
+def _shortened(frames: Frames, plan: ShotPlan, size: FilmSize) -> tuple[Frames, ShotPlan]:
+    """The film as long as the model takes it; what is longer loses its end, what is shorter is as long as it can be."""
+    if frames.ndim != 4 or frames.dtype != np.uint8 or len(frames) != plan.num_frames:
+        raise InputError(
+            expected=f"frames as uint8 (frames, height, width, 3), {plan.num_frames} of them as the plan has",
+            got=f"{frames.dtype} of shape {frames.shape}",
+            where="in a clip",
+            remedy="plan the film that is given",
+        )
+    length = min(len(frames), size.num_frames)
+    length = (length - 1) // size.stride * size.stride + 1
+    if length < size.stride + 1:
+        raise InputError(
+            expected=f"a film of at least {size.stride + 1} frames",
+            got=f"{len(frames)}",
+            where="in a clip",
+            remedy="give a longer one",
+        )
+    cuts = [cut for cut in plan.cuts_frame if cut < length]
+    return frames[:length], replace(
+        ShotPlan.from_frames(cuts, num_frames=length, fps=plan.fps), notes=plan.notes
+    )
