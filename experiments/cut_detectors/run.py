@@ -42,7 +42,8 @@ def labelled(folder: Path) -> list[Film]:
 def drawn(num_films: int) -> list[Film]:
     """Drawn films of one to four shots, and their cuts."""
     scenes = [
-        sample_scene(DRAWN_SEED + film, num_shots=1 + film % 4, num_frames=49) for film in range(num_films)
+        sample_scene(DRAWN_SEED + film, num_shots=1 + film % 4, num_frames=49, world="textured")
+        for film in range(num_films)
     ]
     return [(render(scene), list(scene.plan.cuts_frame)) for scene in scenes]
 

@@ -185,6 +185,7 @@ def drawn(videos: Path, out: Path) -> dict[str, Any]:
                 min_shot_latent_frames=case["min_shot_latent_frames"],
                 keep_place=case["keep_place"],
                 dissolve_frames=length,
+                world="textured",
             )
             film = render(scene)
             true = [cut + length // 2 for cut in scene.plan.cuts_frame]
@@ -312,7 +313,9 @@ def _detect(path: Path) -> None:
 
 def memory(videos: Path, out: Path) -> dict[str, Any]:
     """Peak memory of scoring a short and a long video of the same shots, over and over."""
-    film = render(sample_scene(30_000_000, num_shots=3, num_frames=97), height=90, width=160)[:96]
+    film = render(
+        sample_scene(30_000_000, num_shots=3, num_frames=97, world="textured"), height=90, width=160
+    )[:96]
     result: dict[str, Any] = {}
     for fps in CONFIG["memory"]["fps"]:
         for duration_s in CONFIG["memory"]["durations_s"]:
