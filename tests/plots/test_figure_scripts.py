@@ -1,6 +1,7 @@
 """The scripts of experiments/figures draw from a store alone."""
 
 import os
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -69,3 +70,43 @@ def test_script_writes_what_it_says(store, tmp_path, script, options, names):
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     assert sorted(Path(line).name for line in done.stdout.split()) == names
+
+
+@pytest.mark.slow
+def test_only_what_changed_is_made_again(store, tmp_path):
+    """A second run makes nothing; an edited script makes its own figure; a missing file is made again."""
+    scripts = shutil.copytree(ROOT / "experiments" / "figures", tmp_path / "scripts")
+    out = tmp_path / "out"
+
+    def remake() -> set[str]:
+        done = subprocess.run(
+            [sys.executable, str(scripts / "remake.py"), str(store), "-o", str(out)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels")])},
+        )
+        assert done.returncode == 0, done.stderr
+        return {Path(line).stem for line in done.stdout.split()}
+
+    assert remake() == {"maps", "profile", "overview", "atlas", "steps", "novelty"}
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert remake() == set()
+    with (scripts / "steps.py").open("a") as script:
+        script.write("\n# edited\n")
+    (out / "atlas.pdf").unlink()
+    assert remake() == {"steps", "atlas"}
+    after = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert {name for name in before if before[name] != after[name]} == {"made.json"}
+
+
+@pytest.mark.slow
+def test_two_stores_are_compared(store, tmp_path):
+    script = ROOT / "experiments" / "figures" / "comparison.py"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(script), str(store), str(store), "-o", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels")])},
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["comparison.pdf", "comparison.png"]
