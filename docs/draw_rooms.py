@@ -40,6 +40,7 @@ PURPOSE = {
     "structure": "statistics",
     "sweeping": "sweep, find_layers",
     "synthetic": "known block structure",
+    "student": "how sure a mean is",
     "testing": "tiny models, the contract",
     "training": "finetune",
     "video": "frames in and out",

@@ -155,7 +155,7 @@ ROWS = layers_table((ROOT / "DESIGN.md").read_text(encoding="utf-8"))
 
 def test_the_table_is_read_whole() -> None:
     assert [row.height for row in ROWS] == ["0", "1", "1", "1", "2", "2", "3", "4", "beside"]
-    assert ROWS[0].packages == {"numpy", "typing_extensions", "xarray", "zarr", "msgspec"}
+    assert ROWS[0].packages == {"numpy", "scipy", "typing_extensions", "xarray", "zarr", "msgspec"}
     assert {"structure", "plots"} <= ROWS[1].modules
     assert "torch" not in ROWS[0].packages | ROWS[1].packages
 

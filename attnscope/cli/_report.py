@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from attnscope.cli._output import print_table
+from attnscope.cli._output import finite, print_json, print_table
+from attnscope.ranges import format_range
+from attnscope.storage.store import Store
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -73,6 +76,90 @@ def measure(dataset: xr.Dataset, *, branch: str) -> dict[str, Any]:
     return {**summary, "notes": notes}
 
 
+def report_probe(
+    model: str,
+    dataset: xr.Dataset,
+    folder: Path,
+    *,
+    as_json: bool,
+    film: Any | None,
+    found: list[list[int]] | None,
+    asked_s: list[Any] | None,
+) -> None:
+    """Draw the pictures, write summary.json, and print the same as a table or as JSON.
+
+    ``found`` are the cuts that each film has, in video frames; what is measured against them stands beside what is
+    measured against the cuts asked for, in `against_cuts_found`.
+    """
+    branch = str(dataset.branch.values[0])
+    document = finite(
+        {
+            "store": str(folder / "attention.zarr"),
+            "model": model,
+            "layers": dataset.layer.values.tolist(),
+            "modules": dataset.module.values.tolist(),
+            "steps": dataset.step.values.tolist(),
+            "sigmas": dataset.sigma.values.tolist(),
+            "num_frames_latent": dataset.sizes["query_frame"],
+            **_cuts(folder / "attention.zarr", asked_s),
+            **measure(dataset, branch=branch),
+            **({} if found is None else {"against_cuts_found": _against(dataset, found, branch)}),
+            "figures": draw_figures(dataset, folder, branch=branch, film=film),
+        }
+    )
+    (folder / "summary.json").write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    if as_json:
+        print_json(document)
+        return
+    _print_probe(document)
+
+
+def _print_probe(document: Mapping[str, Any]) -> None:
+    found = document.get("against_cuts_found")
+    print_summary(document, against="the cuts" if found is None else "the cuts asked for")
+    if found is not None:
+        print_summary(found, against="the cuts found in the film")
+    layers = format_range(document["layers"])
+    print(f"looked at layers {layers} of {document['model']}, {document['num_frames_latent']} latent frames")
+    print(
+        f"cuts      asked at {document['cuts_requested_s']} s, fall at video frame {document['cuts_realised_frame']}"
+    )
+    if found is not None:
+        print(f"          found in the film at video frame {found['cuts_found_frame']}")
+    print(f"store     {document['store']}")
+    print(f"pictures  {', '.join(path for path in document['figures'] if path.endswith('.png'))}")
+
+
+def _against(dataset: xr.Dataset, found: list[list[int]], branch: str) -> dict[str, Any]:
+    """Measure against the cuts that the films have; one list of them, or one for each prompt."""
+    from attnscope.structure import with_cuts
+
+    there = with_cuts(dataset, found)
+    summary = measure(there, branch=branch)
+    if not _has_cuts(there):
+        summary["notes"] = ["no film has a cut, so there is nothing to measure against"]
+    return {"cuts_found_frame": found[0] if len(found) == 1 else found, **summary}
+
+
+def _cuts(store: Path, asked_s: list[Any] | None) -> dict[str, list[Any]]:
+    """Where the cuts were asked and where they fall on the latent grid: one list, or one for each prompt.
+
+    What was written on the command line is given as it was written: the plan knows only the frames it was brought to.
+    """
+    plans = Store.open(store).header.plans
+    asked = [
+        [] if plan is None else [float(frame / plan.fps) for frame in plan.requested_frame] for plan in plans
+    ]
+    fallen = [[] if plan is None else list(plan.realised_frame) for plan in plans]
+    alike = all(plan == plans[0] for plan in plans)
+    if asked_s is None:
+        asked_s = asked[0] if alike else asked
+    return {
+        "cuts_requested_s": asked_s,
+        "cuts_realised_frame": fallen[0] if alike else fallen,
+    }
+
+
 def draw_figures(dataset: xr.Dataset, folder: Path, *, branch: str, film: Any | None) -> list[str]:
     """Draw maps, and where there are cuts the profile over layers and the overview; PNG and PDF each.
 
@@ -101,10 +188,10 @@ def layer_curves(dataset: xr.Dataset, *, branch: str) -> dict[str, xr.Dataset]:
 
     maps = structure.mean_map(dataset.sel(branch=branch))
     return {
-        "contrast": structure.profile(structure.contrast(maps), scale="log"),
-        "distance_only": structure.profile(structure.distance_only_contrast(maps), scale="log"),
-        "correlation": structure.profile(structure.correlation(maps)),
-        "adjusted": structure.profile(structure.adjusted_r(maps)),
+        "contrast": structure.profile(structure.contrast(maps), scale="log", level=None),
+        "distance_only": structure.profile(structure.distance_only_contrast(maps), scale="log", level=None),
+        "correlation": structure.profile(structure.correlation(maps), level=None),
+        "adjusted": structure.profile(structure.adjusted_r(maps), level=None),
     }
 
 

@@ -15,12 +15,12 @@ import numpy as np
 
 from attnscope._types import Crop
 from attnscope.cli._options import AsJson, Finite, NumFrames, Pixels, Seed, Steps
-from attnscope.cli._output import finite, print_json, progress_bar
-from attnscope.cli._report import draw_figures, measure, print_summary
+from attnscope.cli._output import print_json, progress_bar
+from attnscope.cli._report import report_probe
 from attnscope.dataset import render, sample_scene
 from attnscope.errors import InputError, PromptFileError, ShotPlanError, VideoError, quote
 from attnscope.probing.share import Share
-from attnscope.ranges import format_range, parse_range
+from attnscope.ranges import parse_range
 from attnscope.shots import ShotPlan
 from attnscope.shots.text import parse_spec
 from attnscope.storage import Store
@@ -114,9 +114,7 @@ def probe_command(
     border = _crop("0,0,0,0" if crop is None else crop)
     asked = [model, texts, str(video), shots, layers, heads, steps, branch, seed, levels, border, pipeline]
     folder = out or Path("runs") / f"{Path(model).name}-{_digest(asked)}"
-    store = folder / "attention.zarr"
-    film, asked_s = None, None
-
+    film = found = asked_s = None
     from attnscope import models
     from attnscope.probing.probe import probe_video
 
@@ -128,18 +126,19 @@ def probe_command(
         if share.count > 1:
             return _say_share(folder, share, as_json)
         film = read_frames(_video(folder, 0))[dataset.query_start_frame.values]
+        found = _found_cuts(folder, len(texts))
     else:
         footage = _footage(pipe, video, shots, seed, border, pipeline)
         chosen = parse_range(steps, range(len(levels)), name="steps")
         with progress_bar("probing") as on_step:
             dataset = probe_video(
-                pipe, footage.frames, prompt=footage.caption, shots=footage.plan, seed=seed, out=store,
-                on_step=on_step, sigmas=[sorted(levels, reverse=True)[step] for step in chosen], **ranges,
+                pipe, footage.frames, prompt=footage.caption, shots=footage.plan, seed=seed, on_step=on_step,
+                out=folder / "attention.zarr", sigmas=[sorted(levels, reverse=True)[step] for step in chosen], **ranges,
             )  # fmt: skip
         film, asked_s = footage.frames[dataset.query_start_frame.values], footage.cuts_s
     if asked_s is None and shots is not None:
         asked_s = _asked_s(shots, fps_of(pipe))
-    _report(model, dataset, folder, str(dataset.branch.values[0]), as_json, film, asked_s)
+    report_probe(model, dataset, folder, as_json=as_json, film=film, found=found, asked_s=asked_s)
 
 
 def _watch(
@@ -158,6 +157,14 @@ def _watch(
             pipe, texts, shots=plan, out=folder / "attention.zarr", share=(share.index, share.count),
             on_step=on_step, on_video=keep, **options,
         )  # fmt: skip
+
+
+def _found_cuts(folder: Path, num_videos: int) -> list[list[int]]:
+    """Look where each video is cut, in video frames: it need not be where the prompt asked for it."""
+    from attnscope.intervening.cut_check import check_cuts
+
+    videos = (read_frames(_video(folder, index)) for index in range(num_videos))
+    return [list(check_cuts((), frames).found_frame) for frames in videos]
 
 
 def _video(folder: Path, index: int) -> Path:
@@ -369,61 +376,3 @@ def _crop(text: str) -> Crop:
 
 def _digest(asked: list[Any]) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def _report(
-    model: str,
-    dataset: xr.Dataset,
-    folder: Path,
-    branch: str,
-    as_json: bool,
-    film: Any | None,
-    asked_s: list[float] | None,
-) -> None:
-    """Draw the pictures, write summary.json, and print the same as a table or as JSON."""
-    document = finite(
-        {
-            "store": str(folder / "attention.zarr"),
-            "model": model,
-            "layers": dataset.layer.values.tolist(),
-            "modules": dataset.module.values.tolist(),
-            "steps": dataset.step.values.tolist(),
-            "sigmas": dataset.sigma.values.tolist(),
-            "num_frames_latent": dataset.sizes["query_frame"],
-            **_cuts(folder / "attention.zarr", asked_s),
-            **measure(dataset, branch=branch),
-            "figures": draw_figures(dataset, folder, branch=branch, film=film),
-        }
-    )
-    (folder / "summary.json").write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
-    if as_json:
-        print_json(document)
-        return
-    print_summary(document)
-    print(
-        f"looked at layers {format_range(document['layers'])} of {model}, {document['num_frames_latent']} latent frames"
-    )
-    print(
-        f"cuts      asked at {document['cuts_requested_s']} s, fall at video frame {document['cuts_realised_frame']}"
-    )
-    print(f"store     {document['store']}")
-    print(f"pictures  {', '.join(path for path in document['figures'] if path.endswith('.png'))}")
-
-
-def _cuts(store: Path, asked_s: list[Any] | None) -> dict[str, list[Any]]:
-    """Where the cuts were asked and where they fall on the latent grid: one list, or one for each prompt.
-
-    What was written on the command line is given as it was written: the plan knows only the frames it was brought to.
-    """
-    plans = Store.open(store).header.plans
-    asked = [
-        [] if plan is None else [float(frame / plan.fps) for frame in plan.requested_frame] for plan in plans
-    ]
-    fallen = [[] if plan is None else list(plan.realised_frame) for plan in plans]
-    alike = all(plan == plans[0] for plan in plans)
-    if asked_s is None:
-        asked_s = asked[0] if alike else asked
-    return {
-        "cuts_requested_s": asked_s,
-        "cuts_realised_frame": fallen[0] if alike else fallen,
-    }

@@ -31,13 +31,15 @@ class Gap:
     """A distance to a reference, and what is needed to judge it.
 
     ``distance`` is the Jensen-Shannon distance (root, base 2: 0 to 1); ``low`` and ``high`` its bootstrap interval over
-    videos; ``null_mean`` and ``null_high`` mean and 95th percentile of what as many videos of the reference itself
-    give. A distance below ``null_high`` says nothing. ``wasserstein`` is in units of the cosine.
+    videos of both sides; ``p`` how often two samples of these sizes from one place are as far apart, ``null_mean`` and
+    ``null_high`` the mean and the 95th percentile of that. A distance below ``null_high`` says nothing. ``wasserstein``
+    is in units of the cosine.
     """
 
     distance: float
     low: float
     high: float
+    p: float
     null_mean: float
     null_high: float
     wasserstein: float
@@ -82,9 +84,11 @@ def consistency_gap(
 ) -> Gap:
     """Measure how far the videos of a model are from the reference, beside what chance alone would give.
 
-    One value a video. The interval draws the videos again with replacement; it is biased upwards, as every small sample
-    is further from the reference. The null level draws as many values from the reference and measures them against the
-    reference.
+    One value a video. The null level deals all values of both sides out anew, as many to each side as it has: how far
+    apart two samples of these sizes are that come from one place, the reference's own luck included. ``p`` is the share
+    of deals at least as far apart as the two are. The interval draws both sides again with replacement, and begins at 0
+    where p is above .05; it is that of the smoothed distance, and every small sample is further from another
+    (docs/calibration.md).
 
     Raises
     ------
@@ -111,15 +115,20 @@ def consistency_gap(
                 remedy="with fewer the distance is mostly chance, score more videos",
             )
     rng = np.random.default_rng(seed)
-    distance = _distance_to(other, method)
-    size = (num_draws, len(sample))
-    drawn = np.array([distance(each) for each in rng.choice(sample, size)])
-    null = np.array([distance(each) for each in rng.choice(other, size)])
+    distance = js_distance(sample, other, method=method)
+    drawn, null = np.empty(num_draws), np.empty(num_draws)
+    pooled = np.concatenate([sample, other])
+    for draw in range(num_draws):
+        drawn[draw] = _distance_to(rng.choice(other, len(other)), method)(rng.choice(sample, len(sample)))
+        dealt = rng.permutation(pooled)
+        null[draw] = _distance_to(dealt[len(sample) :], method)(dealt[: len(sample)])
+    p = float((1 + (null >= distance - 1e-12).sum()) / (1 + num_draws))
     tail = 100 * (1 - level) / 2
     return Gap(
-        distance=distance(sample),
-        low=float(np.percentile(drawn, tail)),
+        distance=distance,
+        low=float(np.percentile(drawn, tail)) if p <= 1 - level else 0.0,
         high=float(np.percentile(drawn, 100 - tail)),
+        p=p,
         null_mean=float(null.mean()),
         null_high=float(np.percentile(null, 95)),
         wasserstein=float(wasserstein_distance(sample, other)),

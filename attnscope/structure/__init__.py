@@ -22,7 +22,7 @@ from attnscope.structure.cut_places import boundaries, boundary_error
 from attnscope.structure.effects import causal_effect, effect_grid
 from attnscope.structure.evidence import cut_test
 from attnscope.structure.intervals import interval, mean_over, profile, share_interval, wilson
-from attnscope.structure.maps import mean_map
+from attnscope.structure.maps import mean_map, with_cuts
 from attnscope.structure.overview import summary
 
 __all__ = [
@@ -49,4 +49,5 @@ __all__ = [
     "share_interval",
     "summary",
     "wilson",
+    "with_cuts",
 ]

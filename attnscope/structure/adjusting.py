@@ -12,8 +12,7 @@ from attnscope.errors import InputError
 from attnscope.schema import KEY_FRAME, PROMPT, QUERY_FRAME
 from attnscope.structure.arrays import adjustment
 from attnscope.structure.arrays.pair_means import Ints, Mass
-from attnscope.structure.arrays.place_matched import jackknife, place_matched
-from attnscope.structure.arrays.student import reach
+from attnscope.structure.arrays.place_matched import measure_films
 from attnscope.structure.maps import AVERAGED, frame_mass_of, mean_map, shots_of
 
 
@@ -180,7 +179,7 @@ def place_matched_contrast(
     shot = shot.broadcast_like(mass[PROMPT]).transpose(PROMPT, QUERY_FRAME)
 
     def measure(values: Mass, plans: Ints) -> tuple[Floats, ...]:
-        return _place_matched(values, plans, first_key_frame, level)
+        return measure_films(values, plans, first_key_frame=first_key_frame, level=level)
 
     found: tuple[xr.DataArray, ...] = xr.apply_ufunc(
         measure,
@@ -192,19 +191,3 @@ def place_matched_contrast(
     return xr.Dataset(
         dict(zip(("contrast", "low", "high", "num"), found, strict=True)), attrs={"level": level}
     )
-
-
-def _place_matched(mass: Mass, shot: Ints, first_key_frame: bool | None, level: float) -> tuple[Floats, ...]:
-    """Give contrast, low, high and the number of films of `(..., P, F, F)`: each `(...)`."""
-    lead = mass.shape[:-3]
-    kept = np.full(lead, bool(first_key_frame))
-    if first_key_frame is None:
-        recorded = np.isfinite(mass).all(axis=(-1, -2), keepdims=True)
-        num = np.maximum(recorded.sum(axis=-3), 1)
-        kept = ~adjustment.first_frame_pulls(np.where(recorded, mass, 0.0).sum(axis=-3) / num)
-    results = [place_matched(mass, shot, first_key_frame=first) for first in (False, True)]
-    beta = np.where(kept, results[1][0], results[0][0])
-    without_film = np.where(kept[..., None], results[1][1], results[0][1])
-    error, num = jackknife(beta, without_film)
-    width = reach(num, level) * error
-    return np.exp(beta), np.exp(beta - width), np.exp(beta + width), num.astype(np.float64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -15,20 +14,6 @@ from attnscope.structure.arrays import adjustment, rearranging
 from attnscope.structure.arrays.pair_means import Ints, Mass
 from attnscope.structure.maps import AVERAGED, frame_mass_of, mean_map, shots_of
 
-FEWEST_ARRANGEMENTS = 20
-"""With fewer arrangements of the cuts p could not reach .05, and is not given."""
-
-FEWEST_FILMS = 4
-"""As many films with different cuts have 24 arrangements, enough for a p."""
-
-
-class _Null(NamedTuple):
-    """What the cuts are compared with: how many arrangements, and why there is no p where there is none."""
-
-    kind: str
-    num_arrangements: int
-    reason: str
-
 
 def cut_test(
     ds: xr.Dataset, *, over: Sequence[str] = AVERAGED, num_draws: int = 9999, seed: int = 0
@@ -37,10 +22,10 @@ def cut_test(
 
     The statistic is the mean `adjusted_r` over films. Under the null, maps know nothing of where their film is cut.
 
-    **Exchanged.** Where films have different cuts, every film is given the cuts of another film with as many shots
-    (drawn `num_draws` times). p is the share of these arrangements, the true one included, that do as well. It is exact
-    whatever maps look like: what films have in common at the start, in the middle, at a distance, does as well for
-    anybody's cuts.
+    **Exchanged.** Where films have different cuts, every film is given the cuts of another film with as many shots, in
+    every way if there are at most `num_draws`, else in so many by lot. p is the share of these arrangements, the true
+    one included, that do as well. It is exact whatever maps look like: what films have in common at the start, in the
+    middle, at a distance, does as well for anybody's cuts.
 
     **Moved.** A single film, films that all have the same cuts, and two or three films: the cuts of each plan move,
     in all films that have it together, to every plan with as many shots whose shortest shot is as short. p is exact
@@ -54,7 +39,7 @@ def cut_test(
     over
         Maps are averaged along these dims first.
     num_draws
-        Arrangements to draw; p is never below 1 / (num_draws + 1).
+        The most arrangements to try; p is never below 1 / (num_draws + 1).
     seed
         Of the draws.
 
@@ -100,7 +85,7 @@ def cut_test(
     values = mass.transpose(..., PROMPT, QUERY_FRAME, KEY_FRAME)
     films = _measurable(values.values, shot.values)
     plans = shot.values[films]
-    null = _choose(plans)
+    null = rearranging.choose_null(plans)
     own, p, null_mean = _test(values.values[..., films, :, :], plans, null.kind, num_draws, seed)
     dims, kept = values.dims[:-3], values.isel({PROMPT: 0, QUERY_FRAME: 0, KEY_FRAME: 0}, drop=True)
     found = {"p": p, "adjusted_r": own, "null_mean": null_mean}
@@ -113,7 +98,7 @@ def cut_test(
             "smallest_p": max(1 / max(null.num_arrangements, 1), 1 / (1 + num_draws)),
             "reason": null.reason,
             "num_films": len(plans),
-            "num_films_needed": FEWEST_FILMS,
+            "num_films_needed": rearranging.FEWEST_FILMS,
         },
     )
 
@@ -121,31 +106,7 @@ def cut_test(
 def _measurable(mass: Mass, shot: Ints) -> Ints:
     """Find the films whose cuts can be told from rows, columns and lags, in at least one map."""
     r = adjustment.fit(mass, shot).r
-    return np.flatnonzero(np.isfinite(r).reshape(-1, len(shot)).any(axis=0))
-
-
-def _choose(plans: Ints) -> _Null:
-    """Choose between exchanging cuts, moving them, and no p at all."""
-    if len(plans) == 0:
-        return _Null("none", 0, "no film has cuts that can be measured")
-    groups = plans.max(axis=1)
-    num_exchanges = rearranging.num_exchanges(plans, groups)
-    if num_exchanges >= FEWEST_ARRANGEMENTS:
-        return _Null("exchanged", num_exchanges, "")
-    different = np.unique(plans, axis=0)
-    num_moves = int(np.prod([rearranging.num_moves(plan) for plan in different]))
-    needed = f"{FEWEST_FILMS} films with different cuts are needed"
-    if len(different) > 1 and len(plans) >= FEWEST_FILMS:
-        return _Null(
-            "none", num_exchanges, f"these films' cuts have only {num_exchanges} arrangements; {needed}"
-        )
-    if num_moves >= FEWEST_ARRANGEMENTS:
-        return _Null("moved", num_moves, "")
-    films = "one film" if len(plans) == 1 else f"{len(plans)} films"
-    if len(different) == 1:
-        alike = "its cuts" if len(plans) == 1 else "the cuts that all of them have"
-        return _Null("none", num_moves, f"{films}: only {num_moves} plans are as likely as {alike}; {needed}")
-    return _Null("none", num_moves, f"{films}: their cuts have only {num_moves} places as likely; {needed}")
+    return np.flatnonzero(np.isfinite(r).reshape(-1, len(shot)).any(axis=0) & adjustment.measurable(shot))
 
 
 def _test(mass: Mass, plans: Ints, kind: str, num_draws: int, seed: int) -> tuple[Floats, Floats, Floats]:

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.special import ndtri
 
+from attnscope import student
 from attnscope._types import Floats
 from attnscope.errors import InputError
 from attnscope.schema import LAYER, PROMPT
-from attnscope.structure.arrays import student
 
 Scale = Literal["linear", "log"]
 
@@ -43,10 +43,11 @@ def interval(
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Give the range in which the mean over videos would likely fall if other videos had been drawn: (low, high).
 
-    Student's t interval of the mean along `dim`, with one degree of freedom given up for skewness; NaN values are left
+    Student's t interval of the mean along `dim`, one degree of freedom fewer below five videos; NaN values are left
     out. `scale="log"` is for ratios and belongs to their geometric mean (`mean_over`). Both results are NaN where
-    fewer than three values exist. How often it holds is in docs/calibration.md. For shares of tries (recall of cuts)
-    use `share_interval`. Dims: those of `values` without `dim`.
+    fewer than three values exist. It holds where values spread evenly, as `adjusted_contrast` does on the log scale
+    (docs/calibration.md); raw contrast and every r depend so much on where the cuts are that no interval from few
+    videos holds. For shares of tries (recall of cuts) use `share_interval`. Dims: those of `values` without `dim`.
 
     Raises
     ------
@@ -141,13 +142,14 @@ def wilson(
 
 
 def profile(
-    values: xr.DataArray, along: str = LAYER, *, level: float = 0.95, scale: Scale = "linear"
+    values: xr.DataArray, along: str = LAYER, *, level: float | None = 0.95, scale: Scale = "linear"
 ) -> xr.Dataset:
     """Follow a statistic through the layers: its mean over everything else, and how sure that mean is.
 
     `values` is any statistic with the dim `along`. First the mean over all dims but `along` and `prompt`, then
     `mean`, `low` and `high` (see `mean_over` and `interval`) and `num` (videos with a value) over prompts, each on dim
-    `along`. NaN is left out of means. Contrasts want `scale="log"`.
+    `along`. NaN is left out of means. Contrasts want `scale="log"`; `level=None` leaves the interval out, for
+    statistics that have none.
 
     Raises
     ------
@@ -171,7 +173,10 @@ def profile(
     per_prompt = values.mean(others, skipna=True)
     if PROMPT not in per_prompt.dims:
         per_prompt = per_prompt.expand_dims(PROMPT)
-    low, high = interval(per_prompt, level=level, scale=scale)
+    if level is None:
+        low = high = xr.full_like(per_prompt.isel({PROMPT: 0}, drop=True), np.nan, dtype=np.float64)
+    else:
+        low, high = interval(per_prompt, level=level, scale=scale)
     return xr.Dataset(
         {
             "mean": mean_over(per_prompt, scale=scale),
@@ -179,7 +184,11 @@ def profile(
             "high": high,
             "num": per_prompt.notnull().sum(PROMPT),
         },
-        attrs={"level": level, "statistic": str(values.name or ""), "scale": scale},
+        attrs={
+            "statistic": str(values.name or ""),
+            "scale": scale,
+            **({} if level is None else {"level": level}),
+        },
     )
 
 

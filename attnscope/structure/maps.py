@@ -8,7 +8,18 @@ import numpy as np
 import xarray as xr
 
 from attnscope.errors import InputError, SchemaError, ShotPlanError
-from attnscope.schema import DIMS, HEAD, KEY_FRAME, MASS, QUERY_FRAME, QUERY_SHOT, STEP, TEXT_MASS
+from attnscope.schema import (
+    DIMS,
+    HEAD,
+    KEY_FRAME,
+    KEY_SHOT,
+    MASS,
+    PROMPT,
+    QUERY_FRAME,
+    QUERY_SHOT,
+    STEP,
+    TEXT_MASS,
+)
 
 AVERAGED = (STEP, HEAD)
 """Along these a statistic averages maps before it measures, unless told otherwise: as the paper averages heads."""
@@ -58,6 +69,46 @@ def cuts_of(ds: xr.Dataset) -> xr.DataArray:
         .assign_coords(boundary=np.arange(1, shot.sizes[QUERY_FRAME]))
         .rename("is_cut")
     )
+
+
+def with_cuts(dataset: xr.Dataset, cuts_frame: Sequence[Sequence[int]]) -> xr.Dataset:
+    """Say where each film is cut, in its own pictures: what to measure against where a film was not cut as asked.
+
+    ``cuts_frame`` has the cuts of each prompt's film in video frames, as :func:`attnscope.metrics.detect_cuts` finds
+    them; each goes to the nearest latent frame that can begin a shot. A film without cuts is one shot.
+
+    Raises
+    ------
+    SchemaError
+        There are not as many films as prompts, or a cut lies outside of its film.
+
+    Examples
+    --------
+    >>> from attnscope.synthetic import block_attention
+    >>> from attnscope.shots import ShotPlan
+    >>> dataset = block_attention(ShotPlan.from_frames([5], num_frames=17, fps=8).to_latent())
+    >>> with_cuts(dataset, [[10, 9]]).query_shot.values.tolist()
+    [0, 0, 0, 1, 1]
+    """
+    starts, num_frames = dataset["query_start_frame"].values, int(dataset["query_stop_frame"].values[-1])
+    wrong = [cut for cuts in cuts_frame for cut in cuts if not 0 < cut < num_frames]
+    if wrong or len(cuts_frame) != dataset.sizes[PROMPT]:
+        raise SchemaError(
+            expected=f"cuts within {num_frames} frames for each of {dataset.sizes[PROMPT]} prompts",
+            got=f"{len(cuts_frame)} films and the cuts {wrong}",
+            where="in with_cuts",
+            remedy="look for the cuts of every film that was measured",
+        )
+    table = np.zeros((len(cuts_frame), len(starts)), dtype=np.int32)
+    for row, cuts in zip(table, cuts_frame, strict=True):
+        nearest = {1 + int(np.abs(starts[1:] - cut).argmin()) for cut in cuts}
+        row += np.isin(np.arange(len(starts)), list(nearest)).cumsum().astype(np.int32)
+    alike = bool((table == table[0]).all())
+    shots = {
+        name: (dim, table[0]) if alike else ((PROMPT, dim), table)
+        for name, dim in ((QUERY_SHOT, QUERY_FRAME), (KEY_SHOT, KEY_FRAME))
+    }
+    return dataset.drop_vars([QUERY_SHOT, KEY_SHOT], errors="ignore").assign_coords(shots)
 
 
 def mean_map(ds: xr.Dataset, over: str | Sequence[str] = AVERAGED) -> xr.Dataset:

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from attnscope import models
-from attnscope.cli import main
-from attnscope.cli import probe as probe_module
+from attnscope.cli import _report, main
 from attnscope.dataset import render, sample_scene
 from attnscope.testing.wan import tiny_wan
 from attnscope.video.files import write_video
@@ -42,7 +41,7 @@ def run(
         return tiny if name == "wan-mini" else load(name, **options)
 
     monkeypatch.setattr(models, "load", load_tiny)
-    monkeypatch.setattr(probe_module, "draw_figures", lambda *_, **__: [])
+    monkeypatch.setattr(_report, "draw_figures", lambda *_, **__: [])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import xarray as xr
 
+import attnscope
 from attnscope import structure, testing
 from attnscope.cli import _report
-from attnscope.cli import probe as probe_module
 from attnscope.dataset import render, sample_scene
 from attnscope.storage import Store, open_store, validate_store
 from attnscope.video.files import read_frames, write_video
 
+DRAW_FIGURES = _report.draw_figures  # before the fixtures take it away
 KEYS = {
     "store",
     "model",
@@ -83,6 +84,44 @@ def test_a_prompt_with_shots_beside_it(run: Any, shots: str, asked_s: list[float
     assert found["cuts_realised_frame"] == [9]
     assert found["steps"] == [0, 1]
     assert set(found["contrast_by_layer"]) == {"1", "2"}
+
+
+def test_python_and_the_command_line_print_the_same(run: Any, tiny: Any) -> None:
+    """One definition: what README computes in Python is what the command prints, against asked and found cuts."""
+    shots = "0-8f,8-17f"
+    found = json_of(run("probe", "--json", "--out", "p", "--prompt", "a red ball", "--shots", shots, *SMALL))
+    frames: list[Any] = []
+    attention = attnscope.probe(
+        tiny,
+        "a red ball",
+        shots=attnscope.ShotPlan.from_spec(shots, fps=16),
+        num_frames=17,
+        height=64,
+        width=64,
+        num_inference_steps=2,
+        on_video=lambda run, video: frames.append(video),
+    )
+    numbers = plain(structure.summary(attention))
+    assert {name: found[name] for name in numbers} == numbers
+    by_layer = structure.contrast(attention).squeeze()
+    for layer in (1, 2):
+        assert found["contrast_by_layer"][str(layer)] == pytest.approx(float(by_layer.sel(layer=layer)))
+    cuts = found["against_cuts_found"]["cuts_found_frame"]
+    there = plain(structure.summary(structure.with_cuts(attention, [cuts])))
+    there.pop("notes")
+    assert {name: found["against_cuts_found"][name] for name in there} == there
+    pictures = (255 * frames[0]).round().astype("uint8")
+    assert attnscope.metrics.detect_cuts(
+        pictures, 16, detector="span", shortest_shot_s=0
+    ).cuts_frame == tuple(cuts)
+
+
+def test_a_table_says_which_cuts_it_is_about(run: Any) -> None:
+    outcome = run("probe", "--out", "p", "--prompt", "a red ball", "--shots", "0-8f,8-17f", *SMALL)
+    assert outcome.code == 0
+    assert "Attention across the cuts asked for" in outcome.out
+    assert "Attention across the cuts found in the film" in outcome.out
+    assert "no p: one film: only 2 plans are as likely as its cuts; 4 films" in " ".join(outcome.out.split())
 
 
 def test_a_model_in_a_folder_is_given_as_much_text_as_it_reads(run: Any, tmp_path: Path, capsys: Any) -> None:
@@ -239,7 +278,7 @@ def test_without_json_a_table_for_people(run: Any) -> None:
 def test_pictures_are_drawn_as_png_and_pdf(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Path
 ) -> None:
-    monkeypatch.setattr(probe_module, "draw_figures", _report.draw_figures)
+    monkeypatch.setattr(_report, "draw_figures", DRAW_FIGURES)
     words = ("--prompt", "a cat", "--shots", "0-9f,9-17f", "--steps", 0, "--layers", 1, *SMALL)
     found = json_of(run("probe", "--json", "--out", "p", *words))
     stems = ("maps", "profile", "overview")

@@ -200,16 +200,26 @@ def test_methods_are_means_over_their_videos() -> None:
         line("b", 0.2),
         line("a", 1.0),
         line("b", 0.6),
+        line("b", 0.7),
+        line("c", 1.0),
+        line("c", 1.0),
+        line("c", 1.0),
         line("b", None),
         {**line("b", 1.0), "status": "failed"},
     ]
-    first, second = methods_table(rows)
-    assert (first["method"], first["num_videos"], first["num_failed"]) == ("b", 3, 1)
-    assert first["transition_control"]["mean"] == pytest.approx(0.4)
+    first, second, third = methods_table(rows)
+    assert (first["method"], first["num_videos"], first["num_failed"]) == ("b", 4, 1)
+    assert first["transition_control"]["mean"] == pytest.approx(0.5)
+    reach = (
+        12.7062 * np.std([0.2, 0.6, 0.7], ddof=1) / np.sqrt(3)
+    )  # Student's, one degree fewer below five videos
     assert (first["transition_control"]["low"], first["transition_control"]["high"]) == pytest.approx(
-        (0.2, 0.6)
+        (0.5 - reach, 0.5 + reach), rel=1e-4
     )
-    assert first["transition_control"]["num"] == 2
+    assert first["transition_control"]["num"] == 3
+    # three videos that are all right are no certainty
+    assert third["transition_control"]["low"] < 0.3
+    assert third["transition_control"]["high"] == 1.0
     assert second["transition_control"] == {"mean": 1.0, "low": None, "high": None, "num": 1}
     assert first["flicker"] == {"mean": None, "low": None, "high": None, "num": 0}
 

@@ -78,9 +78,21 @@ def test_a_gap_stands_beside_its_null_level() -> None:
     same = consistency_gap(rng.normal(0.6, 0.1, 60), film, num_draws=200)
     other = consistency_gap(rng.normal(0.3, 0.1, 60), film, num_draws=200)
     assert same.distance < same.null_high
+    assert same.p > 0.05
+    assert same.low == 0.0
+    assert other.p == pytest.approx(1 / 201)
     assert other.null_high < other.low < other.distance < other.high
     assert other.wasserstein == pytest.approx(0.3, abs=0.04)
     assert (same.num_videos, same.num_reference, same.method) == (60, 400, "kde")
+
+
+def test_a_small_reference_raises_no_more_alarms_than_a_large_one() -> None:
+    """Both sides from one place: p <= .05 in one of twenty, also where the reference is as small as the sample."""
+    rng, alarms = np.random.default_rng(5), []
+    for trial in range(120):
+        values = np.tanh(rng.normal(0.8, 0.3, 70))
+        alarms.append(consistency_gap(values[:50], values[50:], num_draws=79, seed=trial).p <= 0.05)
+    assert np.mean(alarms) < 0.12  # .05 and three and a half standard errors
 
 
 def test_a_gap_of_the_same_seed_is_the_same() -> None:

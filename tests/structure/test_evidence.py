@@ -43,8 +43,8 @@ def test_exchange_counts_every_arrangement(dataset):
     found = cut_test(ds, num_draws=20_000)
     assert found.attrs["null"] == "exchanged"
     assert found.attrs["num_arrangements"] == 24
-    assert found.p.item() == pytest.approx(np.mean(np.array(means) >= means[0] - 1e-12), abs=0.01)
-    assert found.null_mean.item() == pytest.approx(np.mean(means), abs=0.01)
+    assert found.p.item() == pytest.approx(np.mean(np.array(means) >= means[0] - 1e-12), abs=1e-12)
+    assert found.null_mean.item() == pytest.approx(np.mean(means), abs=1e-12)
     assert found.adjusted_r.item() == pytest.approx(float(adjusted_r(ds).mean()))
 
 
@@ -52,14 +52,17 @@ def test_films_exchange_only_with_films_of_as_many_shots():
     plans = np.array([plan([3]), plan([5]), plan([3, 8]), plan([4, 9]), plan([3])])
     groups = plans.max(axis=1)
     assert rearranging.num_exchanges(plans, groups) == 3 * 2  # two of three films have the same cut
-    drawn = rearranging.exchanges(groups, 200, 0)
-    assert (groups[drawn] == groups).all()
-    assert (np.sort(drawn, axis=1) == np.arange(5)).all()
+    for num_draws in (11, 12):  # drawn, and all 3! x 2! of them
+        drawn = rearranging.exchanges(groups, num_draws, 0)
+        assert drawn.shape == (12, 5)
+        assert (drawn[0] == np.arange(5)).all()
+        assert (groups[drawn] == groups).all()
+        assert (np.sort(drawn, axis=1) == np.arange(5)).all()
     assert len({tuple(row) for row in drawn}) == 12
 
 
 @pytest.mark.parametrize(
-    ("cuts", "num_frames"), [([3], 13), ([6], 13), ([2, 7], 13), ([4, 8], 13), ([5, 7, 15], 21)]
+    ("cuts", "num_frames"), [([3], 13), ([6], 13), ([2, 7], 13), ([4, 8], 13), ([5, 7, 15], 21), ([1, 3], 5)]
 )
 def test_moves_are_all_plans_with_as_short_a_shortest_shot(cuts, num_frames):
     shot = plan(cuts, num_frames)
@@ -67,19 +70,20 @@ def test_moves_are_all_plans_with_as_short_a_shortest_shot(cuts, num_frames):
     expected = set()
     for places in combinations(range(1, num_frames), len(cuts)):
         lengths = np.diff([0, *places, num_frames])
-        if lengths.min() == shortest:
-            expected.add(tuple(plan(places, num_frames)))
+        other = plan(places, num_frames)
+        told = np.isfinite(adjustment.fit(np.random.default_rng(0).random((num_frames, num_frames)), other).r)
+        if lengths.min() == shortest and told:
+            expected.add(tuple(other))
     moved = rearranging.moves(shot, 0)
     assert {tuple(row) for row in moved} == expected
-    assert len(moved) == len(expected) == rearranging.num_moves(shot)
+    assert len(moved) == len(expected)
     assert (moved[0] == shot).all()
     # the plans that a plan is compared with are compared with the same: that is what makes p exact
-    assert all(rearranging.num_moves(row) == len(expected) for row in moved)
+    assert all({tuple(other) for other in rearranging.moves(row, 0)} == expected for row in moved)
 
 
 def test_many_plans_are_sampled():
     shot = plan([3, 9, 15, 22], 33)
-    assert rearranging.num_moves(shot) > 2000
     moved = rearranging.moves(shot, 0)
     assert 1990 < len(moved) <= 2001
     assert {int(np.bincount(row).min()) for row in moved} == {3}
@@ -114,7 +118,7 @@ def test_one_film_of_three_shots_is_exact_for_cuts_drawn_by_lot():
     while len(ps) < 600:
         cuts = np.sort(generator.choice(np.arange(1, 13), 2, replace=False))
         shot = plan(cuts)
-        if rearranging.num_moves(shot) < 20:
+        if rearranging.choose_null(shot[None]).kind == "none" or not adjustment.measurable(shot[None]).all():
             continue
         mass = local_films(generator, [shot])
         table = np.nan_to_num(adjustment.fit_plans(mass[0], rearranging.moves(shot, 0)).r)

@@ -9,11 +9,14 @@ from attnscope.errors import InputError
 from attnscope.structure import interval, mean_map, mean_over, profile, share_interval
 
 
-def test_interval_is_students_with_one_degree_given_up():
+def test_interval_is_students():
     values = np.random.default_rng(0).normal(size=12)
     low, high = interval(xr.DataArray(values, dims="prompt"))
-    reach = stats.t.ppf(0.975, 10) * values.std(ddof=1) / np.sqrt(12)
+    reach = stats.t.ppf(0.975, 11) * values.std(ddof=1) / np.sqrt(12)
     np.testing.assert_allclose([low, high], [values.mean() - reach, values.mean() + reach])
+    few = interval(xr.DataArray(values[:4], dims="prompt"))[1]
+    wider = stats.t.ppf(0.975, 2) * values[:4].std(ddof=1) / 2
+    assert float(few) == pytest.approx(values[:4].mean() + wider)
     low, high = interval(xr.DataArray(np.exp(values), dims="prompt"), scale="log")
     np.testing.assert_allclose([low, high], np.exp([values.mean() - reach, values.mean() + reach]))
 

@@ -56,7 +56,7 @@ def test_averages_in_the_order_it_says(random_maps):
 
 def test_few_films_have_no_interval_and_no_p(random_maps):
     found = summary(random_maps)
-    assert found["contrast_ci"] == [None, None]
+    assert found["adjusted_contrast_ci"] == [None, None]
     assert found["p"] is None
     assert found["p_num_films_needed"] == 4
     assert "films with different cuts are needed" in found["p_reason"]

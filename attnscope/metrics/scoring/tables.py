@@ -14,6 +14,7 @@ import numpy as np
 from attnscope.errors import InputError, SetupError
 from attnscope.metrics.references import Reference
 from attnscope.metrics.scoring.score import Row
+from attnscope.student import FEWEST, share_interval, student_interval
 
 MEASURES: Mapping[str, tuple[str, ...]] = {
     "transition_control": ("transition_control",),
@@ -37,13 +38,14 @@ MEASURES: Mapping[str, tuple[str, ...]] = {
 }
 """Every measure that is averaged over videos, and where it stands in a row."""
 
+_SHARES = ("transition_control", "shot_cut_accuracy", "soft_control", "f1", "f1_latent")
+
 _FACTS = (
     *("file", "method", "group", "status", "error"),
     *("num_frames", "fps", "width", "height", "duration_s"),
     *("detector", "num_shots_requested", "num_shots_detected"),
 )
 _GAPS = ("inter_semantic", "inter_visual")
-_NUM_DRAWS = 2000
 
 
 def measure_of(row: Row, name: str) -> float | None:
@@ -61,9 +63,9 @@ def measure_of(row: Row, name: str) -> float | None:
 def methods_table(rows: Iterable[Row], *, reference: Reference | None = None) -> list[Row]:
     """Summarise videos by method: for each measure the mean, its 95 % interval, and the number of videos behind it.
 
-    The interval draws the videos again with replacement; it is None for fewer than two. With a reference, ``gap``
-    has the distance of each likeness to it, or the reason why there is none. Videos that failed are counted, not
-    measured. In the order in which the methods first appear.
+    The interval is Student's over videos, Wilson's for shares that are all alike, None for fewer than three. With a
+    reference, ``gap`` has the distance of each likeness to it, or the reason why there is none. Videos that failed are
+    counted, not measured. In the order in which the methods first appear.
 
     >>> rows = [{"method": "a", "status": "ok", "transition_control": value} for value in (0.0, 1.0)]
     >>> line = methods_table(rows)[0]
@@ -89,9 +91,10 @@ def _summary(rows: Sequence[Row], name: str) -> Row:
     if not len(values):
         return {"mean": None, "low": None, "high": None, "num": 0}
     low = high = None
-    if len(values) > 1:
-        means = np.random.default_rng(0).choice(values, (_NUM_DRAWS, len(values))).mean(axis=1)
-        low, high = (float(each) for each in np.percentile(means, [2.5, 97.5]))
+    if len(values) >= FEWEST:
+        alike = name in _SHARES and np.ptp(values) < 1e-12
+        ends = share_interval(values, 1.0, level=0.95) if alike else student_interval(values, level=0.95)
+        low, high = ends.tolist()
     return {"mean": float(values.mean()), "low": low, "high": high, "num": len(values)}
 
 

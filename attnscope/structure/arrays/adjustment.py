@@ -132,6 +132,21 @@ def _project(logs: Floats, same: Bools, basis: Floats) -> tuple[Floats, Floats]:
     return product / size, product / (np.sqrt(size) * spread[:, None])
 
 
+def measurable(plans: Ints) -> Bools:
+    """Say of plans `(S, F)` whether rows, columns and lags leave something of them, with frame 0 and without: `(S,)`.
+
+    A single frame before the cut is a row and a column, and no map can tell it from one.
+    """
+    found = ((plans >= 0).all(axis=1)) & (plans.max(axis=1, initial=0) > 0)
+    for first in (True, False):
+        pairs, _ = effects(plans.shape[-1], first, False)
+        direction = without(
+            same_shot(plans)[:, pairs].astype(np.float64), _basis(plans.shape[-1], first, False)
+        )
+        found &= (direction**2).sum(axis=1) > _EXPLAINED * max(direction.shape[1], 1)
+    return np.asarray(found)
+
+
 def fit(mass: Mass, shot: Ints, *, first_key_frame: bool | None = None, signed_lag: bool = False) -> Fit:
     """Fit every map against its own plan: `(..., F, F)` and `(..., F)`, leading dims broadcast -> each `(...)`."""
     lead = np.broadcast_shapes(mass.shape[:-2], shot.shape[:-1])

@@ -8,16 +8,55 @@ no shot under some length the same chance gives each of these the same chance. E
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, permutations
 from math import comb, factorial, prod
+from typing import NamedTuple
 
 import numpy as np
 
 from attnscope._types import Floats
+from attnscope.structure.arrays.adjustment import measurable
 from attnscope.structure.arrays.pair_means import Ints
 
 # More plans than this are sampled, and p is then that of a random sample, which is exact too.
 _MOST_PLANS = 2000
+
+
+FEWEST_ARRANGEMENTS = 20
+"""With fewer arrangements of the cuts p could not reach .05, and is not given."""
+
+FEWEST_FILMS = 4
+"""As many films with different cuts have 24 arrangements, enough for a p."""
+
+
+class Null(NamedTuple):
+    """What cuts are compared with: how ("exchanged", "moved", "none"), how many arrangements, why there is no p."""
+
+    kind: str
+    num_arrangements: int
+    reason: str
+
+
+def choose_null(plans: Ints) -> Null:
+    """Choose between exchanging cuts, moving them, and no p at all."""
+    if len(plans) == 0:
+        return Null("none", 0, "no film has cuts that can be measured")
+    groups = plans.max(axis=1)
+    exchanged = num_exchanges(plans, groups)
+    if exchanged >= FEWEST_ARRANGEMENTS:
+        return Null("exchanged", exchanged, "")
+    different = np.unique(plans, axis=0)
+    moved = prod(len(moves(plan, 0)) for plan in different)
+    needed = f"{FEWEST_FILMS} films with different cuts are needed"
+    if len(different) > 1 and len(plans) >= FEWEST_FILMS:
+        return Null("none", exchanged, f"these films' cuts have only {exchanged} arrangements; {needed}")
+    if moved >= FEWEST_ARRANGEMENTS:
+        return Null("moved", moved, "")
+    films = "one film" if len(plans) == 1 else f"{len(plans)} films"
+    if len(different) == 1:
+        alike = "its cuts" if len(plans) == 1 else "the cuts that all of them have"
+        return Null("none", moved, f"{films}: only {moved} plans are as likely as {alike}; {needed}")
+    return Null("none", moved, f"{films}: their cuts have only {moved} places as likely; {needed}")
 
 
 def num_exchanges(plans: Ints, groups: Ints) -> int:
@@ -30,47 +69,52 @@ def num_exchanges(plans: Ints, groups: Ints) -> int:
 
 
 def exchanges(groups: Ints, num_draws: int, seed: int) -> Ints:
-    """Draw who gets whose plan: `(num_draws, P)`, permutations within groups `(P,)`."""
+    """Say who gets whose plan within groups `(P,)`: `(arrangements, P)`, each film its own plan in the first row.
+
+    All permutations where there are at most `num_draws`, else so many of them by lot.
+    """
+    own = np.arange(len(groups))
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    if prod(factorial(len(each)) for each in members) <= num_draws:
+        chosen = own[None, :]
+        for each in members:
+            orders = np.array(list(permutations(each)), dtype=np.intp)
+            chosen = np.repeat(chosen, len(orders), axis=0)
+            chosen[:, each] = np.tile(orders, (len(chosen) // len(orders), 1))
+        return chosen
     generator = np.random.default_rng(seed)
-    chosen = np.tile(np.arange(len(groups)), (num_draws, 1))
-    for group in np.unique(groups):
-        members = np.flatnonzero(groups == group)
-        order = np.argsort(generator.random((num_draws, len(members))), axis=1)
-        chosen[:, members] = members[order]
+    chosen = np.tile(own, (1 + num_draws, 1))
+    for each in members:
+        order = np.argsort(generator.random((num_draws, len(each))), axis=1)
+        chosen[1:, each] = each[order]
     return chosen
 
 
 def exchange_p(matrix: Floats, chosen: Ints) -> tuple[Floats, Floats]:
     """Test the mean of the diagonal of `(..., P, P)`, map by plan: p and the mean under exchange, each `(...)`.
 
-    A draw that does as well counts against the films' own plans, and these count as one draw more.
+    p is the share of the arrangements, the films' own among them, that do as well as it.
     """
-    num_draws, num = chosen.shape
+    num_arrangements, num = chosen.shape
     own = np.trace(matrix, axis1=-2, axis2=-1) / num
-    films = np.arange(num)
     lead = matrix.shape[:-2]
     as_good, total = np.zeros(lead), np.zeros(lead)
-    for part in np.array_split(chosen, max(1, num_draws * max(1, own.size) * num // 20_000_000)):
-        drawn = matrix[..., films, part].mean(axis=-1)
+    num_parts = max(1, num_arrangements * max(1, own.size) * num // 20_000_000)
+    for part in np.array_split(chosen, num_parts):
+        drawn = matrix[..., np.arange(num), part].mean(axis=-1)
         as_good += (drawn >= own[..., None] - 1e-12).sum(axis=-1)
         total += drawn.sum(axis=-1)
-    return (1 + as_good) / (1 + num_draws), total / num_draws
-
-
-def num_moves(shot: Ints) -> int:
-    """Count the plans as likely as this one `(F,)`: as many shots, the shortest as short."""
-    num_shots, shortest = len(np.unique(shot)), int(np.bincount(shot).min())
-    slack = len(shot) - num_shots * shortest
-    longer = slack - num_shots
-    every = comb(slack + num_shots - 1, num_shots - 1)
-    return every - (comb(longer + num_shots - 1, num_shots - 1) if longer >= 0 else 0)
+    return as_good / num_arrangements, total / num_arrangements
 
 
 def moves(shot: Ints, seed: int) -> Ints:
-    """Give those plans, the one given first: `(S, F)` shot indices; a random sample where there are very many."""
+    """Give the plans as likely as this one `(F,)`, it first: `(S, F)`; a random sample where there are very many.
+
+    As many shots, the shortest as short, and such that a map can tell them (`adjustment.measurable`).
+    """
     num_frames, num_shots, shortest = len(shot), len(np.unique(shot)), int(np.bincount(shot).min())
-    if num_moves(shot) <= _MOST_PLANS:
-        slack = num_frames - num_shots * shortest
+    slack = num_frames - num_shots * shortest
+    if comb(slack + num_shots - 1, num_shots - 1) <= _MOST_PLANS:
         bars = np.array(list(combinations(range(slack + num_shots - 1), num_shots - 1)), dtype=np.intp)
         lengths = _lengths(bars, slack, num_shots, shortest)
     else:
@@ -78,7 +122,7 @@ def moves(shot: Ints, seed: int) -> Ints:
     starts = np.cumsum(lengths, axis=1)[:, :-1]
     plans = (np.arange(num_frames)[None, :, None] >= starts[:, None, :]).sum(axis=-1)
     others = plans[(plans != shot).any(axis=1)]
-    return np.concatenate([shot[None, :], others])
+    return np.concatenate([shot[None, :], others[measurable(others)]])
 
 
 def _lengths(bars: Ints, slack: int, num_shots: int, shortest: int) -> Ints:

@@ -1,25 +1,28 @@
-"""Intervals of a mean over few films, on plain arrays."""
+"""How sure a mean over few films is: Student's interval of values, Wilson's of shares; on plain arrays."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri, stdtrit
 
 from attnscope._types import Floats
 
 FEWEST = 3
 """Below this many films there is no interval: nothing is known about their spread."""
 
+ENOUGH = 5
+"""From so many films on intervals hold as often as they say (docs/calibration.md); below they are made wider."""
+
 
 def reach(num: npt.ArrayLike, level: float) -> Floats:
     """Give how many standard errors an interval reaches to either side: `(...)`, NaN below three films.
 
-    Student's t with num - 2 degrees of freedom. One fewer than for normal values: few films do not show how skewed
-    their values are, and with num - 1 the skewed ones of attention maps are covered too seldom.
+    Student's t with num - 1 degrees of freedom, and with one fewer below five films.
     """
+    from scipy.special import stdtrit
+
     films = np.asarray(num, dtype=np.float64)
-    freedom = np.where(films >= FEWEST, films - 2, 1.0)
+    freedom = np.where(films >= ENOUGH, films - 1, np.maximum(films - 2, 1.0))
     return np.where(films >= FEWEST, stdtrit(freedom, (1 + level) / 2), np.nan)
 
 
@@ -35,17 +38,15 @@ def student_interval(values: Floats, *, level: float) -> Floats:
     return np.stack([mean - width, mean + width], axis=-1)
 
 
-ENOUGH = 5
-"""From so many films on Wilson's interval holds as often as it says; below, Student's quantile makes it wider."""
-
-
-def share_interval(values: Floats, most_tries: Floats, *, level: float) -> Floats:
+def share_interval(values: Floats, most_tries: Floats | float, *, level: float) -> Floats:
     """Give Wilson's interval of a mean of shares `(..., N)`, each in [0, 1]: `(..., 2)`, NaN below three shares.
 
     A share counts for as many independent tries as the shares vary: a share of cuts found in a film for one try where
     films are cut wholly or not at all, for as many as it has cuts, `most_tries` `(...)`, where cuts have nothing to do
     with each other. Where all shares are alike, for one.
     """
+    from scipy.special import ndtri, stdtrit
+
     present = ~np.isnan(values)
     num = present.sum(axis=-1).astype(np.float64)
     filled = np.where(present, values, 0.0)
