@@ -13,7 +13,9 @@ from attnscope.metrics.control import (
     shot_cut_accuracy,
     transition_control,
 )
-from attnscope.metrics.detection.cuts import Detection, Transition, detect_cuts, transitions
+from attnscope.metrics.detection.curves import transitions
+from attnscope.metrics.detection.cuts import Detection, detect_cuts
+from attnscope.metrics.detection.transition import Transition
 from attnscope.metrics.encoders.registry import find_encoder, list_encoders
 from attnscope.metrics.gap import Gap, consistency_gap, js_distance
 from attnscope.metrics.references import Reference, read_reference, reference_of

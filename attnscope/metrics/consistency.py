@@ -12,7 +12,7 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from attnscope._types import Vectors
-from attnscope.metrics.detection.cuts import Transition
+from attnscope.metrics.detection.transition import Transition
 
 SHARES = (0.05, 0.35, 0.65, 0.95)
 """Where in a shot its frames are taken."""

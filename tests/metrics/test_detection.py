@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +16,8 @@ from attnscope.dataset import render, sample_scene
 from attnscope.errors import InputError, VideoError
 from attnscope.metrics import detect_cuts, transitions
 from attnscope.metrics.detection.blending import fit_blend
-from attnscope.metrics.detection.cuts import CutDetector, Transition, _drop_short_shots, _vote
+from attnscope.metrics.detection.cuts import CutDetector, _drop_short_shots, _vote
+from attnscope.metrics.detection.transition import Transition
 from attnscope.metrics.detection.transnet import Run, TransNet
 from attnscope.metrics.detection.watching import CONTEXT_FRAMES, PIECE_FRAMES, NetworkDetector
 from attnscope.metrics.encoders.weights import TRANSNET
@@ -208,7 +210,8 @@ def test_two_of_three_decide() -> None:
     network = [hard(10, 0.9), hard(30, 0.4), Transition(50, 46, 54, "dissolve", 0.8)]
     chosen = _vote(network, [11, 20, 40, 49], [9, 40, 49, 60])
     assert [each.cut_frame for each in chosen] == [10, 40, 50]
-    assert chosen[0] is network[0]
+    assert chosen[0] == dataclasses.replace(network[0], num_votes=3)
+    assert [each.num_votes for each in chosen] == [3, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import torch
 from attnscope.errors import InputError, SetupError
 from attnscope.metrics import between_shots, find_encoder, list_encoders, within_shots
 from attnscope.metrics.consistency import choose_frames
-from attnscope.metrics.detection.cuts import Transition
+from attnscope.metrics.detection.transition import Transition
 from attnscope.metrics.encoders.bridge import class_meanings, sentence_encoder
 from attnscope.metrics.encoders.registry import Encoder, Missing, choose_encoders, list_cached
 from attnscope.metrics.encoders.weights import CLASS_NAMES, MINILM

@@ -39,7 +39,7 @@ def test_neighbours_alone_do_not_see_a_smeared_cut() -> None:
     """The reason for this detector: no frame differs much from the one before it."""
     film = np.full((33, 32, 32, 3), 60.0)
     for frame in range(13, 33):
-        film[frame] += 25 * min(frame - 12, 4)
+        film[frame] += 12 * min(frame - 12, 4)
     assert detect_cuts(film.astype(np.uint8), 16, detector="content").cuts_frame == ()
     assert span_cuts(film) == (13,)
 

@@ -168,6 +168,7 @@ def describe_cuts(detection: Detection) -> Row:
                 "stop_frame": each.stop_frame,
                 "kind": each.kind,
                 "probability": each.probability,
+                "num_votes": each.num_votes,
             }
             for each in detection.transitions
         ],
