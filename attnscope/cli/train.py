@@ -103,9 +103,15 @@ def train_command(
         chosen = {"steps": steps, "seed": seed, "method": job}
         table |= {name: value for name, value in chosen.items() if value is not None}
         asked = {
-            "model": model, "data": str(data) if data is not None else "", "out": out, "rule": rule, "layers": layers,
-            "text_layers": text_layers, "initial": initial, "recipe": Recipe.from_table(table, "the recipe"),
-        }  # fmt: skip
+            "model": model,
+            "data": str(data) if data is not None else "",
+            "out": out,
+            "rule": rule,
+            "layers": layers,
+            "text_layers": text_layers,
+            "initial": initial,
+            "recipe": Recipe.from_table(table, "the recipe"),
+        }
         if drawn is not None:
             asked["drawn"] = {"num_clips": drawn, "shots": _numbers(drawn_shots), "options": {"world": world}}
     return _run(asked, cache=cache, dry_run=dry_run, tensorboard=tensorboard, as_json=json)
@@ -131,10 +137,19 @@ def _run(
             else DrawnFilms(**asked["drawn"], **frames)
         )
     done = finetune(
-        pipe, data, out=asked["out"], rule=_rule(asked["rule"]), layers=asked["layers"],
-        text_layers=asked["text_layers"], recipe=recipe, initial=asked["initial"], cache=cache, dry_run=dry_run,
-        tensorboard=tensorboard, model_name=asked["model"],
-    )  # fmt: skip
+        pipe,
+        data,
+        out=asked["out"],
+        rule=_rule(asked["rule"]),
+        layers=asked["layers"],
+        text_layers=asked["text_layers"],
+        recipe=recipe,
+        initial=asked["initial"],
+        cache=cache,
+        dry_run=dry_run,
+        tensorboard=tensorboard,
+        model_name=asked["model"],
+    )
     for reason in done.left_out:
         print(f"attnscope: left out: {reason}", file=sys.stderr)
     if as_json:

@@ -241,9 +241,21 @@ _CHOICES: dict[str, Any] = {
     "precision": Precision,
 }
 _WHOLE = {
-    "rank": 1, "steps": 1, "batch_size": 1, "accumulate": 1, "warmup": 0, "height": 0, "width": 0, "num_frames": 0,
-    "fps": 0, "checkpoint_every": 0, "keep": 1, "validate_every": 0, "record_every": 0, "seed": 0,
-}  # fmt: skip
+    "rank": 1,
+    "steps": 1,
+    "batch_size": 1,
+    "accumulate": 1,
+    "warmup": 0,
+    "height": 0,
+    "width": 0,
+    "num_frames": 0,
+    "fps": 0,
+    "checkpoint_every": 0,
+    "keep": 1,
+    "validate_every": 0,
+    "record_every": 0,
+    "seed": 0,
+}
 _SHARE: tuple[Callable[[float], bool], str] = (lambda x: 0 <= x <= 1, "a share from 0 to 1")
 _BELOW_1: tuple[Callable[[float], bool], str] = (lambda x: 0 <= x < 1, "a number from 0, below 1")
 _POSITIVE: tuple[Callable[[float], bool], str] = (lambda x: x > 0, "a number above 0")

@@ -148,9 +148,11 @@ def _read_initial(model: Trainable, path: Path) -> dict[str, Tensor]:
     """The weights of adapters by path in the denoiser, with alpha other than the rank worked in."""
     from safetensors import SafetensorError, safe_open
 
-    file = path if path.is_file() else next(
-        (path / name for name in (LORA_FILE, _PEFT_FILE) if (path / name).is_file()), path
-    )  # fmt: skip
+    file = (
+        path
+        if path.is_file()
+        else next((path / name for name in (LORA_FILE, _PEFT_FILE) if (path / name).is_file()), path)
+    )
     try:
         with safe_open(file, "pt") as opened:
             found = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping

@@ -114,7 +114,7 @@ def changed(**values):
         changed(rule={"kind": "same_shot", "plan": {**WRITTEN, "cuts_frame": [99]}}),
         changed(rule={"kind": "same_shot", "plan": {**WRITTEN, "fps": "1/0"}}),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_intervention_is_refused_in_one_line(table):
     with pytest.raises(InputError) as caught:
         interventions_from_json(table, "in here")

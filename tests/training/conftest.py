@@ -54,8 +54,15 @@ def studio(encoded):
             [film.tensors()["latents"].shape for film in films], recipe.batch_size, seed=recipe.seed
         )
         return SimpleNamespace(
-            pipe=pipe, model=model, recipe=recipe, films=films, cache=cache, objective=objective,
-            assembly=assembly, weights=weights, order=order,
-        )  # fmt: skip
+            pipe=pipe,
+            model=model,
+            recipe=recipe,
+            films=films,
+            cache=cache,
+            objective=objective,
+            assembly=assembly,
+            weights=weights,
+            order=order,
+        )
 
     return build

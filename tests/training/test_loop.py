@@ -140,11 +140,19 @@ def test_two_processes_equal_one(tmp_path, cache):
         port = str(free.getsockname()[1])
     ranks = [
         in_child(
-            worker, tmp_path / "two", cache, 2, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2",
-            LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port,
+            worker,
+            tmp_path / "two",
+            cache,
+            2,
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+            WORLD_SIZE="2",
+            LOCAL_WORLD_SIZE="2",
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=port,
         )
         for rank in range(2)
-    ]  # fmt: skip
+    ]
     for rank in ranks:
         rank.join()
         assert rank.exitcode == 0
@@ -180,15 +188,24 @@ assert not any(name.startswith("attnscope") for name in sys.modules)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path / "base", tmp_path / "run", tmp_path / "made.safetensors"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     made = load_file(tmp_path / "made.safetensors")
     without, trained = made["without"], made["trained"]
     here = pipe(
-        "a cat", height=32, width=32, num_frames=17, num_inference_steps=2, output_type="latent",
+        "a cat",
+        height=32,
+        width=32,
+        num_frames=17,
+        num_inference_steps=2,
+        output_type="latent",
         generator=torch.Generator().manual_seed(0),
-    ).frames  # fmt: skip
+    ).frames
     assert float((without - trained).abs().max()) > 1e-3
     assert float((here - trained).abs().max()) < 1e-4
     assert all(
