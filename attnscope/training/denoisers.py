@@ -105,7 +105,7 @@ class TrainableWan(Trainable):
     def answer(
         self, denoiser: nn.Module, shown: Tensor, timesteps: Tensor, text: Tensor, given: Given
     ) -> Tensor:
-        """Return the velocity."""
+        """Return the velocity that the network predicts for these noisy latents."""
         told: dict[str, Any] = {"return_dict": False}
         if "condition" in given:
             shown = torch.cat([shown, given["condition"].to(shown)], 1)
@@ -138,7 +138,7 @@ class TrainableLaVie(Trainable):
     def answer(
         self, denoiser: nn.Module, shown: Tensor, timesteps: Tensor, text: Tensor, given: Given
     ) -> Tensor:
-        """Return the noise."""
+        """Return the noise that the network predicts in these noisy latents."""
         noise: Tensor = denoiser(shown, timesteps, text, return_dict=False)[0]
         return noise
 
@@ -156,6 +156,8 @@ def trainable(pipe: Any, part: str = "") -> Trainable:
     InputError
         The pipeline has no such denoiser, or was loaded without a part that training needs.
 
+    Examples
+    --------
     >>> from attnscope.testing import tiny
     >>> trainable(tiny("wan")).by_flow
     True

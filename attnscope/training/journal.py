@@ -26,7 +26,7 @@ class Journal:
         write_durably(self.path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """Add a line."""
+        """Add a line to the end of the file."""
         with explain(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(dict(line)) + "\n")
 

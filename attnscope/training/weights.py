@@ -35,6 +35,8 @@ def target_modules(model: Trainable, targets: tuple[str, ...]) -> tuple[str, ...
     InputError
         A target that nothing in this denoiser answers to.
 
+    Examples
+    --------
     >>> from attnscope.testing import tiny
     >>> from attnscope.training.denoisers import trainable
     >>> target_modules(trainable(tiny("wan")), ("feed-forward",))[:2]

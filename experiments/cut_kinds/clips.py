@@ -135,9 +135,13 @@ def blank_of(frames: Frames) -> Frames:
 
 
 KINDS: dict[str, Callable[[np.random.Generator], Clip]] = {
-    "flash": flash, "fade in": fade_in, "fade out": fade_out, "fade through": fade_through,
-    "black and white": black_and_white, "plain": plain,
-}  # fmt: skip
+    "flash": flash,
+    "fade in": fade_in,
+    "fade out": fade_out,
+    "fade through": fade_through,
+    "black and white": black_and_white,
+    "plain": plain,
+}
 
 
 def draw(kind: str, seed: int) -> Clip:
