@@ -6,7 +6,7 @@ A truth value is no number, although Python lets it pass for one: `seed=True` is
 from __future__ import annotations
 
 import math
-from numbers import Real
+from numbers import Integral, Real
 from typing import TypeGuard
 
 from attnscope.errors import InputError, quote
@@ -18,10 +18,11 @@ MAX_STRENGTH = 1e6
 def is_whole(value: object) -> TypeGuard[int]:
     """Say whether a value is a whole number, and no truth value.
 
-    >>> is_whole(3), is_whole(True), is_whole(3.0)
-    (True, False, False)
+    >>> import numpy as np
+    >>> is_whole(3), is_whole(np.int64(3)), is_whole(True), is_whole(3.0)
+    (True, True, False, False)
     """
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -55,7 +56,7 @@ def require_whole(
     attnscope.errors.InputError: expected a window of at least 1, got True in sweep; write 1
     """
     if is_whole(value) and least <= value <= most:
-        return value
+        return int(value)
     raise error(expected=expected, got=quote(value), where=where, remedy=remedy or f"write {max(least, 1)}")
 
 

@@ -11,19 +11,24 @@ from attnscope.errors import InputError, quote
 from attnscope.families.base import Family
 
 _SIZE = ("num_frames", "height", "width")
-_OURS = ("prompt", "generator", "output_type")
+_OURS = {
+    "prompt": "leave it out",
+    "generator": "give seed=... instead",
+    "output_type": "leave it out",
+    "return_dict": "leave it out",
+}
 
 
 def fill_defaults(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in the pipeline's own defaults, so that the record says what ran; frames are `num_frames` in all models."""
     given = dict(arguments)
-    for name in _OURS:
+    for name, remedy in _OURS.items():
         if name in given:
             raise InputError(
                 expected=f"arguments without {name}, which attnscope sets itself",
                 got=f"{name}={quote(given[name])} for a run",
                 where=f"of {type(pipe).__name__}",
-                remedy="leave it out",
+                remedy=remedy,
             )
     family.require_text_encoder(pipe, given)
     parameters = _parameters(pipe)
@@ -50,7 +55,16 @@ def fill_defaults(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> di
             where="as max_sequence_length",
             remedy="leave it out",
         )
-    names = ("height", "width", "num_frames", "num_inference_steps", "guidance_scale", "strength")
+    names: tuple[str, ...] = (
+        "height",
+        "width",
+        "num_frames",
+        "num_inference_steps",
+        "guidance_scale",
+        "strength",
+    )
+    if "true_cfg_scale" in parameters:
+        names = (*names, "true_cfg_scale")
     defaults = {name: parameters[name].default for name in names if name in parameters}
     known = {name: value for name, value in defaults.items() if value is not None}
     whole = {**family.default_size(pipe), **known, **given}
@@ -62,6 +76,7 @@ def fill_defaults(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> di
                 where="in probe",
                 remedy=f"give {name}=...",
             )
+        whole[name] = require_whole(whole[name], "a whole number", f"as {name}", remedy=f"write {name}=17")
     return whole
 
 
@@ -87,26 +102,63 @@ def rename_for_pipeline(pipe: Any, family: Family, arguments: Mapping[str, Any])
     called = {name: value for name, value in arguments.items() if name not in ("num_frames", "prompt")}
     if family.frames_argument in parameters:
         called[family.frames_argument] = arguments["num_frames"]
-    if "prompt" in parameters and "prompt" in arguments:
+    # Embeddings take the place of the prompt, which then is but the label of the run.
+    if "prompt" in parameters and "prompt" in arguments and arguments.get("prompt_embeds") is None:
         called["prompt"] = arguments["prompt"]
     return called
 
 
-def require_runnable(arguments: Mapping[str, Any], branches: tuple[str, ...]) -> int:
-    """Refuse steps and guidance with which nothing would run; returns the number of steps."""
-    num_steps, guidance = int(arguments["num_inference_steps"]), float(arguments.get("guidance_scale", 1.0))
-    require_whole(num_steps, "at least 1 step", "as num_inference_steps", least=1, remedy="write 20")
-    require_number(guidance, "a finite number", "as guidance_scale", remedy="write for instance 2.5")
-    if "uncond" in branches and "guidance_scale" in arguments and guidance <= 1:
+def require_runnable(arguments: Mapping[str, Any], branches: tuple[str, ...]) -> None:
+    """Refuse steps and guidance with which nothing would run, and several videos in one run."""
+    require_whole(
+        arguments["num_inference_steps"],
+        "at least 1 step",
+        "as num_inference_steps",
+        least=1,
+        remedy="write 20",
+    )
+    for name in ("guidance_scale", "true_cfg_scale"):
+        require_number(
+            arguments.get(name, 1.0), "a finite number", f"as {name}", remedy="write for instance 2.5"
+        )
+    for name in ("num_videos_per_prompt", "num_images_per_prompt"):
+        if arguments.get(name, 1) != 1:
+            raise InputError(
+                expected="one video a run",
+                got=quote(arguments[name]),
+                where=f"as {name}",
+                remedy="leave it out, and give the prompt several times for several seeds",
+            )
+    embeds: Any = arguments.get("prompt_embeds")
+    if hasattr(embeds, "shape") and len(embeds) != 1:
+        raise InputError(
+            expected="the embeddings of one prompt, (1, tokens, width)",
+            got=f"shape {tuple(embeds.shape)}",
+            where="as prompt_embeds",
+            remedy="run one after the other",
+        )
+    if "uncond" in branches:
+        _require_guidance(arguments)
+
+
+def _require_guidance(arguments: Mapping[str, Any]) -> None:
+    # Where a model was distilled to take its guidance as a number, a second branch runs under true guidance only.
+    name = "true_cfg_scale" if "true_cfg_scale" in arguments else "guidance_scale"
+    negative = [arguments.get(each) for each in ("negative_prompt", "negative_prompt_embeds")]
+    if name == "true_cfg_scale" and arguments[name] > 1 and all(each is None for each in negative):
+        raise InputError(
+            expected="a negative prompt where the uncond branch of true guidance is recorded",
+            got="none",
+            where="in probe",
+            remedy='give negative_prompt=""',
+        )
+    if name in arguments and arguments[name] <= 1:
         raise InputError(
             expected="a guidance scale above 1 where the uncond branch is recorded",
-            got=f"{guidance:g}",
-            where="as guidance_scale",
+            got=f"{arguments[name]:g}",
+            where=f"as {name}",
             remedy="raise it or record cond alone",
         )
-    # Of a video that is changed rather than made, the first steps are left out.
-    share = float(arguments.get("strength", 1.0))
-    return min(int(num_steps * share), num_steps) if share < 1 else num_steps
 
 
 def require_size(pipe: Any, family: Family, size: Mapping[str, Any]) -> None:

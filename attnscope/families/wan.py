@@ -8,7 +8,16 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from attnscope.families.base import COND, UNCOND, DenoiserCall, EncodedText, GridFamily, Site, paired_sites
+from attnscope.families._noise import NoiseShare
+from attnscope.families.base import (
+    COND,
+    UNCOND,
+    DenoiserCall,
+    EncodedText,
+    GridFamily,
+    Site,
+    paired_sites,
+)
 
 # What the pipeline pads prompts to; the padding is not masked, so its amount is part of what the model was trained on.
 _TEXT_LENGTH = 512
@@ -90,7 +99,7 @@ class Wan(GridFamily):
             for step, sigma in enumerate(sigmas):
                 timestep = 1000.0 * sigma
                 denoiser = self._at(model, timestep)
-                with denoiser.cache_context("cond", step_index=step, sigma=sigma):
+                with denoiser.cache_context("cond", step_index=step, sigma=NoiseShare(sigma)):
                     denoiser(
                         ((1 - sigma) * latents + sigma * noise).to(denoiser.dtype),
                         torch.full((1,), timestep, device=latents.device),

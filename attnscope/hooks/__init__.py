@@ -6,6 +6,7 @@ from attnscope.hooks.attachment import Attachment, attach, attached_to, join_or_
 from attnscope.hooks.attention import describe_way
 from attnscope.hooks.calls import Call
 from attnscope.hooks.facade import as_nnsight
+from attnscope.hooks.interrupts import uninterrupted
 from attnscope.hooks.parallel import Heads
 from attnscope.hooks.points import HookPoint
 from attnscope.hooks.running import Record, hook_points, run_with_cache, run_with_hooks
@@ -29,4 +30,5 @@ __all__ = [
     "nnsight",
     "run_with_cache",
     "run_with_hooks",
+    "uninterrupted",
 ]

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 from torch import nn
 
 from attnscope.errors import InputError
 from attnscope.families import Family, Site, find
-from attnscope.hooks.calls import Call
+from attnscope.hooks.calls import Call, Part
 from attnscope.hooks.current import CurrentCall
 from attnscope.hooks.denoising import note_contexts
+from attnscope.hooks.interrupts import INTERRUPTS, uninterrupted
 from attnscope.hooks.labels import Labels
 from attnscope.hooks.parallel import Heads, heads_here
 from attnscope.hooks.passes import DenoiserPasses
 from attnscope.hooks.points import MEMBERS, Hook, HookPoint, NameFilter, RelationPoint, match_names
-from attnscope.hooks.seam import open_seam
-from attnscope.hooks.tap import Tap, tap_class
+from attnscope.hooks.sites import TappedSite
+from attnscope.hooks.tap import Tap
 from attnscope.layout import FrameLayout
 
 
@@ -40,14 +43,29 @@ class Attachment:
         self.points: dict[str, HookPoint] = {}
         self.changes: list[str] = []
         self.callbacks: dict[str, list[Callable[[Call], None]]] = {"before": [], "after": []}
-        self._all_taps: list[Tap] = []
+        self.is_open = False
         self._current = CurrentCall()
+        self._sites: list[TappedSite] = []
+        self._seams: list[Callable[[], None]] = []
+        # Of an attachment that nobody holds any more nothing stays, either.
+        weakref.finalize(self, _close, self._seams).atexit = False
         self._undo = ExitStack()
-        with ExitStack() as undo:
-            labels = Labels(lambda: getattr(model, "scheduler", None))
-            for name, denoiser in self.family.denoisers(model).items():
-                self._attach(name, denoiser, labels, undo)
-            self._undo = undo.pop_all()
+
+    @uninterrupted
+    def open(self) -> Self:
+        """Put the taps in. Called by `attach`."""
+        INTERRUPTS.hold()
+        self._undo.callback(INTERRUPTS.release)
+        self._undo.callback(_close, self._seams)
+        self.is_open = True
+        try:
+            labels = Labels(_SchedulerOf(self.model))
+            for name, denoiser in self.family.denoisers(self.model).items():
+                self._attach(name, denoiser, labels)
+        except BaseException:
+            self.detach()
+            raise
+        return self
 
     @property
     def call(self) -> Call:
@@ -64,6 +82,11 @@ class Attachment:
             If no denoiser is running, or the videos of one batch have texts of different lengths.
         """
         return self._current.layout
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The runs of one guidance branch in the batch of the attention call that is running."""
+        return self._current.parts
 
     def listen(self, names: NameFilter, hook: Hook) -> Callable[[], None]:
         """Let `hook(value, point)` listen at hook points; return the way to stop.
@@ -96,51 +119,56 @@ class Attachment:
     @property
     def heads(self) -> Heads | None:
         """Which heads the hook points show, where several processes share a video; None if all."""
-        return next((heads_here(tap.inner) for tap in self._all_taps), None)
+        return next((heads_here(tap.inner) for tap in self.all_taps), None)
 
     @property
     def all_taps(self) -> tuple[Tap, ...]:
         """The taps of the first denoiser, in the order they run."""
-        return tuple(self._all_taps)
+        first = {id(tap) for taps in (self.taps, self.cross_taps) for tap in taps.values()}
+        return tuple(each.tap for each in self._sites if each.tap is not None and id(each.tap) in first)
 
+    @uninterrupted
     def detach(self) -> None:
         """Put back the original processors, by identity, and remove everything else. Safe to call twice."""
         self._undo.close()
+        self.is_open = False
 
+    @uninterrupted
     def __enter__(self) -> Self:
         return self
 
+    @uninterrupted
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.detach()
 
-    def _attach(self, name: str, denoiser: nn.Module, labels: Labels, undo: ExitStack) -> None:
+    def follow(self) -> None:
+        """Let taps stand at every site, whatever processors have been set since the last pass.
+
+        Raises
+        ------
+        UnsupportedModelError
+            If such a processor calls no attention function that is known.
+        """
+        for each in self._sites:
+            before, tap = each.tap, each.follow()
+            if tap is not None:
+                taps = self.taps if each.site.kind == "self" else self.cross_taps
+                if taps.setdefault(each.site.layer, tap) is before:
+                    taps[each.site.layer] = tap
+
+    def _attach(self, name: str, denoiser: nn.Module, labels: Labels) -> None:
         passes = DenoiserPasses(
-            name, denoiser, self.model, self.family, labels, self._current, self.callbacks
+            name, denoiser, self.model, self.family, labels, self._current, self.callbacks, self.follow
         )
         for site in self.family.sites(denoiser):
-            self._tap(denoiser.get_submodule(site.module), site, undo)
-        undo.callback(note_contexts(denoiser, labels))
-        undo.callback(passes.watch())
-
-    def _tap(self, module: nn.Module, site: Site, undo: ExitStack) -> None:
-        original: Any = module.processor
-        if isinstance(original, Tap):
-            raise InputError(
-                expected="a model without taps",
-                got="one that is attached already",
-                where=f"at {site.module}",
-                remedy="use the attachment that is there, or detach it first",
-            )
-        undo.callback(open_seam(original))
-        kind = tap_class(cast("Hashable", type(original)))
-        tap = kind(original, site, self._points_of(site), self._current, self)
-        taps = self.taps if site.kind == "self" else self.cross_taps
-        if taps.setdefault(site.layer, tap) is tap:
-            self._all_taps.append(tap)
-        module.processor = tap
-        undo.callback(_put_back, module, tap, original)
+            tapped = TappedSite(denoiser, site, self._points_of(site), self._current, self, self._seams)
+            self._undo.callback(tapped.put_back)
+            self._sites.append(tapped)
+        self.follow()
+        self._undo.callback(note_contexts(denoiser, labels))
+        self._undo.callback(passes.watch())
 
     def _points_of(self, site: Site) -> Mapping[str, HookPoint]:
         found = {}
@@ -151,6 +179,22 @@ class Attachment:
         return found
 
 
+def _close(seams: list[Callable[[], None]]) -> None:
+    while seams:
+        seams.pop()()
+
+
+@dataclass(frozen=True)
+class _SchedulerOf:
+    """Asks a pipeline for the scheduler that it has now; a denoiser has none."""
+
+    model: Any
+
+    def __call__(self) -> Any:
+        return getattr(self.model, "scheduler", None)
+
+
+@uninterrupted
 def attach(model: Any) -> Attachment:
     """Attach to the attention of a loaded video pipeline.
 
@@ -177,7 +221,7 @@ def attach(model: Any) -> Attachment:
     ...     sorted(attachment.taps), len(attachment.points)
     ([1, 2], 44)
     """
-    return Attachment(model)
+    return Attachment(model).open()
 
 
 def attached_to(model: Any) -> Attachment | None:
@@ -195,28 +239,38 @@ def attached_to(model: Any) -> Attachment | None:
     for denoiser in family.denoisers(model).values():
         for site in family.sites(denoiser):
             processor: Any = denoiser.get_submodule(site.module).processor
-            if isinstance(processor, Tap) and isinstance(processor.attachment, Attachment):
-                return processor.attachment
+            if isinstance(processor, Tap):
+                there = processor.attachment
+                if isinstance(there, Attachment) and there.is_open:
+                    return there
     return None
 
 
 @contextmanager
+@uninterrupted
 def join_or_attach(model: Any) -> Iterator[Attachment]:
     """Use the attachment that is open on a model, and leave it open; attach for a while where there is none.
 
     So that a probe can look at a model while an intervention changes it.
+
+    Raises
+    ------
+    InputError
+        If an attachment is given that was closed.
     """
     there = model if isinstance(model, Attachment) else attached_to(model)
-    if there is not None:
-        yield there
+    if there is None:
+        attachment = Attachment(model)
+        try:
+            yield attachment.open()
+        finally:
+            attachment.detach()
         return
-    with attach(model) as attachment:
-        yield attachment
-
-
-def _put_back(module: nn.Module, tap: Tap, original: Any) -> None:
-    # A processor that was set while attached was meant to stay.
-    if module.processor is tap:
-        # A plain object cannot take the place of a registered child module; the child has to leave first.
-        del module.processor
-        module.processor = original
+    if not there.is_open:
+        raise InputError(
+            expected="an attachment that is open",
+            got="one that was closed",
+            where=f"on a {type(there.model).__name__}",
+            remedy="attach to the pipeline again, or give the pipeline itself",
+        )
+    yield there

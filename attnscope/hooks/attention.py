@@ -16,6 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from attnscope.errors import InputError, RunError
 from attnscope.hooks.own_mask import does_weigh, relation_of_mask
+from attnscope.hooks.precision import full_precision
 from attnscope.hooks.reweighting import ROW_TOLERANCE, bias_for_mass, check_written
 from attnscope.hooks.seam import AttentionCall
 from attnscope_kernels import (
@@ -85,7 +86,7 @@ class Attention:
     def no_relation(self) -> Tensor:
         """The relation in which everybody sees everybody: zeros (F, G)."""
         rows, groups = self.offsets
-        return torch.zeros(len(rows) - 1, len(groups) - 1)
+        return torch.zeros(len(rows) - 1, len(groups) - 1, dtype=torch.float32, device="cpu")
 
     @property
     def relation(self) -> Tensor | None:
@@ -100,14 +101,15 @@ class Attention:
         if self.written is not None:
             return self.written[0]
         rows, groups = self.offsets
-        return dense_scores(
-            self.call.query,
-            self.call.key,
-            query_offsets=rows,
-            key_offsets=groups,
-            scale=self.scale,
-            relation_BHFG=self.relation,
-        )
+        with full_precision(self.call.query.device):
+            return dense_scores(
+                self.call.query,
+                self.call.key,
+                query_offsets=rows,
+                key_offsets=groups,
+                scale=self.scale,
+                relation_BHFG=self.relation,
+            )
 
     @cached_property
     def pattern(self) -> Tensor:
@@ -120,14 +122,15 @@ class Attention:
         rows, groups = self.offsets
         if self.written is not None:
             return TokenMass(None, self.scores.logsumexp(-1), sum_over_groups(self.pattern, groups))
-        return token_mass(
-            self.call.query,
-            self.call.key,
-            query_offsets=rows,
-            key_offsets=groups,
-            scale=self.scale,
-            relation=self.relation,
-        )
+        with full_precision(self.call.query.device):
+            return token_mass(
+                self.call.query,
+                self.call.key,
+                query_offsets=rows,
+                key_offsets=groups,
+                scale=self.scale,
+                relation=self.relation,
+            )
 
     @cached_property
     def frame_mass(self) -> FrameMass:
@@ -141,25 +144,28 @@ class Attention:
 
     def output(self) -> Tensor:
         """Return what attention makes of the values, (B, N, H, D)."""
-        call = self.call
-        match self.way:
-            case "by the pattern":
-                return torch.einsum("bhnm,bmhd->bnhd", self.pattern.to(call.value.dtype), call.value)
-            case "with the model's bias":
-                return self._with_own_bias()
-            case "by frames":
-                assert self.relation is not None
-                rows, groups = self.offsets
-                return shot_attention(
-                    call.query,
-                    call.key,
-                    call.value,
-                    self.relation,
-                    query_offsets=rows,
-                    key_offsets=groups,
-                    scale=call.scale,
-                )
-        return call.run(call.query, call.key, call.value)
+        if self.way == "as the model does":
+            return self.call.run(self.call.query, self.call.key, self.call.value)
+        device = self.call.query.device.type
+        # Autocast would lower the model's own attention, and lowers what stands in its place.
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        query, key, value = (each.to(dtype) for each in (self.call.query, self.call.key, self.call.value))
+        with full_precision(self.call.query.device):
+            if self.way == "by the pattern":
+                return torch.einsum("bhnm,bmhd->bnhd", self.pattern.to(value.dtype), value)
+            if self.way == "with the model's bias":
+                return self._with_own_bias(query, key, value)
+            assert self.relation is not None
+            rows, groups = self.offsets
+            return shot_attention(
+                query,
+                key,
+                value,
+                self.relation,
+                query_offsets=rows,
+                key_offsets=groups,
+                scale=self.call.scale,
+            )
 
     @property
     def way(self) -> Way:
@@ -236,24 +242,25 @@ class Attention:
             of_place = mean_over_rows(token.mass, rows)
             of_video = of_place.reshape(-1, self.num_places, *of_place.shape[1:]).mean(1)
             return FrameMass(None, token.lse, of_video)
-        return frame_mass(
-            self.call.query,
-            self.call.key,
-            query_offsets=rows,
-            key_offsets=groups,
-            scale=self.scale,
-            relation=self.relation,
-            num_places=self.num_places,
-        )
+        with full_precision(self.call.query.device):
+            return frame_mass(
+                self.call.query,
+                self.call.key,
+                query_offsets=rows,
+                key_offsets=groups,
+                scale=self.scale,
+                relation=self.relation,
+                num_places=self.num_places,
+            )
 
-    def _with_own_bias(self) -> Tensor:
+    def _with_own_bias(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         assert self.call.mask is not None
         assert self.rule is not None
         mask = self.call.mask + self.rule.to(self.call.mask)
-        query, key, value = (
-            each.transpose(1, 2) for each in (self.call.query, self.call.key, self.call.value)
+        query, key, value = (each.transpose(1, 2) for each in (query, key, value))
+        output: Tensor = scaled_dot_product_attention(
+            query, key, value, mask.to(query.dtype), scale=self.scale
         )
-        output: Tensor = scaled_dot_product_attention(query, key, value, mask, scale=self.scale)
         return output.transpose(1, 2)
 
     def _tilt(self, bias_BHFG: Tensor) -> Attention:

@@ -1,8 +1,7 @@
-"""Counting denoising steps, from what the pipeline says, its scheduler has counted, and the timesteps it passes."""
+"""Counting denoising steps as they run, from what the pipeline says, its scheduler has counted, and the timesteps."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,35 +9,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnscope.hooks.calls import UNKNOWN_BRANCH, Call, Pass, Sample, parts_of
+from attnscope.families._noise import NoiseShare
+from attnscope.hooks.calls import Call, Pass, Sample, parts_of
+from attnscope.hooks.noise import noise_level
+
+# Under which names schedulers keep how often they were asked for the next step.
+_COUNTERS = ("step_index", "counter")
 
 
 @dataclass(frozen=True)
 class Moment:
     """When a pass of a denoiser began.
 
-    `step` is the step by the pipeline or its scheduler, `counted_step` the one by the timesteps that were seen,
-    `order` how many passes went before at this timestep, `context` what the pipeline calls what runs, `sigma` the noise
-    level where the pipeline says it.
+    `order` is how many passes went before in this step, `context` what the pipeline calls what runs, `sigma` the noise
+    level where whoever calls has chosen it.
     """
 
     timestep: Tensor
     step: int
-    counted_step: int
     order: int
     context: str
     sigma: float | None
 
-    def label(self, denoiser: str, samples: tuple[Sample, ...], labels: Labels) -> Pass:
+    def label(self, denoiser: str, samples: tuple[Sample, ...], scheduler: Any) -> Pass:
         """Return the pass that began then, with these videos in its batch."""
         # One timestep a token or a frame: a frame that is given stands at 0, the others at what is being denoised.
-        now = float(self.timestep.max())
-        branch = "+".join(part.branch for part in parts_of(samples))
+        now = self.timestep.max()
         call = Call(
-            step=self.counted_step if branch == UNKNOWN_BRANCH else self.step,
-            timestep=now,
-            sigma=labels.sigma_at(now) if self.sigma is None else self.sigma,
-            branch=branch,
+            step=self.step,
+            timestep=float(now),
+            sigma=noise_level(scheduler, now) if self.sigma is None else self.sigma,
+            branch="+".join(part.branch for part in parts_of(samples)),
             layer=0,
             denoiser=denoiser,
         )
@@ -48,18 +49,26 @@ class Moment:
 class Labels:
     """Counts denoising steps and knows the branch, from what the pipeline says and the timesteps it passes.
 
-    A step is what the pipeline's own loop index says where it says it, else what its scheduler has counted; where
-    neither counts, a new timestep is a new step. A scheduler that was set anew starts again at 0.
+    A step is what the pipeline's own loop index says where it says it. Else a new step begins where the timestep is
+    another than before, or the scheduler has counted on: two steps may share a timestep (in the second pass of a
+    method of second order, or rounded to 16 bits), and a run may begin in the middle of the schedule. A scheduler that
+    was set anew starts again at 0.
     """
 
     def __init__(self, scheduler: Callable[[], Any]) -> None:
-        self._scheduler = scheduler
+        self._find_scheduler = scheduler
         self._context = ""
         self._facts: Mapping[str, Any] = {}
         self._step = -1
-        self._timestep: Tensor | None = None
-        self._clock: Tensor | None = None
         self._num_passes = 0
+        self._timestep: Tensor | None = None
+        self._counted: tuple[Any, ...] = ()
+        self._schedule: object = None
+
+    @property
+    def scheduler(self) -> Any:
+        """The pipeline's scheduler, asked for anew: it can be exchanged while taps are attached."""
+        return self._find_scheduler()
 
     def enter_context(self, name: str, facts: Mapping[str, Any]) -> None:
         """Note what the pipeline says about the calls that follow."""
@@ -76,40 +85,22 @@ class Labels:
         """
         index, sigma = self._facts.get("step_index"), self._facts.get("sigma")
         if index is None:
-            by_timestep, step = self._count(timestep)
+            self._count(timestep)
         else:
-            by_timestep = step = int(index)
-            self._timestep, self._num_passes = None, 1
-        self._step = by_timestep
-        level = None if sigma is None else float(sigma)
-        return Moment(timestep, step, by_timestep, self._num_passes - 1, self._context, level)
+            self._step, self._num_passes, self._timestep = int(index), 1, None
+        level = float(sigma) if isinstance(sigma, NoiseShare) else None
+        return Moment(timestep, self._step, self._num_passes - 1, self._context, level)
 
-    def _count(self, timestep: Tensor) -> tuple[int, int]:
-        """The step by the timesteps that were seen, and the one by the scheduler where it counts."""
-        before, self._timestep = self._timestep, timestep.detach().clone()
-        scheduler, step = self._scheduler(), self._step
-        clock = getattr(scheduler, "timesteps", None)
-        if clock is not self._clock:
-            self._clock, step, before = clock, -1, None
+    def _count(self, timestep: Tensor) -> None:
+        scheduler = self.scheduler
+        schedule = getattr(scheduler, "timesteps", None)
+        if schedule is not self._schedule:
+            self._schedule, self._step, self._timestep = schedule, -1, None
+        counted = tuple(getattr(scheduler, name, None) for name in _COUNTERS)
+        before = self._timestep
         same = before is not None and before.shape == timestep.shape and torch.equal(before, timestep)
-        self._num_passes = self._num_passes + 1 if same else 1
-        step += not same
-        counted = getattr(scheduler, "step_index", None)
-        if counted is None:
-            return step, step
-        # Two steps can have one timestep, rounded to 16 bits; the scheduler tells them apart.
-        return step, int(counted) - int(getattr(scheduler, "begin_index", None) or 0)
-
-    def sigma_at(self, timestep: float) -> float:
-        """Return the noise level at a timestep; nan where the scheduler does not know it."""
-        # Asked for anew, because a pipeline's scheduler can be exchanged while taps are attached.
-        scheduler = self._scheduler()
-        timesteps, sigmas = (getattr(scheduler, name, None) for name in ("timesteps", "sigmas"))
-        kept = getattr(scheduler, "alphas_cumprod", None)
-        if sigmas is None and kept is not None and 0 <= timestep < len(kept):
-            # What DDIM and its kin keep of the picture's variance; the rest is noise.
-            return math.sqrt(1 - float(kept[int(timestep)]))
-        if timesteps is None or sigmas is None:
-            return math.nan
-        places = [index for index, value in enumerate(timesteps.tolist()) if value == timestep]
-        return float(sigmas[places[0]]) if places else math.nan
+        if same and counted == self._counted:
+            self._num_passes += 1
+        else:
+            self._step, self._num_passes = self._step + 1, 1
+        self._timestep, self._counted = timestep.detach().clone(), counted

@@ -34,7 +34,9 @@ class _Begun:
         family, denoiser = self.passes.family, self.passes.denoiser
         branches = family.branches(self.passes.model, self.moment.context, self.given)
         layouts = [family.layout(denoiser, self.given, index) for index in range(len(branches))]
-        return self.moment.label(self.passes.name, tuple(map(Sample, branches, layouts)), self.passes.labels)
+        return self.moment.label(
+            self.passes.name, tuple(map(Sample, branches, layouts)), self.passes.labels.scheduler
+        )
 
 
 class DenoiserPasses:
@@ -49,10 +51,12 @@ class DenoiserPasses:
         labels: Labels,
         current: CurrentCall,
         callbacks: Callbacks,
+        follow: Callable[[], None],
     ) -> None:
         self.name, self.denoiser, self.model, self.family, self.labels = name, denoiser, model, family, labels
         self._current = current
         self._callbacks = callbacks
+        self._follow = follow
         self._guard = SkipGuard(denoiser, [site.module for site in family.sites(denoiser)])
         self._checkpoints = Checkpoints(denoiser, current)
 
@@ -67,6 +71,7 @@ class DenoiserPasses:
 
     def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._guard.check()
+        self._follow()
         given = DenoiserCall.bind(module, self.family.video_argument, args, kwargs)
         moment = self.labels.begin(given.timestep)
         self._current.running = running = _Begun(self, replace(given, order=moment.order), moment)

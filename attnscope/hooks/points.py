@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from attnscope.errors import HookNameError, quote
+from attnscope.errors import HookNameError, InputError, quote
 from attnscope.hooks.current import CurrentCall
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 # In the order they fire within one attention call.
 MEMBERS = ("q", "k", "v", "mask", "scores", "pattern", "frame_mass", "token_frame", "lse", "z", "out")
+
+# Points that show what attnscope has measured, in float32; what is written there may have more digits.
+_MEASURED = ("scores", "pattern", "frame_mass", "token_frame", "lse")
 
 # Where nnsight keeps its state on a module that it has wrapped.
 TRACE = "__nnsight__"
@@ -121,8 +124,30 @@ class HookPoint(nn.Module):
     def _notify(self, value: Any) -> Any:
         for hook in tuple(self._hooks):
             replaced = hook(value, self)
-            value = value if replaced is None else replaced
+            if replaced is not None:
+                self._require_fitting(replaced, value, hook)
+                value = replaced
         return value
+
+    def _require_fitting(self, replaced: object, value: Tensor, hook: Hook) -> None:
+        if isinstance(replaced, Tensor) and self._fits(replaced, value):
+            return
+        got = quote(replaced)
+        if isinstance(replaced, Tensor):
+            kind, shown = ((each.dtype, each.device.type) for each in (replaced, value))
+            got = f"{tuple(replaced.shape)}" if kind == shown else f"one of {kind[0]} on {kind[1]}"
+        raise InputError(
+            expected=f"None or {value.dtype} on {value.device.type} of shape {tuple(value.shape)}",
+            got=got,
+            where=f"from hook {getattr(hook, '__qualname__', type(hook).__name__)} at {self.name}",
+            remedy="return what was shown with other numbers in it",
+        )
+
+    def _fits(self, replaced: Tensor, value: Tensor) -> bool:
+        same_dtype = replaced.dtype == value.dtype
+        if self.name.endswith(_MEASURED):
+            same_dtype = replaced.is_floating_point()
+        return replaced.shape == value.shape and same_dtype and replaced.device == value.device
 
     # nnsight keeps its state on the module and offers no public question for "does anybody wait for this value";
     # these two methods are the only place that reads it, and the nnsight contract tests watch them.
@@ -145,6 +170,9 @@ class RelationPoint(HookPoint):
     """The point where a frame relation is written: one for all videos of the batch, until somebody tells them apart."""
 
     _shares_memory = False
+
+    def _fits(self, replaced: Tensor, value: Tensor) -> bool:
+        return not replaced.is_complex()  # its shape is checked where it is put in force
 
     def split_branches(self, value: Tensor, parts: Sequence[Part]) -> list[Tensor]:
         """Return a relation of its own for each guidance branch."""
@@ -189,7 +217,7 @@ def match_names(names: Collection[str], wanted: NameFilter, where: str) -> tuple
         found = tuple(name for name in names if wanted(name))
     else:
         taken: dict[str, None] = {}
-        for asked in (wanted,) if isinstance(wanted, str) else tuple(wanted):
+        for asked in (wanted,) if isinstance(wanted, str) else _require_names(wanted, where):
             is_pattern = "*" in asked or "?" in asked
             matching = fnmatch.filter(names, asked) if is_pattern else [asked] * (asked in names)
             if not matching:
@@ -204,6 +232,18 @@ def match_names(names: Collection[str], wanted: NameFilter, where: str) -> tuple
             remedy=f"ask for names like {quote(next(iter(names)))}",
         )
     return found
+
+
+def _require_names(wanted: object, where: str) -> list[str]:
+    names: list[Any] = list(wanted) if isinstance(wanted, Iterable) else [wanted]
+    if all(isinstance(name, str) for name in names):
+        return names
+    raise HookNameError(
+        expected="hook names, patterns, or a question asked of each name",
+        got=quote(wanted),
+        where=f"in {where}",
+        remedy='write for instance "blocks.*.attn.hook_frame_mass"',
+    )
 
 
 def _unknown(names: Collection[str], name: str, where: str) -> HookNameError:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from attnscope.errors import InputError, quote
 from attnscope.hooks.attachment import Attachment, join_or_attach
 from attnscope.hooks.calls import Call
 from attnscope.hooks.points import Hook, HookPoint, NameFilter, match_names
@@ -130,10 +131,25 @@ def _run(
     hooks: Sequence[tuple[NameFilter, Hook]],
 ) -> Any:
     attachment.family.require_text_encoder(attachment.model, kwargs)
-    wanted = [(match_names(attachment.points, names, "run_with_hooks"), hook) for names, hook in hooks]
+    pairs = _require_pairs(hooks)
+    wanted = [(match_names(attachment.points, names, "run_with_hooks"), hook) for names, hook in pairs]
     removers = [attachment.listen(names, hook) for names, hook in wanted]
     try:
         return attachment.model(*args, **kwargs)
     finally:
         for remove in removers:
             remove()
+
+
+def _require_pairs(hooks: Any) -> list[tuple[NameFilter, Hook]]:
+    pairs = None if isinstance(hooks, str | Mapping) or not isinstance(hooks, Iterable) else list(hooks)
+    if pairs is not None and all(
+        isinstance(each, Sequence) and len(each) == 2 and callable(each[1]) for each in pairs
+    ):
+        return pairs
+    raise InputError(
+        expected="pairs of hook names and a function",
+        got=quote(hooks),
+        where="as fwd_hooks",
+        remedy='write [("blocks.0.attn.hook_q", hook)]',
+    )

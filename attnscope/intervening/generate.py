@@ -15,6 +15,7 @@ from attnscope.checks import require_whole
 from attnscope.errors import InputError, MaskError, quote
 from attnscope.families import Family, find
 from attnscope.families.calling import fill_defaults, rename_for_pipeline, require_runnable, require_size
+from attnscope.families.rehearsing import rehearse, run_pipeline
 from attnscope.hooks import Attachment, join_or_attach
 from attnscope.intervening.captions import Padding, ShotText, encode_captions
 from attnscope.intervening.cut_check import CutCheck, check_cuts
@@ -99,13 +100,12 @@ def generate(
 
     family = find(pipe)
     _require_film(shots, seed, rule, layers, arguments)
+    _require_prompt(prompt, captions, arguments)
     plan = shots.to_latent(family.temporal_stride(pipe))
     asked = fill_defaults(pipe, family, {**arguments, "num_frames": shots.num_frames})
-    num_steps = require_runnable(asked, ("cond",))
+    require_runnable(asked, ("cond",))
     require_size(pipe, family, asked)
     changes = () if rule is None else interventions_of(rule, {} if layers is None else {"layers": layers})
-    for each in changes:
-        parse_range(each.steps, range(num_steps), name="steps")
     text: ShotText | None = None
     routed: tuple[Intervention, ...] = ()
     if captions is not None:
@@ -118,11 +118,15 @@ def generate(
         if text_layers != "all":
             parse_range(text_layers, tuple(attachment.taps), name="text layers")
         masked, fraction = _reach(changes, attachment, plan)
-        told: dict[str, Any] = {"output_type": "latent" if decode_shots else "np"}
-        told |= {"prompt": prompt} if text is None else {}
-        told |= {"generator": torch.Generator("cpu").manual_seed(seed)}
+        told = {
+            "prompt": prompt,
+            "output_type": "latent" if decode_shots else "np",
+            "generator": torch.Generator("cpu").manual_seed(seed),
+        }
+        called = rename_for_pipeline(pipe, family, {**told, **asked})
+        _require_steps(pipe, family, changes, called)
         with intervene(attachment, (*changes, *routed), text=text) if changes or routed else nullcontext():
-            video = pipe(**rename_for_pipeline(pipe, family, {**told, **asked})).frames
+            video = run_pipeline(pipe, family, called).frames
     video = _decoded_by_shot(family, pipe, video, plan) if decode_shots else video[0]
     frames = np.round(255 * np.clip(video, 0, 1)).astype(np.uint8)
     return Film(frames, plan, masked, fraction, check_cuts(plan.realised_frame, frames))
@@ -151,6 +155,34 @@ def _require_film(shots: Any, seed: Any, rule: Any, layers: Any, arguments: Mapp
             where="in generate",
             remedy="give rule=..., or leave layers out",
         )
+
+
+def _require_prompt(prompt: Any, captions: Any, arguments: Mapping[str, Any]) -> None:
+    has_embeds = arguments.get("prompt_embeds") is not None
+    if not (isinstance(prompt, str) or (prompt is None and has_embeds)):
+        raise InputError(
+            expected="one prompt",
+            got=quote(prompt),
+            where="in generate",
+            remedy="make several films one after the other",
+        )
+    if has_embeds and captions is not None:
+        raise InputError(
+            expected="captions of the shots or embeddings of a prompt",
+            got="both",
+            where="in generate",
+            remedy="leave prompt_embeds out, captions become embeddings by themselves",
+        )
+
+
+def _require_steps(
+    pipe: Any, family: Family, changes: Sequence[Intervention], called: Mapping[str, Any]
+) -> None:
+    """Refuse steps that this run will not have; only then is it asked how many it has."""
+    if any(each.steps != "all" for each in changes):
+        num_steps = rehearse(pipe, family, called)
+        for each in changes:
+            parse_range(each.steps, range(num_steps), name="steps")
 
 
 def _decoded_by_shot(family: Family, pipe: Any, latents: Any, plan: LatentPlan) -> Any:

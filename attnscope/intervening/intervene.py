@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from attnscope.errors import MaskError, quote
-from attnscope.hooks import Attachment, join_or_attach
+from attnscope.hooks import Attachment, join_or_attach, uninterrupted
 from attnscope.intervening.captions import ShotText
 from attnscope.intervening.masking import Masker, place
 from attnscope.masks import Intervention, MaskRule
@@ -16,6 +16,7 @@ Change = MaskRule | Intervention | Sequence[Intervention]
 
 
 @contextmanager
+@uninterrupted
 def intervene(pipe: Any, rule: Change, *, text: ShotText | None = None, **scope: Any) -> Iterator[Attachment]:
     """Hold the shots of a film apart, or join them, while a model makes it.
 

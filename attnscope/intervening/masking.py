@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnscope.errors import MaskError
+from attnscope.families.rehearsing import num_steps_of
 from attnscope.hooks import Attachment, Call, HookPoint
 from attnscope.intervening.captions import ShotText
 from attnscope.layout import PADDING_TOKEN
@@ -121,7 +122,7 @@ class _Numbers:
         self.stride = attachment.family.temporal_stride(attachment.model)
         self._placed = placed
         self._compiled: dict[tuple[Any, ...], Tensor | None] = {}
-        self._steps: dict[int, frozenset[int]] = {}
+        self._steps: dict[tuple[int, int], frozenset[int]] = {}
         self._seen: dict[str, Tensor] = {}
 
     def remember(self, value: Tensor, point: HookPoint) -> None:
@@ -144,18 +145,18 @@ class _Numbers:
         return scope.steps == "all" or call.step in self._wanted_steps(index)
 
     def _wanted_steps(self, index: int) -> frozenset[int]:
-        if index not in self._steps:
-            timesteps = getattr(getattr(self.attachment.model, "scheduler", None), "timesteps", None)
-            if timesteps is None:
-                raise MaskError(
-                    expected="a pipeline that counts its steps",
-                    got=f"{type(self.attachment.model).__name__}",
-                    where="for an intervention at chosen steps",
-                    remedy="intervene in the pipeline, or at noise levels",
-                )
-            steps = parse_range(self._placed[index].intervention.steps, range(len(timesteps)), name="steps")
-            self._steps[index] = frozenset(steps)
-        return self._steps[index]
+        num_steps = num_steps_of(self.attachment.model)
+        if not num_steps:
+            raise MaskError(
+                expected="a pipeline that counts its steps",
+                got=f"{type(self.attachment.model).__name__}",
+                where="for an intervention at chosen steps",
+                remedy="intervene in the pipeline, or at noise levels",
+            )
+        if (index, num_steps) not in self._steps:
+            steps = parse_range(self._placed[index].intervention.steps, range(num_steps), name="steps")
+            self._steps[index, num_steps] = frozenset(steps)
+        return self._steps[index, num_steps]
 
     def _of_one(self, index: int, sides: Sides, point: HookPoint) -> Tensor | None:
         """The relation of one intervention, (F, G), (H, F, G) or (B, H, F, G); None if it has nothing to say."""

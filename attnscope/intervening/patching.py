@@ -12,7 +12,7 @@ import xarray as xr
 
 from attnscope._types import Range
 from attnscope.errors import InputError, MaskError, quote
-from attnscope.hooks import Attachment, HookPoint, join_or_attach
+from attnscope.hooks import Attachment, HookPoint, join_or_attach, uninterrupted
 from attnscope.hooks.reweighting import bias_for_mass
 from attnscope.ranges import format_range, parse_range
 from attnscope.schema import BRANCH, HEAD, KEY_FRAME, LAYER, MASS, PROMPT, QUERY_FRAME, STEP
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
+@uninterrupted
 def patch_mass(
     pipe: Any,
     attention: xr.Dataset,

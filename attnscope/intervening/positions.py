@@ -12,7 +12,7 @@ import numpy as np
 from attnscope._types import Range
 from attnscope.checks import is_number
 from attnscope.errors import InputError, ShotPlanError, quote
-from attnscope.hooks import Attachment, HookPoint, join_or_attach
+from attnscope.hooks import Attachment, HookPoint, join_or_attach, uninterrupted
 from attnscope.ranges import format_range, parse_range
 from attnscope.shots import LatentPlan, ShotPlan
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
+@uninterrupted
 def offset_shots(
     pipe: Any,
     shots: ShotPlan | LatentPlan,

@@ -11,8 +11,10 @@ from typing import Any
 import xarray as xr
 
 from attnscope._types import OnProgress, Plans, Range
+from attnscope.checks import require_seed
 from attnscope.families import Family, find
 from attnscope.families.calling import fill_defaults, rename_for_pipeline, require_runnable, require_size
+from attnscope.families.rehearsing import rehearse
 from attnscope.hooks import attached_to, join_or_attach
 from attnscope.probing.provenance import describe_run
 from attnscope.probing.recording import Recorder, missing_steps, open_sink
@@ -110,17 +112,30 @@ def probe(
     (22, 5)
     """
     family = find(pipe)
-    prompts = require_prompts(prompt)
+    prompts = require_prompts(prompt, has_embeds=arguments.get("prompt_embeds") is not None)
+    seed = require_seed(seed, "as seed of probe")
     part = require_share(share, out)
     asked_frames = arguments.get("num_frames")
     arguments = fill_defaults(pipe, family, arguments)
     plans = plans_of(prompts, shots, fps_of(pipe), arguments, asked_frames)
     fps = next((plan.fps for plan in plans if plan), fps_of(pipe))
     branches = branches_of(branch)
-    num_steps = require_runnable(arguments, branches)
+    require_runnable(arguments, branches)
     require_size(pipe, family, arguments)
     num_frames = family.num_latent_frames(pipe, int(arguments["num_frames"]))
     size = (num_frames, int(arguments["height"]), int(arguments["width"]))
+
+    def call(index: int) -> dict[str, Any]:
+        import torch
+
+        return {
+            "generator": torch.Generator("cpu").manual_seed(seed + index),
+            "output_type": "latent" if on_video is None else "np",
+            **rename_for_pipeline(pipe, family, {"prompt": prompts[index], **arguments}),
+        }
+
+    with _quiet(pipe):
+        num_steps = rehearse(pipe, family, call(0))
     header = _header(
         pipe,
         family,
@@ -139,13 +154,7 @@ def probe(
     )
 
     def run(index: int) -> None:
-        import torch
-
-        result = pipe(
-            generator=torch.Generator("cpu").manual_seed(header.seeds[index]),
-            output_type="latent" if on_video is None else "np",
-            **rename_for_pipeline(pipe, family, {"prompt": prompts[index], **arguments}),
-        )
+        result = pipe(**call(index))
         if on_video is not None:
             on_video(index, result.frames[0])
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from attnscope.families import Family
 from attnscope.hooks import describe_way
+from attnscope.probing.plain import plain
 
 _PACKAGES = ("attnscope", "torch", "diffusers", "transformers")
 
@@ -29,15 +29,16 @@ def describe_run(
         "family": family.name,
         "given_frames": list(family.given_frames(pipe)),
         "model": str(getattr(denoiser, "name_or_path", "") or type(pipe).__name__).rsplit("/weights/", 1)[-1],
+        "revision": _revision(denoiser),
         "model_class": type(pipe).__name__,
-        "denoiser_config": _plain(dict(getattr(denoiser, "config", {}))),
+        "denoiser_config": _public(dict(getattr(denoiser, "config", {}))),
         "dtype": str(parameter.dtype).removeprefix("torch."),
         "device": parameter.device.type,
         "frame_mass": _way(pipe, family, denoiser, parameter, size),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "scheduler": type(scheduler).__name__,
-        "scheduler_config": _plain(dict(getattr(scheduler, "config", {}))),
-        **_plain(settings),
+        "scheduler_config": _public(dict(getattr(scheduler, "config", {}))),
+        **_public(settings),
     }
 
 
@@ -54,13 +55,12 @@ def _way(pipe: Any, family: Family, denoiser: Any, parameter: Any, size: tuple[i
     )
 
 
-def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep what JSON can hold; say the class of what it cannot."""
-    plain: dict[str, Any] = json.loads(json.dumps(value, default=_named))
-    return {name: item for name, item in plain.items() if not name.startswith("_")}
+def _public(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON holds them, without those that diffusers keeps for itself."""
+    return {str(name): plain(item) for name, item in settings.items() if not str(name).startswith("_")}
 
 
-def _named(item: Any) -> str:
-    """Say the class of a thing, and of a picture which one it is: two runs from two pictures are not the same run."""
-    content = item.tobytes() if hasattr(item, "tobytes") else b""
-    return f"<{type(item).__name__}{' ' + hashlib.sha256(content).hexdigest()[:16] if content else ''}>"
+def _revision(denoiser: Any) -> str:
+    """The commit of a model that came from a hub, where the folder that it was loaded from says it."""
+    found = re.search(r"/snapshots/([0-9a-f]{40})", str(getattr(denoiser, "name_or_path", "") or ""))
+    return found[1] if found else str(dict(getattr(denoiser, "config", {})).get("_commit_hash") or "")

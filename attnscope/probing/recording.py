@@ -14,9 +14,10 @@ import numpy as np
 import xarray as xr
 
 from attnscope._types import Floats32
-from attnscope.errors import AttnscopeError, RunError
+from attnscope.errors import AttnscopeError, InputError, RunError
 from attnscope.hooks import Attachment, Call, Heads, HookPoint
-from attnscope.schema import build_dataset, with_shots
+from attnscope.ranges import format_range
+from attnscope.schema import DONE, PROMPT, STEP, build_dataset, with_shots
 from attnscope.storage import Store, StoreHeader, resume_or_create
 
 
@@ -70,7 +71,8 @@ class Memory:
         labels = head.labels([unit[2] for unit in grid[0]], [unit[3] for unit in grid[0]])
         text_mass = np.stack([np.stack(row) for row in texts]) if head.has_text_mass else None
         dataset = build_dataset(masses, labels, text_mass=text_mass, attrs=head.attrs)
-        return with_shots(dataset, head.plans)
+        done = np.ones((len(head.prompts), len(head.steps)), dtype=bool)
+        return with_shots(dataset, head.plans).assign_coords({DONE: ((PROMPT, STEP), done)})
 
 
 class Follower:
@@ -142,7 +144,7 @@ class Recorder:
         self._attachment, self._header, self._sink, self._on_step = attachment, header, sink, on_step
         points = [cast(HookPoint, tap.hook_frame_mass) for tap in attachment.taps.values()]
         self._names = [point.name for point in points if point.layer in header.layers]
-        self._prompt = 0
+        self._prompt, self._step, self._num_steps = 0, -1, 0
         self._unit: dict[tuple[str, int], tuple[Floats32, Floats32 | None]] = {}
         self._stop: Callable[[], None] | None = None
         self._leave = [
@@ -152,7 +154,7 @@ class Recorder:
 
     def begin(self, prompt: int) -> None:
         """Say which prompt runs from here on."""
-        self._prompt, self._unit = prompt, {}
+        self._prompt, self._unit, self._step, self._num_steps = prompt, {}, -1, 0
 
     def end(self) -> None:
         """Check that the prompt's steps were all there.
@@ -160,19 +162,16 @@ class Recorder:
         Raises
         ------
         RunError
-            The pipeline never ran a step or a guidance branch that was asked for.
+            The run ended before all its steps were made, or a guidance branch or the layers asked for never ran.
         """
-        missing = [step for step in self._header.steps if not self._sink.is_done(self._prompt, step)]
+        self._require_whole_step()
+        missing = missing_steps(self._header, self._sink, self._prompt)
         if missing:
-            recorded = sorted({branch for branch, _ in self._unit})
             raise RunError(
-                expected=f"branches {', '.join(self._header.branches)} at every step",
-                got=f"{recorded or 'none'}",
-                where=f"at step {missing[0]} of prompt {self._prompt}",
-                remedy=(
-                    "the uncond branch needs a guidance scale above "
-                    "1, or true guidance where the model is distilled"
-                ),
+                expected=f"{self._header.num_steps} steps, {format_range(missing)} among them",
+                got=f"{self._num_steps} of them" if self._num_steps else "none",
+                where=f"in the run of prompt {self._prompt}",
+                remedy="look what stopped it, a callback for instance, and run it again",
             )
 
     def close(self) -> None:
@@ -184,18 +183,71 @@ class Recorder:
 
     def _before(self, call: Call) -> None:
         self._silence()
+        if call.step != self._step:
+            self._enter_step(call.step)
         wanted = set(call.branches) & set(self._header.branches) and call.step in self._header.steps
         if wanted and not self._sink.is_done(self._prompt, call.step):
+            self._require_one_video()
             self._stop = self._attachment.listen(self._names, self._measure)
 
     def _after(self, call: Call) -> None:
         self._silence()
         complete = len(self._unit) == len(self._header.branches) * len(self._header.layers)
-        if call.step in self._header.steps and complete:
+        if complete and not self._sink.is_done(self._prompt, call.step):
             mass, text = self._collect()
             self._sink.append(self._prompt, call.step, mass, text, call.timestep, call.sigma)
             self._unit = {}
             self._on_step()
+
+    def _enter_step(self, step: int) -> None:
+        """Refuse a step that nobody foresaw, and one whose place is taken; look whether the one before was whole."""
+        self._require_whole_step()
+        if not self._step < step < self._header.num_steps:
+            raise RunError(
+                expected=f"the steps 0 to {self._header.num_steps - 1}, one after the other, as the pipeline said",
+                got=f"step {step} after step {self._step}",
+                where=f"in the run of prompt {self._prompt}",
+                remedy="probe a run that makes each of its steps once",
+            )
+        self._step, self._num_steps = step, self._num_steps + 1
+
+    def _require_whole_step(self) -> None:
+        """Refuse a step that is over and lacks something that was asked for."""
+        head = self._header
+        if self._step not in head.steps or self._sink.is_done(self._prompt, self._step):
+            return
+        missing = [
+            each for each in head.branches if not any((each, layer) in self._unit for layer in head.layers)
+        ]
+        layers = [
+            each for each in head.layers if not any((branch, each) in self._unit for branch in head.branches)
+        ]
+        if missing == ["uncond"]:
+            remedy = (
+                "raise the guidance scale above 1 (true_cfg_scale and a negative prompt in distilled models)"
+            )
+        else:
+            remedy = "leave out the argument that switches them off, or name other layers"
+        raise RunError(
+            expected=f"layers {format_range(head.layers)} in branches {', '.join(head.branches)}",
+            got=(
+                f"no branch {missing[0]}"
+                if missing == ["uncond"]
+                else f"no attention in layers {format_range(layers)}"
+            ),
+            where=f"at step {self._step} of prompt {self._prompt}",
+            remedy=remedy,
+        )
+
+    def _require_one_video(self) -> None:
+        most = max(part.num_videos for part in self._attachment.parts)
+        if most > 1:
+            raise InputError(
+                expected="one video at a time",
+                got=f"a batch of {most}",
+                where=f"in the run of prompt {self._prompt}",
+                remedy="give several prompts as a list instead",
+            )
 
     def _silence(self) -> None:
         if self._stop is not None:
@@ -218,12 +270,12 @@ class Recorder:
             )
         frames = [i for i, segment in enumerate(segments) if segment.kind == "frame"]
         texts = [i for i, segment in enumerate(segments) if segment.kind == "text"]
-        if len(mass_BHFG) != 1:
+        if (point.call.branch, point.layer) in self._unit:
             raise RunError(
-                expected="one video at a time",
-                got=f"a batch of {len(mass_BHFG)}",
+                expected=f"one pass of branch {point.call.branch} at step {point.call.step}",
+                got="a second one",
                 where=f"at {point.name}",
-                remedy="pass several prompts as a list instead",
+                remedy="probe a run that makes each of its steps once",
             )
         mass_HFG = mass_BHFG[0].detach().float()
         if (heads := self._attachment.heads) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from attnscope._types import Plans
 from attnscope.checks import require_number
-from attnscope.errors import InputError, ShotPlanError
+from attnscope.errors import InputError, ShotPlanError, quote
 from attnscope.probing.share import Share
 from attnscope.shots import ShotPlan
 from attnscope.video.arrays import as_videos
@@ -21,15 +21,32 @@ BRANCHES = ("cond", "uncond")
 _TIMED_SHOT = re.compile(r"\bshot\s*\d+\s*:\s*\[", re.IGNORECASE)
 
 
-def require_prompts(prompt: str | Sequence[str]) -> tuple[str, ...]:
-    """Bring one prompt or several to one form; none is refused."""
-    prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
-    if not prompts:
+def require_prompts(prompt: str | Sequence[str] | None, *, has_embeds: bool = False) -> tuple[str, ...]:
+    """Bring one prompt or several to one form; none is refused, unless embeddings say what to make.
+
+    >>> require_prompts("a cat"), require_prompts(None, has_embeds=True)
+    (('a cat',), ('',))
+    """
+    if prompt is None and has_embeds:
+        return ("",)
+    prompts: Any = (prompt,) if isinstance(prompt, str) else prompt
+    if (
+        not isinstance(prompts, Iterable)
+        or not (prompts := tuple(prompts))
+        or not all(isinstance(each, str) for each in prompts)
+    ):
         raise InputError(
             expected="at least one prompt",
-            got="none",
+            got=quote(prompt),
             where="in probe",
-            remedy="give a text or several",
+            remedy="give a text or a list of texts",
+        )
+    if has_embeds and len(prompts) > 1:
+        raise InputError(
+            expected="one prompt, the label of its embeddings",
+            got=f"{len(prompts)} prompts beside prompt_embeds",
+            where="in probe",
+            remedy="probe them one by one",
         )
     return prompts
 

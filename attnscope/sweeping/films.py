@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from attnscope._types import FilmPlans, OnProgress
 from attnscope.checks import is_whole, require_whole
 from attnscope.errors import InputError, RunError, ShotPlanError, quote
 from attnscope.families import find
-from attnscope.families.calling import fill_defaults, require_runnable
+from attnscope.families.calling import fill_defaults, rename_for_pipeline, require_runnable
+from attnscope.families.rehearsing import rehearse
 from attnscope.intervening.generate import generate
 from attnscope.masks import parse_rule
+from attnscope.probing.plain import plain
 from attnscope.shots import ShotPlan
 from attnscope.sweeping.store import FilmKey, SweepHeader, SweepStore, header_of
 from attnscope.sweeping.variants import Variant
@@ -62,6 +65,13 @@ class Request:
                 where="in sweep",
                 remedy="give as many",
             )
+        if len(texts) > 1 and arguments.get("prompt_embeds") is not None:
+            raise InputError(
+                expected="one prompt, the label of its embeddings",
+                got=f"{len(texts)} prompts beside prompt_embeds",
+                where="in sweep",
+                remedy="sweep them one by one",
+            )
         for plan in plans:
             if not plan.cuts_frame:
                 raise ShotPlanError(
@@ -92,12 +102,20 @@ class FilmMaker:
         attentions: list[Any] = [denoiser.get_submodule(site.module) for site in sites]
         self.labels = tuple(dict.fromkeys(site.layer for site in sites))
         self.num_heads = min(int(attention.heads) for attention in attentions)
-        self.num_steps = require_runnable(fill_defaults(pipe, family, request.arguments), ("cond",))
+        self.arguments = fill_defaults(pipe, family, request.arguments)
+        require_runnable(self.arguments, ("cond",))
         self.plans = tuple(plan.to_latent(family.temporal_stride(pipe)) for plan in request.plans)
+
+    @cached_property
+    def num_steps(self) -> int:
+        """How many denoising steps a film has."""
+        family, first = find(self.pipe), self.request.plans[0]
+        told = {"prompt": self.request.prompts[0], "output_type": "latent"}
+        asked = {**told, **self.arguments, "num_frames": first.num_frames}
+        return rehearse(self.pipe, family, rename_for_pipeline(self.pipe, family, asked))
 
     def header(self) -> SweepHeader:
         """What the folder of a sweep must agree with."""
-        given = fill_defaults(self.pipe, find(self.pipe), self.request.arguments)
         return header_of(
             model=type(self.pipe).__name__,
             weights=self._weights(),
@@ -106,7 +124,7 @@ class FilmMaker:
             seeds=list(self.request.seeds),
             num_frames=[plan.num_frames for plan in self.request.plans],
             cuts_frame=[list(plan.realised_frame) for plan in self.plans],
-            arguments={name: value for name, value in given.items() if name != "num_frames"},
+            arguments=plain({name: value for name, value in self.arguments.items() if name != "num_frames"}),
         )
 
     def check(self, variants: Sequence[Variant]) -> None:
