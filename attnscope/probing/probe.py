@@ -25,7 +25,7 @@ from attnscope.probing.requests import (
     repeat_prompt,
     require_prompts,
     require_share,
-    require_sigma,
+    require_sigmas,
     require_videos,
 )
 from attnscope.probing.share import WHOLE, Share
@@ -217,7 +217,8 @@ def probe_video(
     family = find(pipe)
     videos = require_videos(video)
     require_size(pipe, family, dict(zip(("num_frames", "height", "width"), videos[0].shape[:3], strict=True)))
-    levels = tuple(sorted((require_sigma(sigma) for sigma in sigmas), reverse=True))
+    seed = require_seed(seed, "as seed of probe_video")
+    levels = require_sigmas(sigmas)
     prompts = repeat_prompt(prompt, len(videos))
     fps = fps_of(pipe)
     plans = repeat_plans(shots, len(videos), len(videos[0]))

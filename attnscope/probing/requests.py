@@ -165,7 +165,25 @@ def require_videos(video: Any) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
             where="in probe_video",
             remedy="leave out frames at the end",
         )
-    return videos
+    return [np.ascontiguousarray(clip) for clip in videos]
+
+
+def require_sigmas(sigmas: Iterable[float] | float) -> tuple[float, ...]:
+    """Bring noise levels to one form, from much noise to little.
+
+    >>> require_sigmas([0.25, np.float32(0.5)])
+    (0.5, 0.25)
+    """
+    levels: Any = sigmas if isinstance(sigmas, Iterable) and not isinstance(sigmas, str) else (sigmas,)
+    found = tuple(sorted((require_sigma(each) for each in levels), reverse=True))
+    if not found:
+        raise InputError(
+            expected="at least one noise level",
+            got="none",
+            where="as sigmas of probe_video",
+            remedy="write for instance [0.5]",
+        )
+    return found
 
 
 def require_sigma(sigma: float) -> float:
