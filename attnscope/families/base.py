@@ -25,7 +25,6 @@ _SPATIAL = (
     "vae_scale_factor",
 )
 
-
 JOINT = "mass: joint softmax over all tokens, summed over key tokens, mean over query tokens"
 PER_PLACE = "mass: softmax over the frames at each place of the latent picture, mean over places"
 COND, UNCOND, UNKNOWN = "cond", "uncond", "unknown"

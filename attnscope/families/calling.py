@@ -19,6 +19,10 @@ _OURS = {
 }
 
 
+class NoiseShare(float):
+    """A noise level that is a share already, from 0 to 1, and no sigma in the unit of some scheduler."""
+
+
 def fill_defaults(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in the pipeline's own defaults, so that the record says what ran; frames are `num_frames` in all models."""
     given = dict(arguments)

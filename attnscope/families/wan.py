@@ -8,7 +8,6 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from attnscope.families._noise import NoiseShare
 from attnscope.families.base import (
     COND,
     UNCOND,
@@ -18,6 +17,7 @@ from attnscope.families.base import (
     Site,
     paired_sites,
 )
+from attnscope.families.calling import NoiseShare
 
 # What the pipeline pads prompts to; the padding is not masked, so its amount is part of what the model was trained on.
 _TEXT_LENGTH = 512

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnscope.families._noise import NoiseShare
+from attnscope.families.calling import NoiseShare
 from attnscope.hooks.calls import Call, Pass, Sample, parts_of
 from attnscope.hooks.noise import noise_level
 

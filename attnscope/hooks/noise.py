@@ -24,6 +24,8 @@ def noise_level(scheduler: Any, timestep: Tensor) -> float:
     timestep
         The scheduler's t of the pass, one number, in the precision in which the denoiser was given it.
 
+    Examples
+    --------
     >>> from diffusers import EulerDiscreteScheduler
     >>> euler = EulerDiscreteScheduler()
     >>> euler.set_timesteps(3)

@@ -124,18 +124,13 @@ def probe(
     require_size(pipe, family, arguments)
     num_frames = family.num_latent_frames(pipe, int(arguments["num_frames"]))
     size = (num_frames, int(arguments["height"]), int(arguments["width"]))
-
-    def call(index: int) -> dict[str, Any]:
-        import torch
-
-        return {
-            "generator": torch.Generator("cpu").manual_seed(seed + index),
-            "output_type": "latent" if on_video is None else "np",
-            **rename_for_pipeline(pipe, family, {"prompt": prompts[index], **arguments}),
-        }
-
+    output = "latent" if on_video is None else "np"
+    calls = [
+        rename_for_pipeline(pipe, family, {"prompt": each, "output_type": output, **arguments})
+        for each in prompts
+    ]
     with _quiet(pipe):
-        num_steps = rehearse(pipe, family, call(0))
+        num_steps = rehearse(pipe, family, {**calls[0], **_noise(seed)})
     header = _header(
         pipe,
         family,
@@ -154,11 +149,18 @@ def probe(
     )
 
     def run(index: int) -> None:
-        result = pipe(**call(index))
+        result = pipe(**calls[index], **_noise(header.seeds[index]))
         if on_video is not None:
             on_video(index, result.frames[0])
 
     return _watch(pipe, header, run, out, on_step, always=on_video is not None, share=part)
+
+
+def _noise(seed: int) -> dict[str, Any]:
+    """What a pipeline draws its noise from."""
+    import torch
+
+    return {"generator": torch.Generator("cpu").manual_seed(seed)}
 
 
 def probe_video(

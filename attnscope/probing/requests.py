@@ -174,7 +174,7 @@ def require_sigmas(sigmas: Iterable[float] | float) -> tuple[float, ...]:
     >>> require_sigmas([0.25, np.float32(0.5)])
     (0.5, 0.25)
     """
-    levels: Any = sigmas if isinstance(sigmas, Iterable) and not isinstance(sigmas, str) else (sigmas,)
+    levels: Any = sigmas if isinstance(sigmas, Iterable) else (sigmas,)
     found = tuple(sorted((require_sigma(each) for each in levels), reverse=True))
     if not found:
         raise InputError(

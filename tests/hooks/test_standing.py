@@ -98,6 +98,14 @@ def test_ctrl_c_waits_until_objects_have_changed_hands():
     """A signal is raised at every line of attaching and detaching in turn; what was there is there again each time."""
     pipe = tiny_wan(1)
     plan = scope.ShotPlan.from_latent_frames([1], num_frames_latent=2, fps=16)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        _raise_at_every_line(pipe, plan)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _raise_at_every_line(pipe, plan):
     original, dispatch = processors(pipe), transformer_wan.dispatch_attention_fn
     heard = signal.getsignal(signal.SIGINT)
     num_lines = _lines(lambda: _intervene(pipe, plan), at=None)
