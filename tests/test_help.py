@@ -141,6 +141,7 @@ OPTIONS = {
     },
     "validate": {"--json"},
     "score": {
+        "--anywhere",
         "--manifest",
         "--shots",
         "--detector",

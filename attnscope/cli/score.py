@@ -48,6 +48,7 @@ def score_command(
     stride: Annotated[int, Parameter(help="Causal temporal stride of the model; 1 for none.")] = 4,
     reference: Path | None = None,
     encoders: str | None = None,
+    anywhere: Annotated[bool, Parameter(negative="")] = False,
     jobs: Jobs | None = None,
     out: Path | None = None,
     as_json: AsJson = False,
@@ -64,6 +65,8 @@ def score_command(
     manifest
         A CSV table with a line for each video: file, and where known method, group, shots, requested_shots,
         requested_times_s, caption, marked_cut_frames, bordered.
+    anywhere
+        Take files from anywhere that a manifest names them: absolute paths, and those that lead out with "..".
     shots
         The shots that were asked for, of all videos alike: "0-1.5s,1.5-3s", or in frames "0-24f,24-49f".
     detector
@@ -94,7 +97,7 @@ def score_command(
             where="as --stride",
             remedy="a Wan model has 4",
         )
-    listed = _listed(places, manifest, shots)
+    listed = _listed(places, manifest, shots, anywhere)
     known = None if reference is None else references.read_reference(reference)
     settings = Settings(
         detector=detector,
@@ -118,7 +121,7 @@ def score_command(
     return 1 if document["failed"] else 0
 
 
-def _listed(places: Sequence[Path], manifest: Path | None, shots: str | None) -> list[Listed]:
+def _listed(places: Sequence[Path], manifest: Path | None, shots: str | None, anywhere: bool) -> list[Listed]:
     from attnscope.metrics.scoring import manifests
 
     if not places and manifest is None:
@@ -136,7 +139,7 @@ def _listed(places: Sequence[Path], manifest: Path | None, shots: str | None) ->
             remedy="write the shots into the manifest",
         )
     if manifest is not None:
-        return manifests.read_manifest(manifest, places)
+        return manifests.read_manifest(manifest, places, anywhere=anywhere)
     return manifests.list_videos(places, shots=shots)
 
 

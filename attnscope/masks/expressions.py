@@ -15,7 +15,10 @@ from attnscope.masks.rules import BY_NAME, MaskRule
 from attnscope.masks.shot_rules import require_plan
 
 MAX_LENGTH = 500
-"""Longer than any rule one would write, and too short to nest deeply enough to hurt."""
+"""Longer than any rule one would write."""
+
+MAX_DEPTH = 420
+"""More parts in one another than any rule needs, and few enough for what reads and describes it by calls."""
 
 
 def parse_rule(text: str, plan: Plan) -> MaskRule:
@@ -49,8 +52,22 @@ def parse_rule(text: str, plan: Plan) -> MaskRule:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         _refuse(text, "something that does not parse")
-    rule = _Reader(text, plan).read(tree.body)
+    if _depth(tree.body) > MAX_DEPTH:
+        _refuse(text, f"more than {MAX_DEPTH} parts in one another")
+    try:
+        rule = _Reader(text, plan).read(tree.body)
+    except RecursionError:
+        # Who calls may already stand deep.
+        _refuse(text, "more parts in one another than can be read here")
     return rule if isinstance(rule, MaskRule) else _refuse(text, "no rule")
+
+
+def _depth(node: ast.AST) -> int:
+    """How many parts of a rule stand in one another; counted without a call in a call."""
+    depth, level = 0, [node]
+    while level:
+        depth, level = depth + 1, [child for parent in level for child in ast.iter_child_nodes(parent)]
+    return depth
 
 
 class _Reader:

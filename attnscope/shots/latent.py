@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class LatentPlan:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fps", read_number(self.fps, "fps"))
+        object.__setattr__(self, "num_frames", read_whole(self.num_frames, "number of latent frames"))
         require_grid(self.stride, self.num_frames, self.fps)
         object.__setattr__(self, "cuts", rising_cuts(self.cuts, self.num_frames, "latent frame"))
         object.__setattr__(self, "requested_frame", tuple(int(frame) for frame in self.requested_frame))
@@ -111,6 +113,21 @@ def read_number(number: Number, what: str) -> Fraction:
         ) from error
 
 
+def read_whole(number: object, what: str) -> int:
+    """Read a whole number, also one of numpy's; a truth value is none."""
+    try:
+        if isinstance(number, bool | np.bool_):
+            raise TypeError("a truth value")
+        return operator.index(number)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise ShotPlanError(
+            expected=f"a whole number as {what}",
+            got=quote(number),
+            where="in this plan",
+            remedy="write for instance 81",
+        ) from error
+
+
 def grid_first_frame(latent: int, stride: int) -> int:
     """Return the first video frame of a latent frame: 0, then stride * (latent - 1) + 1."""
     return 0 if latent == 0 else stride * (latent - 1) + 1
@@ -124,7 +141,7 @@ def shot_of_position(cuts: tuple[int, ...], num_positions: int) -> NDArray[np.in
 
 def require_grid(stride: int, num_frames: int, fps: Fraction) -> None:
     """Refuse clocks that cannot tick."""
-    if stride < 1:
+    if read_whole(stride, "temporal stride") < 1:
         raise ShotPlanError(
             expected="a temporal stride of at least 1",
             got=f"{stride}",

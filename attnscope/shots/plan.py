@@ -23,6 +23,7 @@ from attnscope.shots.latent import (
     Number,
     grid_first_frame,
     read_number,
+    read_whole,
     require_grid,
     rising_cuts,
     shot_of_position,
@@ -30,7 +31,7 @@ from attnscope.shots.latent import (
     show_seconds,
     show_shots,
 )
-from attnscope.shots.text import parse_prompt, parse_spec
+from attnscope.shots.text import ShotPrompt, parse_prompt, parse_spec
 
 Snap = Literal["nearest", "floor", "ceil", "error"]
 
@@ -69,6 +70,7 @@ class ShotPlan:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fps", read_number(self.fps, "fps"))
+        object.__setattr__(self, "num_frames", read_whole(self.num_frames, "number of frames"))
         require_grid(1, self.num_frames, self.fps)
         object.__setattr__(self, "cuts_frame", rising_cuts(self.cuts_frame, self.num_frames, "frame"))
 
@@ -151,6 +153,35 @@ class ShotPlan:
         return cls.from_seconds(
             [start for start, _ in spans_s[1:]], duration=spans_s[-1][1], fps=fps, stride=stride
         )
+
+    def to_spec(self) -> str:
+        """Write the shots in frames, as :meth:`from_spec` reads them.
+
+        >>> ShotPlan.from_frames([24], num_frames=49, fps=8).to_spec()
+        '0-24f,24-49f'
+        """
+        return ",".join(f"{shot.start}-{shot.stop}f" for shot in self.shots)
+
+    def to_prompt(self, general: str, captions: Sequence[str]) -> str:
+        """Write the shots into a prompt, as :meth:`from_prompt` reads them.
+
+        Raises
+        ------
+        ShotPlanError
+            There are not as many captions as shots.
+
+        >>> ShotPlan.from_frames([24], num_frames=49, fps=8).to_prompt("a red ball", ["wide shot", "close-up"])
+        'Two shots: a red ball; Shot 1: [0s, 3s] wide shot; Shot 2: [3s, 6.125s] close-up'
+        """
+        if len(captions) != self.num_shots:
+            raise ShotPlanError(
+                expected=f"one caption for each of {show_shots(self.num_shots)}",
+                got=f"{len(captions)}",
+                where="in a prompt of this plan",
+                remedy="give as many",
+            )
+        times_s = tuple((float(shot.start / self.fps), float(shot.stop / self.fps)) for shot in self.shots)
+        return ShotPrompt(general, tuple(captions), times_s).to_text()
 
     @property
     def num_shots(self) -> int:
@@ -288,7 +319,8 @@ def _frames_of_duration(duration_s: Fraction, fps: Fraction, stride: int) -> tup
     wanted = duration_s * fps
     num_frames = stride * max(_round((wanted - 1) / max(stride, 1)), 0) + 1
     require_grid(stride, num_frames, fps)
-    if num_frames == wanted:
+    # a time that was written with all digits of a float still means a whole frame
+    if abs(num_frames - wanted) < Fraction(1, 10**6):
         return num_frames, ()
     return num_frames, (
         f"duration {float(duration_s):g} s at {show_rate(fps)} fps is {float(wanted):g} frames, "

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import TypedDict
 
 from attnscope._types import Crop
 from attnscope.errors import InputError, ShotPlanError, quote
+from attnscope.metrics.scoring.csv_lines import Line, read_lines
 from attnscope.metrics.scoring.requests import Request, require_inside, require_whole
 from attnscope.shots.text import parse_spec
 from attnscope.video.display import NO_CROP
@@ -22,7 +23,31 @@ from attnscope.video.names import is_video_name, printable
 BORDER: Crop = (0.13, 0.04, 0.04, 0.04)
 """What hides the dashed frame that the authors of CineTrans drew on some clips: its colour tells the shot."""
 
-_SPAN = re.compile(r"\[\s*([\d.]+)\s*s?,\s*([\d.]+)\s*s?\]")
+COLUMNS = (
+    "file",
+    "method",
+    "group",
+    "shots",
+    "requested_times_s",
+    "requested_shots",
+    "caption",
+    "captions",
+    "marked_cut_frames",
+    "marked",
+    "bordered",
+    "prompt",
+    "width",
+    "height",
+    "fps",
+    "frames",
+    "count_source",
+    "note",
+)
+"""What a manifest may hold. The last seven are for the reader alone."""
+
+_NUMBER = r"(\d{1,6}(?:\.\d{0,40})?|\.\d{1,40})"
+_SPAN = re.compile(rf"\[\s*{_NUMBER}\s*s?\s*,\s*{_NUMBER}\s*s?\s*\]", re.ASCII)
+_WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 _YES, _NO = ("yes", "true", "1"), ("no", "false", "0", "")
 
 
@@ -117,7 +142,7 @@ def list_videos(places: Sequence[Path], *, shots: str | None = None) -> list[Lis
             where=f"in {quote(', '.join(map(printable, places)))}",
             remedy="name another folder",
         )
-    asked = _read_cuts({"shots": shots or ""}, "the shots asked for")
+    asked: _Cuts = {} if not shots else read_shots(shots)
     twice = {name for name, count in Counter(found.values()).items() if count > 1}
     return [Listed(path, printable(path) if name in twice else name, **asked) for path, name in found.items()]
 
@@ -139,36 +164,34 @@ def _videos_below(folder: Path) -> list[Path]:
     return [path for path in found if is_video_name(path) and os.path.isfile(path)]
 
 
-def read_manifest(manifest: Path, places: Sequence[Path]) -> list[Listed]:
+def read_manifest(manifest: Path, places: Sequence[Path], *, anywhere: bool = False) -> list[Listed]:
     """Read a manifest, a CSV table with a line for each video, and find its files below the places.
 
     ``file`` is asked for, everything else may be missing or empty: ``method`` and ``group`` say which line of the
     tables the video counts for; ``shots`` as on the command line ("0-1s,1-2.5s", or in frames), or
     ``requested_times_s`` ("[0,1] [1,2.5]"), or ``requested_shots``, their number alone; ``caption``, and ``captions``,
     one a shot with | between; ``marked_cut_frames``, seen by people; ``bordered`` (yes: the border that CineTrans drew
-    is cut off).
+    is cut off). ``prompt``, ``width``, ``height``, ``fps``, ``frames``, ``count_source`` and ``note`` may stand there
+    for the reader.
+
+    Files lie below the places, or below the folder of the manifest where there are none; ``anywhere`` also takes
+    absolute paths, and those that lead out with "..".
 
     Raises
     ------
     InputError
-        The manifest cannot be read or names a file that is not there; the message has the line.
+        The manifest cannot be read, names a file that is not there, or contradicts itself; the message has line and
+        column.
     """
-    listed, refused = read_usable_lines(manifest, places)
+    listed, refused = read_usable_lines(manifest, places, anywhere=anywhere)
     if refused:
         raise refused[0]
-    names = [each.name for each in listed]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(
-            expected="every file once",
-            got=f"{quote(twice)} {names.count(twice)} times",
-            where=f"in {manifest}",
-            remedy="leave one",
-        )
     return listed
 
 
-def read_usable_lines(manifest: Path, places: Sequence[Path]) -> tuple[list[Listed], list[InputError]]:
+def read_usable_lines(
+    manifest: Path, places: Sequence[Path], *, anywhere: bool = False
+) -> tuple[list[Listed], list[InputError]]:
     """Read what can be used of a manifest, and for every other line the error that says why it cannot.
 
     Raises
@@ -177,120 +200,171 @@ def read_usable_lines(manifest: Path, places: Sequence[Path]) -> tuple[list[List
         The manifest as a whole cannot be read.
     """
     roots = [place if os.path.isdir(place) else place.parent for place in places] or [manifest.parent]
-    listed, refused = [], []
-    for number, row in enumerate(_read_rows(manifest), 2):
+    listed: list[Listed] = []
+    refused: list[InputError] = []
+    first: dict[str, Line] = {}
+    for line in read_lines(manifest, needed="file", known=COLUMNS):
         try:
-            listed.append(_listed(row, f"line {number} of {manifest}", roots))
+            each = _read_line(line, roots, anywhere)
+            _require_new(each, line, first)
+            listed.append(each)
         except InputError as error:
             refused.append(error)
     return listed, refused
 
 
-def _read_rows(manifest: Path) -> list[dict[str, str | None]]:
-    try:
-        with open(manifest, encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            columns, rows = list(table.fieldnames or []), list(table)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            expected="a manifest, a CSV table",
-            got=quote(reason, 100),
-            where=f"in {quote(str(manifest))}",
-            remedy="check it",
-        ) from error
-    if "file" not in columns or not rows:
-        raise InputError(
-            expected="a manifest with a column file and a line for each video",
-            got=f"the columns {quote(', '.join(columns))} and {len(rows)} lines",
-            where=f"in {manifest}",
-            remedy="add them",
+def _require_new(each: Listed, line: Line, first: dict[str, Line]) -> None:
+    before = first.setdefault(os.path.realpath(each.path), line)
+    if before is not line:
+        raise line.error(
+            "file",
+            expected="every file once",
+            got=f"{quote(line['file'])}, which stands in line {before.number}, too",
+            remedy="leave one",
         )
-    return rows
 
 
-def _listed(row: Mapping[str, str | None], where: str, roots: Iterable[Path]) -> Listed:
-    cells = {name: (value or "").strip() for name, value in row.items() if isinstance(value, str | None)}
-    name = cells["file"]
-    path = next((root / name for root in roots if name and os.path.isfile(root / name)), None)
-    if path is None:
-        raise InputError(
-            expected="a file",
-            got=f"{quote(name)}, which is not there",
-            where=f"in {where}",
-            remedy="check the path",
+def _read_line(line: Line, roots: Iterable[Path], anywhere: bool) -> Listed:
+    cuts = _read_cuts(line)
+    num_shots = _read_num_shots(line)
+    cuts_asked = cuts.get("cuts_s", cuts.get("cuts_frame"))
+    if num_shots is not None and cuts_asked is not None and num_shots != len(cuts_asked) + 1:
+        raise line.error(
+            "requested_shots",
+            expected=f"{len(cuts_asked) + 1} shots, as there are times",
+            got=f"{num_shots}",
+            remedy="correct one of the two",
         )
     return Listed(
-        path,
-        printable(name),
-        cells.get("method") or None,
-        cells.get("group") or None,
-        _read_num_shots(cells, where),
-        marked_cuts_frame=_read_marks(cells, where),
-        caption=cells.get("caption") or None,
-        crop=BORDER if _read_yes_or_no(cells, "bordered", where) else NO_CROP,
-        **_read_cuts(cells, where),
-        captions=tuple(part.strip() for part in cells.get("captions", "").split("|") if part.strip()),
+        _find_file(line, roots, anywhere),
+        printable(line["file"]),
+        line["method"] or None,
+        line["group"] or None,
+        num_shots,
+        marked_cuts_frame=_read_marks(line),
+        caption=line["caption"] or None,
+        crop=BORDER if _read_yes_or_no(line, "bordered") else NO_CROP,
+        **cuts,
+        captions=tuple(part.strip() for part in line["captions"].split("|") if part.strip()),
     )
 
 
-def _read_cuts(cells: Mapping[str, str], where: str) -> _Cuts:
+def _find_file(line: Line, roots: Iterable[Path], anywhere: bool) -> Path:
+    name = line["file"]
+    way = os.path.normpath(name)
+    if not anywhere and (os.path.isabs(name) or way.split(os.sep)[0] == os.pardir):
+        raise line.error(
+            "file",
+            expected="a file below the folder of the manifest, or below the places that were named",
+            got=quote(name),
+            remedy="write it as it lies there, or allow all places with --anywhere",
+        )
+    path = next((root / name for root in roots if name and os.path.isfile(root / name)), None)
+    if path is None:
+        raise line.error(
+            "file", expected="a file", got=f"{quote(name)}, which is not there", remedy="check it"
+        )
+    return path
+
+
+def _read_cuts(line: Line) -> _Cuts:
     """Cuts in seconds, or in frames, and where shots of the whole video end."""
-    if spec := cells.get("shots"):
+    spec, times = line["shots"], line["requested_times_s"]
+    if spec and times:
+        raise line.error(
+            "requested_times_s",
+            expected="shots or requested_times_s",
+            got="both",
+            remedy="leave one of them out",
+        )
+    if spec:
         try:
-            spans, unit = parse_spec(spec)
+            return read_shots(spec)
         except ShotPlanError as error:
-            raise InputError(f"{error} ({where})") from error
-        starts, stop = [start for start, _ in spans[1:]], spans[-1][1]
-        if unit == "s":
-            return {"cuts_s": tuple(map(Fraction, starts)), "stop_s": Fraction(stop)}
-        return {"cuts_frame": tuple(map(int, starts)), "stop_frame": int(stop)}
-    if times := cells.get("requested_times_s"):
-        spans_s = [(Fraction(start), Fraction(stop)) for start, stop in _SPAN.findall(times)]
-        if not spans_s or _SPAN.sub("", times).strip():
-            raise InputError(
-                expected="times as [0,1] [1,2.5]",
-                got=f"{quote(times)} as requested_times_s",
-                where=f"in {where}",
-                remedy="write them so",
-            )
-        return {"cuts_s": tuple(start for start, _ in spans_s[1:])}
-    return {}
+            raise line.error("shots", expected=error.expected, got=error.got, remedy=error.remedy) from error
+    if not times:
+        return {}
+    spans_s = [(Fraction(start), Fraction(stop)) for start, stop in _SPAN.findall(times)]
+    if not spans_s or _SPAN.sub("", times).strip(" ,;"):
+        raise line.error(
+            "requested_times_s", expected="times as [0,1] [1,2.5]", got=quote(times), remedy="write them so"
+        )
+    edges = [edge for span in spans_s for edge in span]
+    if edges[0] != 0 or any(stop <= start for start, stop in spans_s) or edges != sorted(edges):
+        raise line.error(
+            "requested_times_s",
+            expected="times that begin at 0 and rise, a shot behind the other",
+            got=quote(times),
+            remedy="put them in order",
+        )
+    return {"cuts_s": tuple(start for start, _ in spans_s[1:])}
 
 
-def _read_num_shots(cells: Mapping[str, str], where: str) -> int | None:
-    text = cells.get("requested_shots", "")
-    if text and not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise InputError(
+def read_shots(spec: str) -> _Cuts:
+    """Read shots as on the command line: where they are cut, and where the last one ends.
+
+    Raises
+    ------
+    ShotPlanError
+        They cannot be read, or are not whole frames.
+    """
+    spans, unit = parse_spec(spec)
+    starts, stop = [start for start, _ in spans[1:]], spans[-1][1]
+    if unit == "s":
+        return {"cuts_s": tuple(starts), "stop_s": stop}
+    if any(edge.denominator != 1 for span in spans for edge in span):
+        raise ShotPlanError(
+            expected="whole frames",
+            got=quote(spec),
+            where="as shots",
+            remedy='write "0-24f,24-49f" or use seconds',
+        )
+    return {"cuts_frame": tuple(map(int, starts)), "stop_frame": int(stop)}
+
+
+def _read_num_shots(line: Line) -> int | None:
+    text = line["requested_shots"]
+    if text and not (_WHOLE.fullmatch(text) and int(text) > 0):
+        raise line.error(
+            "requested_shots",
             expected="a number of shots from 1",
-            got=f"{quote(text)} as requested_shots",
-            where=f"in {where}",
+            got=quote(text),
             remedy="write for instance 2",
         )
     return int(text) if text else None
 
 
-def _read_marks(cells: Mapping[str, str], where: str) -> tuple[int, ...] | None:
-    text = cells.get("marked_cut_frames", "")
-    if not text:
-        return () if _read_yes_or_no(cells, "marked", where) else None
-    if not all(word.isascii() and word.isdigit() for word in text.split()):
-        raise InputError(
+def _read_marks(line: Line) -> tuple[int, ...] | None:
+    words, is_marked = line["marked_cut_frames"].split(), _read_yes_or_no(line, "marked")
+    if not words:
+        return () if is_marked else None
+    if not all(map(_WHOLE.fullmatch, words)):
+        raise line.error(
+            "marked_cut_frames",
             expected="frames with blanks between",
-            got=f"{quote(text)} as marked_cut_frames",
-            where=f"in {where}",
+            got=quote(line["marked_cut_frames"]),
             remedy="write 30 76",
         )
-    return tuple(map(int, text.split()))
-
-
-def _read_yes_or_no(cells: Mapping[str, str], name: str, where: str) -> bool:
-    text = cells.get(name, "").lower()
-    if text not in _YES + _NO:
-        raise InputError(
-            expected="yes or no",
-            got=f"{quote(text)} as {name}",
-            where=f"in {where}",
-            remedy="write one of them",
+    frames = tuple(map(int, words))
+    if frames[0] < 1 or any(after <= before for before, after in pairwise(frames)):
+        raise line.error(
+            "marked_cut_frames",
+            expected="cuts that rise from frame 1, each once",
+            got=quote(line["marked_cut_frames"]),
+            remedy="a cut is the first frame of a new shot, write 30 76",
         )
+    if line["marked"] and not is_marked:
+        raise line.error(
+            "marked",
+            expected="yes where marked_cut_frames has frames",
+            got=quote(line["marked"]),
+            remedy="correct one of the two",
+        )
+    return frames
+
+
+def _read_yes_or_no(line: Line, column: str) -> bool:
+    text = line[column].lower()
+    if text not in _YES + _NO:
+        raise line.error(column, expected="yes or no", got=quote(text), remedy="write one of them")
     return text in _YES
