@@ -26,7 +26,6 @@ NEVER = {
     ("families", "hooks"): "a family is known without being looked into",
     ("structure", "plots"): "a figure is drawn from numbers, never the other way round",
     ("plots", "structure"): "plots draws what it is given and computes nothing",
-    ("explorer", "structure"): "the explorer draws what it is given and computes nothing",
     ("plots", "scipy"): "plots draws what it is given and computes nothing",
     ("video", "metrics"): "a video is read before it is measured",
     ("video", "torch"): "reading a file needs no network",
