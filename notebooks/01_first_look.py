@@ -59,28 +59,32 @@ scope.plots.plot_maps(attention, layers=[7, 14, 21, 28])
 # %% [markdown]
 # ## How much of it is the cut?
 # Contrast compares attention inside a shot with attention across a cut. Frames of one shot are also near in time, so a
-# model that merely looks at its neighbours has contrast above 1 and r of about 0.5 too. The correlation with the
-# frame-distance profile removed, and the same statistics for wrong cuts, tell the two apart.
+# model that merely looks at its neighbours has contrast above 1 and r of about 0.5 too; `distance_only_contrast` says
+# how high. The adjusted contrast takes out distance, what each query divides by and how popular each key is. The same
+# statistics for wrong cuts tell the difference. All layers together: the best of 22 would be high by luck, too.
 
 # %%
 quiet = scope.structure.mean_map(attention.sel(branch="cond", step=attention.sigma <= 0.5))
 wrong = scope.schema.with_shots(
     quiet.expand_dims("prompt") if "prompt" not in quiet.dims else quiet,
-    scope.ShotPlan.from_frames([5, 41], num_frames=49, fps=16).to_latent(),
+    scope.ShotPlan.from_frames([9, 25], num_frames=49, fps=16).to_latent(),
 )
 for name, maps in (("true cuts", quiet), ("wrong cuts", wrong)):
-    contrast = scope.structure.contrast(maps).max("layer").item()
-    r = scope.structure.correlation(maps).max("layer").item()
-    removed = scope.structure.correlation(maps, distance_removed=True).max("layer").item()
+    whole = scope.structure.mean_map(maps, "layer")
+    contrast, local = scope.structure.contrast(whole), scope.structure.distance_only_contrast(whole)
+    adjusted, r = scope.structure.adjusted_contrast(whole), scope.structure.adjusted_r(whole)
     print(
-        f"{name:10}  best layer: contrast {contrast:5.2f}   r {r:5.2f}   r, distance removed {removed:5.2f}"
+        f"{name:10}  contrast {contrast.item():.2f}, by distance alone {local.item():.2f};"
+        f"  adjusted {adjusted.item():.2f}, r {r.item():.2f}"
     )
+print("p:", scope.structure.cut_test(quiet, over="layer").attrs["reason"] or "see below")
 
 # %%
-contrast = scope.structure.profile(scope.structure.contrast(quiet))
-r = scope.structure.profile(scope.structure.correlation(quiet))
-removed = scope.structure.profile(scope.structure.correlation(quiet, distance_removed=True))
-scope.plots.plot_profile(contrast, r, adjusted=removed)
+contrast = scope.structure.profile(scope.structure.contrast(quiet), scale="log", level=None)
+local = scope.structure.profile(scope.structure.distance_only_contrast(quiet), scale="log", level=None)
+r = scope.structure.profile(scope.structure.correlation(quiet), level=None)
+adjusted = scope.structure.profile(scope.structure.adjusted_r(quiet), level=None)
+scope.plots.plot_profile(contrast, r, distance_only=local, adjusted=adjusted)
 
 # %% [markdown]
 # ## Where would attention itself put the cuts?

@@ -75,28 +75,49 @@ def shuffled(dataset: xr.Dataset) -> xr.Dataset:
     )
 
 
-def measure(dataset: xr.Dataset, low_noise: float) -> dict[str, Any]:
-    """Mean over films of each statistic, a film's map being the mean over heads and over the low noise levels."""
-    maps = scope.structure.mean_map(dataset.sel(branch="cond", step=dataset.sigma <= low_noise))
-    values = {
+def statistics(maps: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Each statistic over prompt and layer; ratios as their logarithms, as they are averaged."""
+    found = scope.structure.boundary_error(scope.structure.boundaries(maps, num="known"), maps)
+    ratios = {
+        "adjusted_contrast": scope.structure.adjusted_contrast(maps),
         "contrast": scope.structure.contrast(maps),
-        "contrast_no_diagonal": scope.structure.contrast(maps, diagonal=False),
-        "contrast_lag_matched": scope.structure.lag_matched_contrast(maps),
+        "contrast_distance_only": scope.structure.distance_only_contrast(maps),
+    }
+    return {name: xr.apply_ufunc(np.log, value) for name, value in ratios.items()} | {
+        "adjusted_r": scope.structure.adjusted_r(maps),
         "r": scope.structure.correlation(maps),
         "r_distance_removed": scope.structure.correlation(maps, distance_removed=True),
-        "boundary_recall": scope.structure.boundary_error(
-            scope.structure.boundaries(maps, num="known"), maps
-        )["recall"],
+        "boundary_recall": found["recall"],
     }
-    means = {name: value.mean("prompt") for name, value in values.items()}
-    best = int(means["r_distance_removed"].idxmax("layer"))
-    low, high = (float(x) for x in scope.structure.interval(values["contrast"].sel(layer=best), scale="log"))
+
+
+def as_printed(name: str, value: xr.DataArray) -> float:
+    """A mean over films as it is printed: a ratio again where it was a logarithm."""
+    return float(np.exp(value)) if "contrast" in name else float(value)
+
+
+def measure(dataset: xr.Dataset, low_noise: float) -> dict[str, Any]:
+    """Mean over films of each statistic, a film's map being the mean over heads and over the low noise levels.
+
+    Each film is reported at the layer that has the highest adjusted r on the other half of the films. The contrast at
+    equal places of other films is that of the layer chosen most; p is of the maps averaged over all layers.
+    """
+    maps = scope.structure.mean_map(dataset.sel(branch="cond", step=dataset.sigma <= low_noise))
+    values = statistics(maps)
+    chosen = scope.structure.best_on_other_films(values["adjusted_r"].transpose("prompt", "layer"))
+    layers, best = chosen["chosen"], chosen.attrs["most_chosen"]
+    matched = scope.structure.place_matched_contrast(maps.sel(layer=best))
+    test = scope.structure.cut_test(maps, over="layer")
     return {
         "best_layer": best,
-        **{name: float(value.sel(layer=best)) for name, value in means.items()},
-        "contrast_ci": [low, high],
-        "best_of_any_layer": {name: float(value.max()) for name, value in means.items()},
-        "by_layer": {name: np.round(value.values, 4).tolist() for name, value in means.items()},
+        **{name: as_printed(name, value.sel(layer=layers).mean("prompt")) for name, value in values.items()},
+        "place_matched_contrast": float(matched["contrast"]),
+        "place_matched_contrast_ci": [float(matched["low"]), float(matched["high"])],
+        "p": float(test["p"]),
+        "by_layer": {
+            name: [round(as_printed(name, each), 4) for each in value.mean("prompt")]
+            for name, value in values.items()
+        },
     }
 
 
@@ -121,44 +142,45 @@ def by_noise(dataset: xr.Dataset, layer: int) -> dict[str, dict[str, float]]:
     rows = {}
     for step, sigma in zip(dataset.step.values, dataset.sigma.values, strict=True):
         one = scope.structure.mean_map(dataset.sel(branch="cond", step=[step], layer=[layer]))
-        rows[f"{sigma:g}"] = {
-            "contrast": float(scope.structure.contrast(one).mean()),
-            "r": float(scope.structure.correlation(one).mean()),
-            "r_distance_removed": float(scope.structure.correlation(one, distance_removed=True).mean()),
-        }
+        means = {name: value.mean() for name, value in statistics(one).items()}
+        matched = scope.structure.place_matched_contrast(one)["contrast"]
+        rows[f"{sigma:g}"] = {name: as_printed(name, value) for name, value in means.items()}
+        rows[f"{sigma:g}"]["place_matched_contrast"] = float(matched.squeeze())
     return rows
 
 
 def table(results: dict[str, Any]) -> str:
     """The table of README.md."""
     columns = (
+        "adjusted_contrast",
+        "place_matched_contrast",
+        "adjusted_r",
         "contrast",
-        "contrast_no_diagonal",
-        "contrast_lag_matched",
+        "contrast_distance_only",
         "r",
         "r_distance_removed",
         "boundary_recall",
     )
-    lines = [f"| model | best layer | {' | '.join(columns)} |", "|---|---|" + "---|" * len(columns)]
+    lines = [f"| model | layer | {' | '.join(columns)} | p |", "|---|---|" + "---|" * (1 + len(columns))]
     for name, row in results.items():
         numbers = " | ".join(f"{row[column]:.2f}" for column in columns)
-        lines.append(f"| {name} | {row['best_layer']} | {numbers} |")
+        lines.append(f"| {name} | {row['best_layer']} | {numbers} | {row['p']:.4f} |")
     return "\n".join(lines)
 
 
 def draw(dataset: xr.Dataset, low_noise: float, best: int, stem: Path) -> None:
     """The overview picture of one model."""
     maps = scope.structure.mean_map(dataset.sel(branch="cond", step=dataset.sigma <= low_noise))
-    curves = [
-        scope.structure.profile(values)
-        for values in (
-            scope.structure.contrast(maps),
-            scope.structure.correlation(maps),
-            scope.structure.correlation(maps, distance_removed=True),
-        )
-    ]
+    profile = scope.structure.profile
     figure = scope.plots.plot_overview(
-        dataset, curves[0], curves[1], distance_removed=curves[2], layer=best, band=(7, 28), prompt=1
+        dataset,
+        profile(scope.structure.contrast(maps), scale="log", level=None),
+        profile(scope.structure.correlation(maps), level=None),
+        distance_only=profile(scope.structure.distance_only_contrast(maps), scale="log", level=None),
+        adjusted=profile(scope.structure.adjusted_r(maps), level=None),
+        layer=best,
+        band=(7, 28),
+        prompt=1,
     )
     scope.plots.save_figure(figure, stem)
 

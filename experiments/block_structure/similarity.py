@@ -101,7 +101,7 @@ def best(latents: list[Tensor], sigma: float, plans: list[Any]) -> dict[str, flo
     rows = []
     for temperature in TEMPERATURES:
         found = measure(as_dataset(similarity_maps(latents, sigma, temperature), plans), 1.0)
-        names = ("contrast", "r", "r_distance_removed", "boundary_recall")
+        names = ("adjusted_contrast", "adjusted_r", "contrast", "r", "r_distance_removed", "boundary_recall")
         rows.append({"temperature": temperature, **{name: found[name] for name in names}})
     return max(rows, key=lambda row: row["r_distance_removed"])
 
