@@ -5,6 +5,7 @@ What a file promises (frames, duration) is held against what comes; what a decod
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,9 +74,12 @@ class VideoFile:
                 self._promised_s = (container.duration or 0) / 1e6
             packed = container.format.name == "mpeg"
             self._jump = _PACKED_JUMP_FRAMES if packed else JUMP_FRAMES
-            self._pixel_shape = stream.sample_aspect_ratio
-        self._crop = crop
-        self.size = Display(first, self._pixel_shape, crop=crop, where=self._where).size
+            pixel_shape = stream.sample_aspect_ratio
+        self._display = Display(first, pixel_shape, crop=crop, where=self._where)
+        # what lies beside a picture and the picture hold each other, and both the memory of a whole clip around them
+        del first
+        gc.collect(0)
+        self.size = self._display.size
         self.fps = Fraction(next((rate for rate in self._declared if rate), 0))
         self.num_frames = 0
 
@@ -85,7 +89,6 @@ class VideoFile:
             clock = FrameClock(
                 stream.time_base, declared=self._declared, where=self._where, jump_frames=self._jump
             )
-            display: Display | None = None
             num_packets, ends_s = 0, 0.0
             for packet in container.demux():
                 ends_s = max(ends_s, _end_s(packet))
@@ -96,9 +99,7 @@ class VideoFile:
                     if picture.is_corrupt:
                         raise self._damaged(clock.num_frames)
                     clock.tick(picture.pts)
-                    if display is None:
-                        display = Display(picture, self._pixel_shape, crop=self._crop, where=self._where)
-                    yield display.show(picture)
+                    yield self._display.show(picture)
         self._require_whole(num_packets, ends_s, clock.num_frames)
         self.fps, self.num_frames = clock.rate(), clock.num_frames
 

@@ -77,6 +77,9 @@ def test_black_between_two_shots_is_one_cut(colour: np.ndarray, out: int, held: 
     start, stop = 20, 20 + out + held + back
     for places in ((), (start + 1,), (stop - 1,), (start + 1, stop - 1)):
         found = [cut(place, 0.5, 1) for place in places]
+        if not places and not held:
+            assert keep_lasting(found, frames, 4) == [], "never black, and nobody saw it: nothing is invented"
+            continue
         (one,) = keep_lasting(found, frames, 4)
         assert start + out <= one.cut_frame <= start + out + held + 1
         if one.kind == "dissolve":
@@ -91,6 +94,13 @@ def test_a_dark_shot_is_a_shot() -> None:
     assert kept(film((A, 20), (night, 15), (B, 20)), 20, 35) == [20, 35]
     assert kept(film((A, 20), (night, 15)), 20) == [20]
     assert kept(film((night, 15), (A, 20)), 15) == [15]
+
+
+def test_a_film_by_night_grows_darker_without_a_cut() -> None:
+    """Light comes and goes on a stage; nobody sees a cut, and none is invented."""
+    night = np.stack([0.1 * A * level + 0.1 * C * (1 - level) for level in np.linspace(0, 1, 60)])
+    stage = night * (0.55 + 0.45 * np.cos(np.arange(60) / 4))[:, None, None, None]
+    assert kept(np.clip(stage, 0, 255).round().astype(np.uint8)) == []
 
 
 def test_walls_and_flat_films_are_shots() -> None:

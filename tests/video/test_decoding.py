@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -264,3 +265,17 @@ def test_a_name_can_be_printed_and_stays_another_name() -> None:
     assert len(set(shown)) == len(names)
     assert shown[2:4] == ["café.mp4", "\U0001f3ac.mp4"]
     assert "\x1b" not in "".join(shown)
+
+
+def test_no_picture_outlives_its_film(tmp_path: Path, tiles: Any, write_film: Any) -> None:
+    """A picture that is held by what lies beside it keeps the memory of a clip: a batch of films would grow by each."""
+    path = write_film(tmp_path / "a.mp4", tiles([12]), prepare=lambda stream: stream.set_display_rotation(90))
+    gc.collect()
+    gc.disable()
+    try:
+        video = FileVideo(path)
+        assert len(list(video)) == 12
+        del video
+        assert not [each for each in gc.get_objects() if type(each) is av.VideoFrame]
+    finally:
+        gc.enable()

@@ -20,6 +20,7 @@ from attnscope._types import Floats32, Frames
 from attnscope.metrics.detection.transition import Transition, find_runs, make_transition
 
 _BLANK = 4.0  # levels; a picture that varies by less shows nothing
+_BLANK_SHARE = 0.2  # of the usual contrast of the film
 _DARK, _BRIGHT = 40.0, 215.0  # levels; blank and in between is a grey or coloured wall, which may be a shot
 _DEEP = 0.35  # of the contrast on both sides: so far down a fade is almost black
 _AROUND_FRAMES = 32  # where the contrast on both sides is looked for
@@ -37,6 +38,7 @@ class _Gap(NamedTuple):
     start: int
     stop: int
     first_new: int  # the first frame that shows the new shot
+    is_blank: bool  # for a frame at least nothing is to be seen
 
 
 def keep_lasting(found: Sequence[Transition], thumbnails: Frames, shortest_frames: float) -> list[Transition]:
@@ -75,7 +77,9 @@ def keep_lasting(found: Sequence[Transition], thumbnails: Frames, shortest_frame
             each for each in kept if each.start_frame <= gap.stop + 1 and each.stop_frame >= gap.start - 1
         ]
         kept = [each for each in kept if each not in inside]
-        if gap.start > 0 and gap.stop < len(thumbnails) and not film.alike(gap.start - 1, gap.stop):
+        is_seen = gap.is_blank or inside  # the light of a dark film comes and goes within a shot
+        is_between = gap.start > 0 and gap.stop < len(thumbnails)
+        if is_seen and is_between and not film.alike(gap.start - 1, gap.stop):
             through.append(_through(gap, inside))
     changed = [each for each in kept if film.change(each) >= _SMALLEST_CHANGE]
     lasting = drop_flashes(changed, thumbnails, shortest_frames)
@@ -116,14 +120,16 @@ class _Film:
     def gaps(self) -> Iterator[_Gap]:
         """Find black and white stretches with their fades."""
         extreme = (self._mean < _DARK) | (self._mean > _BRIGHT)
-        blank = extreme & (self._contrast < _BLANK)
+        # of a film by night less is black
+        blank = extreme & (self._contrast < min(_BLANK, _BLANK_SHARE * float(np.median(self._contrast))))
         if not (self._contrast[~blank] > _LEAST_STRUCTURE).sum() > blank.size // 10:
             return
         deep = blank | (extreme & (self._contrast < _DEEP * self._beside()))
         for low, high in find_runs(deep):
             first_blank, first_new = self._edges(low, high, blank)
             if blank[first_blank:first_new].all():
-                yield _Gap(self._outwards(low, -1), self._outwards(high - 1, 1) + 1, first_new)
+                start, stop = self._outwards(low, -1), self._outwards(high - 1, 1) + 1
+                yield _Gap(start, stop, first_new, first_blank < first_new)
 
     def _edges(self, low: int, high: int, blank: npt.NDArray[np.bool_]) -> tuple[int, int]:
         """Part dark frames into what is left of the old shot, what shows nothing, and what is there of the new one.
