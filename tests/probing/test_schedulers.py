@@ -1,8 +1,8 @@
 """What ran is what counts: under every scheduler a probe has the steps, timesteps and noise levels of the run itself.
 
 The truth is taken from the schedulers of diffusers, called by a pipeline that nobody looks at: each call of `step` is a
-step at its timestep; the noise level is read from what `scale_model_input` divides by, or else from the shares in which
-`add_noise` mixes a video of ones and noise of ones.
+step at its timestep; the noise level is read from what `scale_model_input` divides by, or else, where it divides by
+nothing, from the shares in which `add_noise` mixes a video of ones and noise of ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from attnscope.testing import specimen, tiny
 # Schedulers of diffusers warn of versions of numpy and of settings that they do not know.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-FAMILIES = ("modelscope", "animatediff", "latte", "cogvideox", "wan", "hunyuan-video")
+FAMILIES = ("modelscope", "animatediff", "latte", "cogvideox", "wan", "allegro")
 FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "DDIM": ("DDIMScheduler", {}),
@@ -39,6 +39,14 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "flow Euler": ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0}),
     "flow Heun": ("FlowMatchHeunDiscreteScheduler", {"shift": 3.0}),
 }
+
+
+def level_by_scaling(scheduler: Any, timestep: torch.Tensor) -> float:
+    """The level by what the scheduler itself would divide the video by: sqrt(1 + sigma^2); nan where by nothing."""
+    if not hasattr(scheduler, "scale_model_input"):
+        return math.nan
+    share = float(scheduler.scale_model_input(torch.ones(1, dtype=torch.float64), timestep))
+    return math.sqrt(1 - share**2) if share < 1 - 1e-9 else math.nan
 
 
 def level_by_mixing(scheduler: Any, timestep: torch.Tensor) -> float:
@@ -58,30 +66,17 @@ class Spy:
     def __init__(self, scheduler: Any) -> None:
         self.timesteps: list[float] = []
         self.levels: list[float] = []
-        self._level = math.nan
-        step, scale = scheduler.step, getattr(scheduler, "scale_model_input", None)
+        step = scheduler.step
 
         @functools.wraps(step)
         def noted_step(output: Any, timestep: Any, *args: Any, **kwargs: Any) -> Any:
-            if math.isnan(self._level):
-                self._level = level_by_mixing(copy.deepcopy(scheduler), torch.as_tensor(timestep))
+            now = torch.as_tensor(timestep)
+            level = level_by_scaling(copy.deepcopy(scheduler), now)
+            self.levels.append(level_by_mixing(copy.deepcopy(scheduler), now) if math.isnan(level) else level)
             self.timesteps.append(float(timestep))
-            self.levels.append(self._level)
-            self._level = math.nan
             return step(output, timestep, *args, **kwargs)
 
         scheduler.step = noted_step
-        if scale is not None:
-
-            @functools.wraps(scale)
-            def noted_scale(sample: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-                scaled: torch.Tensor = scale(sample, *args, **kwargs)
-                share = float(scaled.double().norm() / sample.double().norm())
-                if share < 1 - 1e-9:
-                    self._level = math.sqrt(1 - share**2)
-                return scaled
-
-            scheduler.scale_model_input = noted_scale
 
 
 def small(name: str) -> dict[str, Any]:
