@@ -20,10 +20,8 @@ KERNELS = "attnscope_kernels"
 GROUND = ("errors", "checks", "_types")
 PURPOSE = {
     "attnscope_kernels": "mass and masks, fast",
-    "claims": "published claims, tested",
     "cli": "one file a command",
     "dataset": "films in, clips out",
-    "explorer": "a picture with a hand in it",
     "families": "what is known of a model",
     "hooks": "taps, points, listeners",
     "intervening": "generate, intervene",
