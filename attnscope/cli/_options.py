@@ -1,85 +1,202 @@
-"""Options that several commands share, and numbers that are read strictly: "1.5" is no number of frames."""
+"""Options that several commands share, each declared and explained once; a command names the groups that it has."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+import sys
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 
-from attnscope.errors import InputError, quote
+from attnscope._types import Document, Range
+from attnscope.cli._numbers import Count, Finite, Jobs, Pixels, Seed, Steps
+from attnscope.dataset import sample_scene
+from attnscope.models.choices import LoadRequest, Offload, Quantize
+from attnscope.shots import ShotPlan
 
-_WHOLE = re.compile(r"\d{1,18}", re.ASCII)  # fits 64 bits
-
-
-def _whole(least: int, most: int = 10**18) -> Callable[[Any, Sequence[Token]], int]:
-    def read(_: Any, tokens: Sequence[Token]) -> int:
-        text = tokens[0].value
-        if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
-            span = f"from {least} to {most}" if most < 10**18 else f"from {least}"
-            raise InputError(
-                expected=f"a whole number {span}",
-                got=quote(text),
-                where=f"as {tokens[0].keyword}",
-                remedy=f"write {max(least, 1)}",
-            )
-        return int(text)
-
-    return read
-
-
-def _finite(_: Any, tokens: Sequence[Token]) -> float:
-    try:
-        value = float(tokens[0].value)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(
-            expected="a finite number",
-            got=quote(tokens[0].value),
-            where=f"as {tokens[0].keyword}",
-            remedy="write for instance 2.5",
-        )
-    return value
-
-
-def _above_0(hint: Any, tokens: Sequence[Token]) -> float:
-    value = _finite(hint, tokens)
-    if value <= 0:
-        raise InputError(
-            expected="a number above 0",
-            got=quote(tokens[0].value),
-            where=f"as {tokens[0].keyword}",
-            remedy="write for instance 0.5",
-        )
-    return value
-
-
-def _between_0_and_1(hint: Any, tokens: Sequence[Token]) -> float:
-    value = _finite(hint, tokens)
-    if not 0 < value < 1:
-        raise InputError(
-            expected="a number between 0 and 1",
-            got=quote(tokens[0].value),
-            where=f"as {tokens[0].keyword}",
-            remedy="write for instance 0.3",
-        )
-    return value
-
+if TYPE_CHECKING:
+    from attnscope.families.protocols import Pipeline
 
 AsJson = Annotated[
     bool, Parameter(name="--json", negative="", help="Print one JSON document and nothing else.")
 ]
-Seed = Annotated[int, Parameter(converter=_whole(0))]
-Steps = Annotated[int, Parameter(converter=_whole(1, 1000))]
-NumFrames = Annotated[int, Parameter(converter=_whole(5, 1_000_000))]
-Pixels = Annotated[int, Parameter(converter=_whole(16, 16_384))]
-Count = Annotated[int, Parameter(converter=_whole(1, 1_000_000))]
-Amount = Annotated[int, Parameter(converter=_whole(0, 10_000))]
-Jobs = Annotated[int, Parameter(converter=_whole(1, 256))]
-Tolerance = Annotated[int, Parameter(converter=_whole(0, 1000))]
-Probability = Annotated[float, Parameter(converter=_between_0_and_1)]
-Finite = Annotated[float, Parameter(converter=_finite)]
-Hours = Annotated[float, Parameter(converter=_above_0)]
+Switch = Annotated[bool, Parameter(negative="")]
+Repeatable = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
+
+
+@Parameter(name="*", group="Loading")
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """Which model, and how it is loaded.
+
+    Parameters
+    ----------
+    model
+        An embedded model, a diffusers folder, or a hub model owner/name.
+    device
+        Where it runs: cpu, cuda, cuda:1, mps; auto is the accelerator there is, for each process its own.
+    dtype
+        Its numbers: bf16, fp16, fp32; auto is as they are stored, on a CPU fp32.
+    offload
+        What waits in main memory: none, model (parts), group or sequential (layers).
+    quantize
+        Fewer bits for what denoises: none, 8bit or 4bit (bitsandbytes), int8 or float8 (torchao).
+    lora
+        A LoRA file, with a strength behind a colon: style.safetensors:0.8. May be given several times.
+    revision
+        Which state of a hub model.
+    variant
+        Which of several stored precisions, as fp16.
+    vae_tiling
+        Decode pictures piece by piece.
+    attention_backend
+        How diffusers computes attention.
+    compile
+        Compile what denoises.
+    """
+
+    model: str = "wan-mini"
+    device: str = "auto"
+    dtype: str = "auto"
+    offload: Offload = "none"
+    quantize: Quantize = "none"
+    lora: Repeatable = ()
+    revision: str | None = None
+    variant: str | None = None
+    vae_tiling: Switch = False
+    attention_backend: str | None = None
+    compile: Switch = False
+
+    @property
+    def settings(self) -> Document:
+        """What differs from the usual, by the names that `attnscope.load` has for it."""
+        usual = asdict(LoadRequest())
+        return {name: value for name, value in asdict(self).items() if name in usual and value != usual[name]}
+
+    def require_layers(self, layers: Range) -> None:
+        """Refuse layers that the model does not have, before its weights are read."""
+        from attnscope.models.skeleton import require_layers
+
+        require_layers(self.model, layers)
+
+    def load(self) -> Pipeline:
+        """Load the model; where anything but the usual was chosen, say what in one line."""
+        from attnscope import models
+
+        pipe = models.load(self.model, **self.settings)
+        choice = models.choice_of(pipe)
+        if choice is not None and (self.settings or choice.device != "cpu"):
+            print(f"attnscope: {self.model} {choice.describe()}", file=sys.stderr)
+        return pipe
+
+
+@Parameter(name="*", group="Sampling")
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a pipeline makes its videos; what is left out is the pipeline's own default.
+
+    Parameters
+    ----------
+    num_inference_steps
+        Denoising steps; the pipeline's own default otherwise.
+    height
+        Picture height in pixels.
+    width
+        Picture width in pixels.
+    guidance_scale
+        Strength of the prompt; the pipeline's own default otherwise.
+    negative_prompt
+        What the videos shall not show.
+    prompt_embeds
+        A .safetensors file with texts that are encoded already, by the pipeline's names: prompt_embeds,
+        negative_prompt_embeds, ... The prompt is then only written down.
+    """
+
+    num_inference_steps: Steps | None = None
+    height: Pixels | None = None
+    width: Pixels | None = None
+    guidance_scale: Finite | None = None
+    negative_prompt: str | None = None
+    prompt_embeds: Path | None = None
+
+    @property
+    def given(self) -> Document:
+        """What was given, by the names of the options."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def arguments(self) -> Document:
+        """What the pipeline is called with; texts that are encoded already are read from their file.
+
+        Raises
+        ------
+        InputError
+            The file cannot be read, or holds no prompt.
+        """
+        given = self.given
+        path = given.pop("prompt_embeds", None)
+        if path is None:
+            return given
+        from attnscope.models.embeds import read_embeds
+
+        return {**given, **read_embeds(path)}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Films:
+    """The films that are made again and again, each time with the attention changed in another way.
+
+    Parameters
+    ----------
+    rule
+        What the mask shows, in words, as "same_shot | first_frame".
+    prompt
+        What the films are about; by default one-shot captions that are drawn, another for each film.
+    shots
+        The shots of every film: "0-1.5s,1.5-3s". By default two shots in 49 frames, cut elsewhere in each film.
+    films
+        How many films; 4 by default, 1 with --prompt.
+    seed
+        Seed of the noise, and of the captions that are drawn.
+    seeds
+        How many seeds, from --seed on.
+    processes
+        How many processes share the films.
+    """
+
+    rule: str = "same_shot"
+    prompt: str | None = None
+    shots: str | None = None
+    films: Count | None = None
+    seed: Seed = 0
+    seeds: Count = 1
+    processes: Jobs = 1
+
+    @property
+    def num_films(self) -> int:
+        """How many films there are."""
+        return self.films or (4 if self.prompt is None else 1)
+
+    @property
+    def settings(self) -> Document:
+        """What a sweep is told of them: prompts, shots, seeds, the rule, processes."""
+        numbers = range(self.num_films)
+        drawn = [sample_scene(self.seed + film, num_shots=1).caption("none") for film in numbers]
+        return {
+            "prompts": drawn if self.prompt is None else [self.prompt] * self.num_films,
+            "shots": [self._plan(film) for film in numbers],
+            "rule": self.rule,
+            "seeds": range(self.seed, self.seed + self.seeds),
+            "processes": self.processes,
+        }
+
+    def _plan(self, film: int) -> ShotPlan:
+        if self.shots is not None:
+            return ShotPlan.from_spec(self.shots, fps=Fraction(16))
+        return ShotPlan.from_latent_frames([1 + (3 + 5 * film) % 12], num_frames_latent=13, fps=16)
+
+
+USUAL_LOADING, USUAL_SAMPLING, USUAL_FILMS = Loading(), Sampling(), Films()
+"""What holds where nothing is said."""

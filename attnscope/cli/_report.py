@@ -85,11 +85,12 @@ def report_probe(
     film: Any | None,
     found: list[list[int]] | None,
     asked_s: list[Any] | None,
+    detector: str | None = None,
 ) -> None:
     """Draw the pictures, write summary.json, and print the same as a table or as JSON.
 
     ``found`` are the cuts that each film has, in video frames; what is measured against them stands beside what is
-    measured against the cuts asked for, in `against_cuts_found`.
+    measured against the cuts asked for, in `against_cuts_found`. ``detector`` is what found the cuts of given videos.
     """
     branch = str(dataset.branch.values[0])
     document = finite(
@@ -102,6 +103,7 @@ def report_probe(
             "sigmas": dataset.sigma.values.tolist(),
             "num_frames_latent": dataset.sizes["query_frame"],
             **_cuts(folder / "attention.zarr", asked_s),
+            **({} if detector is None else {"cuts_detector": detector}),
             **measure(dataset, branch=branch),
             **({} if found is None else {"against_cuts_found": _against(dataset, found, branch)}),
             "figures": draw_figures(dataset, folder, branch=branch, film=film),
@@ -126,6 +128,8 @@ def _print_probe(document: Mapping[str, Any]) -> None:
     )
     if found is not None:
         print(f"          found in the film at video frame {found['cuts_found_frame']}")
+    if "cuts_detector" in document:
+        print(f"found     cuts that nobody gave, by {document['cuts_detector']}")
     print(f"store     {document['store']}")
     print(f"pictures  {', '.join(path for path in document['figures'] if path.endswith('.png'))}")
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from attnscope.cli._options import AsJson
-from attnscope.cli._output import print_json, print_table, progress_bar
+from attnscope.cli._output import print_json, print_table
 
 if TYPE_CHECKING:
     from attnscope.testing.proving import Proof
 
 COLUMNS = ("family", "pipelines of diffusers", "text", "guidance")
+"""What a family says of itself; behind them stands what it can, a column for each capability."""
 
 
 def families_command(
@@ -34,8 +35,9 @@ def families_command(
         sys.stdout.write(markdown_table())
         return 0
     if not as_json:
-        print_table("Families", COLUMNS, rows())
+        print_table("Families", columns(), rows())
         return 0
+    from attnscope.probing.progress import progress_bar
     from attnscope.testing.proving import prove_all
 
     with progress_bar("families") as on_proof:
@@ -44,18 +46,31 @@ def families_command(
     return 0 if all(proof.holds for proof in proofs) else 1
 
 
-def rows() -> list[tuple[str, str, str, str]]:
+def columns() -> tuple[str, ...]:
+    """What the table has a column for."""
+    from attnscope.families.protocols import CAPABILITIES
+
+    return (*COLUMNS, *(capability.column for capability in CAPABILITIES))
+
+
+def rows() -> list[tuple[str, ...]]:
     """What the table says, one family a row."""
     from attnscope.families import FAMILIES
+    from attnscope.families.protocols import CAPABILITIES
 
     return [
-        (each.name, ", ".join(each.pipelines), each.says_of_text, each.says_of_guidance) for each in FAMILIES
+        (
+            *(each.name, ", ".join(each.pipelines), each.says_of_text, each.says_of_guidance),
+            *("yes" if isinstance(each, can.protocol) else "no" for can in CAPABILITIES),
+        )
+        for each in FAMILIES
     ]
 
 
 def markdown_table() -> str:
     """The table in Markdown, as the README has it."""
-    lines = [COLUMNS, ("---",) * len(COLUMNS)]
+    head = columns()
+    lines = [head, ("---",) * len(head)]
     lines += [(name, pipelines.replace("Pipeline", ""), *rest) for name, pipelines, *rest in rows()]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

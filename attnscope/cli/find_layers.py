@@ -5,30 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from attnscope.cli._options import AsJson, Count, Finite, Jobs, Pixels, Seed, Steps
-from attnscope.cli._output import print_json, print_table, progress_bar
-from attnscope.cli.sweep import films_of
+from attnscope.cli._numbers import Finite
+from attnscope.cli._options import (
+    USUAL_FILMS,
+    USUAL_LOADING,
+    USUAL_SAMPLING,
+    AsJson,
+    Films,
+    Loading,
+    Sampling,
+)
+from attnscope.cli._output import print_json, print_table
 
 
 def find_layers_command(
     *,
     out: Path,
-    model: str = "wan-mini",
+    loading: Loading = USUAL_LOADING,
     over: Literal["layers", "heads"] = "layers",
     layers: str = "all",
     keep: Finite = 0.95,
     measure: Literal["transition_control", "recall"] = "transition_control",
-    rule: str = "same_shot",
-    prompt: str | None = None,
-    shots: str | None = None,
-    films: Count | None = None,
-    seed: Seed = 0,
-    seeds: Count = 1,
-    processes: Jobs = 1,
-    num_inference_steps: Steps | None = None,
-    height: Pixels | None = None,
-    width: Pixels | None = None,
-    guidance_scale: Finite | None = None,
+    films: Films = USUAL_FILMS,
+    sampling: Sampling = USUAL_SAMPLING,
     as_json: AsJson = False,
 ) -> None:
     """Search for the fewest layers, or heads, with which a mask still cuts.
@@ -41,8 +40,6 @@ def find_layers_command(
     ----------
     out
         The folder to write to, or to go on in; that of a sweep over the same films will do.
-    model
-        An embedded model, a diffusers folder, or a hub model owner/name.
     over
         What is searched: layers, or heads, which are then the same in all layers that are named.
     layers
@@ -51,48 +48,39 @@ def find_layers_command(
         Which share of the whole set's measure must be left, above 0 and up to 1.
     measure
         What must be left: transition_control counts cuts, recall asks for their place, too.
-    rule
-        What the mask shows, in words, as "same_shot | first_frame".
-    prompt
-        What the films are about; by default one-shot captions that are drawn, another for each film.
-    shots
-        The shots of every film: "0-1.5s,1.5-3s". By default two shots in 49 frames, cut elsewhere in each film.
-    films
-        How many films; 4 by default, 1 with --prompt.
-    seed
-        Seed of the noise, and of the captions that are drawn.
-    seeds
-        How many seeds, from --seed on.
-    processes
-        How many processes share the films.
-    num_inference_steps
-        Denoising steps; the pipeline's own default otherwise.
-    height
-        Picture height in pixels.
-    width
-        Picture width in pixels.
-    guidance_scale
-        Strength of the prompt; the pipeline's own default otherwise.
     """
-    prompts, plans = films_of(prompt, shots, films, seed)
-    options = {
-        "num_inference_steps": num_inference_steps, "height": height, "width": width,
-        "guidance_scale": guidance_scale,
-    }  # fmt: skip
+    from attnscope.probing.progress import progress_bar
     from attnscope.sweeping.find_layers import find_layers as search
 
+    loading.require_layers(layers)
     with progress_bar(f"the fewest {over}") as tell:
         found = search(
-            model, prompts, shots=plans, out=out, layers=layers, over=over, keep=keep, measure=measure, rule=rule,
-            seeds=range(seed, seed + seeds), processes=processes, on_film=tell,
-            **{option: value for option, value in options.items() if value is not None},
-        )  # fmt: skip
+            loading.model,
+            out=out,
+            layers=layers,
+            over=over,
+            keep=keep,
+            measure=measure,
+            on_film=tell,
+            loading=loading.settings,
+            **films.settings,
+            **sampling.arguments(),
+        )
     document = {
-        "folder": str(out), "over": over, "model": model, "rule": rule, "layers": layers, "keep": keep,
-        "measure": measure, "num_films": len(prompts), "num_seeds": seeds, "found": found.layers,
-        "score": found.score, "full_score": found.full_score,
+        "folder": str(out),
+        "over": over,
+        "model": loading.model,
+        "rule": films.rule,
+        "layers": layers,
+        "keep": keep,
+        "measure": measure,
+        "num_films": films.num_films,
+        "num_seeds": films.seeds,
+        "found": found.layers,
+        "score": found.score,
+        "full_score": found.full_score,
         "trail": [{over: tried, "score": score} for tried, score in found.trail],
-    }  # fmt: skip
+    }
     if as_json:
         print_json(document)
     else:

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import re
-import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from attnscope.cli._options import AsJson, Finite, Pixels, Seed, Steps
+from attnscope.cli._lines import read_lines
+from attnscope.cli._numbers import Seed
+from attnscope.cli._options import USUAL_LOADING, USUAL_SAMPLING, AsJson, Loading, Sampling
 from attnscope.cli._output import print_json
 from attnscope.dataset import sample_scene
-from attnscope.errors import InputError, PromptFileError, quote
+from attnscope.errors import InputError, quote
 from attnscope.masks import Intervention, list_presets, parse_rule, preset
 from attnscope.masks.presets import CINETRANS
 from attnscope.shots import ShotPlan
 from attnscope.video.files import fps_of, write_video
 
 if TYPE_CHECKING:
-    from attnscope.intervening.generate import Film
+    from attnscope.intervening.film import Film
 
 NO_PRESET = "none"
 WITH_FIRST_FRAME = CINETRANS["DiT"]
 
+_CAPTIONS = ("a text file, one caption a line", "caption", "--shot-prompts")
 _TIMED_SHOT = re.compile(r"\bshot\s*\d+\s*:\s*\[", re.IGNORECASE)
 
 
 def generate_command(
     *,
-    model: str = "wan-mini",
+    loading: Loading = USUAL_LOADING,
     shots: str | None = None,
     preset: str | None = None,
     rule: str | None = None,
@@ -41,10 +43,7 @@ def generate_command(
     decode_shots: bool = False,
     seed: Seed = 0,
     out: Path,
-    num_inference_steps: Steps | None = None,
-    height: Pixels | None = None,
-    width: Pixels | None = None,
-    guidance_scale: Finite | None = None,
+    sampling: Sampling = USUAL_SAMPLING,
     as_json: AsJson = False,
 ) -> None:
     """Make a film with cuts where they are asked for, and say where it is cut.
@@ -54,8 +53,6 @@ def generate_command(
 
     Parameters
     ----------
-    model
-        An embedded model, a diffusers folder, or a hub model owner/name.
     shots
         The shots: "0-1.2s,1.2-3s", or in frames "0-24f,24-49f". A prompt that lists its shots carries them itself.
     preset
@@ -81,44 +78,36 @@ def generate_command(
         Seed of the noise the film begins with.
     out
         The mp4 file to write.
-    num_inference_steps
-        Denoising steps; the pipeline's own default otherwise.
-    height
-        Picture height in pixels.
-    width
-        Picture width in pixels.
-    guidance_scale
-        Strength of the prompt; the pipeline's own default otherwise.
     """
-    _require_fitting(preset, rule, layers, first_frame, shot_prompts, text_layers, padding, out)
-    if shots is None and (prompt is None or not _TIMED_SHOT.search(prompt)):
-        raise InputError(
-            expected="shots",
-            got="none in --shots and",
-            where=f"in --prompt ({quote(prompt)})",
-            remedy='write --shots "0-1.5s,1.5-3s"',
-        )
-    _plan(shots, prompt, Fraction(16))  # refuses what cannot be read before anything heavy is imported
-    captions = None if shot_prompts is None else _read_captions(shot_prompts)
+    _require_fitting(preset, rule, layers, first_frame)
+    _require_captions(shot_prompts, text_layers, padding)
+    _require_out(out)
+    # Whatever can be refused is refused before a model is loaded: on any clock, the mask can be read or not.
+    _changes(preset, rule, _plan(shots, prompt, Fraction(16)), layers, first_frame)
+    captions = None if shot_prompts is None else read_lines(shot_prompts, *_CAPTIONS)
+    arguments = sampling.arguments()
+    loading.require_layers(layers or "all")
 
-    from attnscope import families, models
+    from attnscope import families
     from attnscope.intervening.generate import generate as make_film
 
-    pipe: Any = models.load(model)
+    pipe = loading.load()
     name = preset if preset or rule else CINETRANS[families.find(pipe).architecture]
     plan = _plan(shots, prompt, fps_of(pipe))
     changes = _changes(name, rule, plan, layers, first_frame)
     words = sample_scene(seed, num_shots=1).caption("none") if prompt is None else prompt
-    given = {
-        "num_inference_steps": num_inference_steps, "height": height, "width": width, "guidance_scale": guidance_scale,
-    }  # fmt: skip
-    pipe.set_progress_bar_config(disable=not sys.stderr.isatty())
     film = make_film(
-        pipe, words, shots=plan, rule=changes or None, captions=captions,
-        text_layers="all" if text_layers is None else text_layers, padding=padding or "visible",
-        decode_shots=decode_shots, seed=seed,
-        **{option: value for option, value in given.items() if value is not None},
-    )  # fmt: skip
+        pipe,
+        words,
+        shots=plan,
+        rule=changes or None,
+        captions=captions,
+        decode_shots=decode_shots,
+        seed=seed,
+        text_layers=text_layers or "all",
+        padding=padding or "visible",
+        **arguments,
+    )
     write_video(out, film.frames, plan.fps)
     facts = {
         "preset": name,
@@ -126,7 +115,7 @@ def generate_command(
         "prompt": words,
         "shot_prompts": captions,
     }
-    document = {"video": str(out), **_came_out(film), **facts, "seed": seed, "model": model}
+    document = {"video": str(out), **_came_out(film), **facts, "seed": seed, "model": loading.model}
     if as_json:
         print_json(document)
         return
@@ -164,7 +153,14 @@ def _say(document: dict[str, Any], plan: ShotPlan) -> None:
 def _plan(shots: str | None, prompt: str | None, fps: Fraction) -> ShotPlan:
     if shots is not None:
         return ShotPlan.from_spec(shots, fps=fps)
-    return ShotPlan.from_prompt(prompt or "", fps=fps)
+    if prompt is None or not _TIMED_SHOT.search(prompt):
+        raise InputError(
+            expected="shots",
+            got="none in --shots and",
+            where=f"in --prompt ({quote(prompt)})",
+            remedy='write --shots "0-1.5s,1.5-3s"',
+        )
+    return ShotPlan.from_prompt(prompt, fps=fps)
 
 
 def _changes(
@@ -180,16 +176,9 @@ def _changes(
 
 
 def _require_fitting(
-    preset: str | None,
-    rule: str | None,
-    layers: str | None,
-    first_frame: bool | None,
-    shot_prompts: Path | None,
-    text_layers: str | None,
-    padding: str | None,
-    out: Path,
+    preset: str | None, rule: str | None, layers: str | None, first_frame: bool | None
 ) -> None:
-    """Refuse what contradicts itself or would do nothing."""
+    """Refuse a mask that contradicts itself."""
     if preset is not None and rule is not None:
         raise InputError(
             expected="one of --preset and --rule",
@@ -218,6 +207,10 @@ def _require_fitting(
             where="with --preset none",
             remedy="leave it out",
         )
+
+
+def _require_captions(shot_prompts: Path | None, text_layers: str | None, padding: str | None) -> None:
+    """Refuse what is about captions where there are none."""
     for option, value in (("--text-layers", text_layers), ("--padding", padding)):
         if value is not None and shot_prompts is None:
             raise InputError(
@@ -226,6 +219,10 @@ def _require_fitting(
                 where="on the command line",
                 remedy="leave it out or give them",
             )
+
+
+def _require_out(out: Path) -> None:
+    """Refuse a place where no film can be written."""
     if out.suffix.lower() != ".mp4" or not out.resolve().parent.is_dir() or out.is_dir():
         raise InputError(
             expected="an .mp4 file in a folder that is there",
@@ -233,28 +230,3 @@ def _require_fitting(
             where="as --out",
             remedy="write --out clip.mp4",
         )
-
-
-def _read_captions(path: Path) -> tuple[str, ...]:
-    try:
-        # -sig: some editors put a byte order mark in front, which is no part of the first caption
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        if any("\0" in line for line in lines):
-            raise OSError("it holds zero bytes, so it is no text")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise PromptFileError(
-            expected="a text file, one caption a line",
-            got=f"{str(path)!r} ({reason})",
-            where="as --shot-prompts",
-            remedy="check it",
-        ) from error
-    captions = tuple(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
-    if not captions:
-        raise PromptFileError(
-            expected="at least one caption",
-            got="none",
-            where=f"in {str(path)!r}",
-            remedy="write one on a line",
-        )
-    return captions

@@ -4,41 +4,46 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnscope._types import Crop
-from attnscope.cli._options import AsJson, Finite, NumFrames, Pixels, Seed, Steps
-from attnscope.cli._output import print_json, progress_bar
+from attnscope._types import Crop, Document
+from attnscope.cli._footage import Shown, draw_shown, list_places, read_shown, size_for
+from attnscope.cli._lines import read_lines
+from attnscope.cli._numbers import NumFrames, Seed
+from attnscope.cli._options import USUAL_LOADING, USUAL_SAMPLING, AsJson, Loading, Sampling
+from attnscope.cli._output import print_json
 from attnscope.cli._report import report_probe
-from attnscope.dataset import render, sample_scene
-from attnscope.errors import InputError, PromptFileError, ShotPlanError, VideoError, quote
+from attnscope.errors import InputError, quote
+from attnscope.models import list_models
 from attnscope.probing.share import Share
 from attnscope.ranges import parse_range
 from attnscope.shots import ShotPlan
 from attnscope.shots.text import parse_spec
 from attnscope.storage import Store
-from attnscope.video.files import DEFAULT_SIGMAS, Footage, fps_of, read_frames, read_video, write_video
+from attnscope.video.files import DEFAULT_SIGMAS, fps_of, read_frames, write_video
 
 if TYPE_CHECKING:
     import xarray as xr
 
-DEMO_SEED = 20
-"""Seed of the drawn film that is looked at when neither prompt nor video is given."""
+    from attnscope.families.protocols import Pipeline
+    from attnscope.metrics.scoring.manifests import Listed
+
+NO_CROP = (0.0, 0.0, 0.0, 0.0)
+_PROMPTS = ("a text file with a prompt on each line", "prompt", "--prompts")
 
 
 def probe_command(
     *,
-    model: str = "wan-mini",
+    loading: Loading = USUAL_LOADING,
     prompt: str | None = None,
     prompts: Path | None = None,
     video: Path | None = None,
+    captions: Path | None = None,
     shots: str | None = None,
     layers: str = "all",
     heads: str = "all",
@@ -48,32 +53,30 @@ def probe_command(
     out: Path | None = None,
     sigmas: str | None = None,
     crop: str | None = None,
-    num_inference_steps: Steps | None = None,
     num_frames: NumFrames | None = None,
-    height: Pixels | None = None,
-    width: Pixels | None = None,
-    guidance_scale: Finite | None = None,
+    sampling: Sampling = USUAL_SAMPLING,
     as_json: AsJson = False,
 ) -> None:
     """Record which frames look at which, and measure it against the shots.
 
-    With --prompt or --prompts the model makes videos and is watched. With --video it looks at a video that exists,
+    With --prompt or --prompts the model makes videos and is watched. With --video it looks at videos that exist,
     at several noise levels. With neither it looks at a drawn film of three shots whose cuts are known. Writes a
     store, pictures and summary.json to --out; the same command resumes after being killed. Started several times by
     torchrun or `attnscope submit`, it splits --prompts among the processes, which fill one store.
 
     Parameters
     ----------
-    model
-        An embedded model, a diffusers folder, or a hub model owner/name.
     prompt
         One prompt. "Two shots: a dog; Shot 1: [0s, 1.5s] ...; Shot 2: [1.5s, 3s] ..." carries its own shots.
     prompts
         A text file, one prompt a line; empty lines and lines that begin with # are skipped.
     video
-        A video file to look at instead of making one.
+        What to look at instead of making videos: a file, a folder of them, or a manifest (a CSV table as for score).
+    captions
+        A text file with what the model is told about the videos, one line for each; nothing by default.
     shots
-        The shots to measure against: "0-1.5s,1.5-3s", or in frames "0-24f,24-49f".
+        The shots to measure against: "0-1.5s,1.5-3s", or in frames "0-24f,24-49f". Those of a video are found where
+        nobody gives them, by the detector that score uses.
     layers
         Layer labels from 1, as in "7-28", "-6:", "all".
     heads
@@ -90,59 +93,107 @@ def probe_command(
         Noise levels for a video, as in "0.9,0.5,0.1".
     crop
         Shares of a video's picture to cut off first: top,right,bottom,left.
-    num_inference_steps
-        Denoising steps the pipeline takes; its own default otherwise.
     num_frames
         Frames of the video; its own default otherwise, or what the shots say.
-    height
-        Picture height in pixels.
-    width
-        Picture width in pixels.
-    guidance_scale
-        Strength of the prompt; its own default otherwise.
     """
-    given: dict[str, Any] = {
-        "num_inference_steps": num_inference_steps, "num_frames": num_frames, "height": height, "width": width,
-        "guidance_scale": guidance_scale,
-    }  # fmt: skip
-    pipeline = {name: value for name, value in given.items() if value is not None}
     texts = _read_prompts(prompt, prompts, video)
     share = _share(prompts)
-    _check_early(texts, video, shots, branch)
-    _require_relevant(texts, video, {"--sigmas": sigmas, "--crop": crop, **pipeline})
+    _check_early(texts, video, captions, shots, branch)
+    frames = {} if num_frames is None else {"num_frames": num_frames}
+    _require_relevant(texts, video, {"--sigmas": sigmas, "--crop": crop, **frames, **sampling.given})
+    listed = None if video is None else list_places(video, captions)
     levels: tuple[float, ...] = DEFAULT_SIGMAS if sigmas is None else _numbers(sigmas, "--sigmas")
-    border = _crop("0,0,0,0" if crop is None else crop)
-    asked = [model, texts, str(video), shots, layers, heads, steps, branch, seed, levels, border, pipeline]
-    folder = out or Path("runs") / f"{Path(model).name}-{_digest(asked)}"
-    film = found = asked_s = None
-    from attnscope import models
-    from attnscope.probing.probe import probe_video
+    border = None if crop is None else _crop(crop)
+    folder = out or _folder_of(
+        loading,
+        [texts, str(video), shots, layers, heads, steps, branch, seed, levels, border or NO_CROP],
+        {**sampling.given, **frames},
+        captions,
+    )
+    arguments = {**sampling.arguments(), **frames}
 
-    pipe = models.load(model)
-    ranges: dict[str, Any] = {"layers": layers, "heads": heads}
+    used = () if texts else parse_range(steps, range(len(levels)), name="steps")
+    loading.require_layers(layers)
+    pipe = loading.load()
+    options = {"layers": layers, "heads": heads, "seed": seed}
+    detector = found = None
+    clock = fps_of(pipe)
     if texts:
-        options = {"branch": branch, "seed": seed, "steps": steps, **ranges, **pipeline}
-        dataset = _watch(pipe, texts, shots, folder, share, options)
+        dataset = _watch(
+            pipe, texts, shots, folder, share, {**options, "branch": branch, "steps": steps, **arguments}
+        )
         if share.count > 1:
             return _say_share(folder, share, as_json)
         film = read_frames(_video(folder, 0))[dataset.query_start_frame.values]
         found = _found_cuts(folder, len(texts))
     else:
-        footage = _footage(pipe, video, shots, seed, border, pipeline)
-        chosen = parse_range(steps, range(len(levels)), name="steps")
-        with progress_bar("probing") as on_step:
-            dataset = probe_video(
-                pipe, footage.frames, prompt=footage.caption, shots=footage.plan, seed=seed, on_step=on_step,
-                out=folder / "attention.zarr", sigmas=[sorted(levels, reverse=True)[step] for step in chosen], **ranges,
-            )  # fmt: skip
-        film, asked_s = footage.frames[dataset.query_start_frame.values], footage.cuts_s
-    if asked_s is None and shots is not None:
-        asked_s = _asked_s(shots, fps_of(pipe))
-    report_probe(model, dataset, folder, as_json=as_json, film=film, found=found, asked_s=asked_s)
+        shown = _show(pipe, loading, listed, arguments, (shots, border, num_frames, seed))
+        dataset = _look(
+            pipe, shown, folder, {**options, "sigmas": [sorted(levels, reverse=True)[step] for step in used]}
+        )
+        film = shown.frames[0][dataset.query_start_frame.values]
+        clock = shown.source_fps or clock
+        detector = shown.detector
+    report_probe(
+        loading.model,
+        dataset,
+        folder,
+        as_json=as_json,
+        film=film,
+        found=found,
+        asked_s=None if shots is None else _asked_s(shots, clock),
+        detector=detector,
+    )
+
+
+def _asked_s(shots: str, fps: Fraction) -> list[float]:
+    """The cuts as they were asked for, in seconds, before they fell on a frame."""
+    spans, unit = parse_spec(shots)
+    return [float(start if unit == "s" else start / fps) for start, _ in spans[1:]]
+
+
+def _folder_of(loading: Loading, asked: list[Any], pipeline: Document, captions: Path | None) -> Path:
+    """The folder of a request that was given none: named after the model and what was asked for."""
+    unusual = [loading.settings, str(captions)] if loading.settings or captions else []
+    text = json.dumps([loading.model, *asked, pipeline, *unusual], sort_keys=True, default=str)
+    return Path("runs") / f"{Path(loading.model).name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _show(
+    pipe: Pipeline,
+    loading: Loading,
+    listed: list[Listed] | None,
+    arguments: Document,
+    asked: tuple[str | None, Crop | None, int | None, int],
+) -> Shown:
+    """Read the videos that were listed, or draw the film of the demonstration."""
+    shots, border, num_frames, seed = asked
+    is_small = any(card.name == loading.model for card in list_models())
+    size = size_for(pipe, arguments, is_small=is_small)
+    if listed is None:
+        return draw_shown(pipe, shots, seed, num_frames, size)
+    return read_shown(pipe, listed, shots=shots, crop=border, num_frames=num_frames, size=size)
+
+
+def _look(pipe: Pipeline, shown: Shown, folder: Path, options: Document) -> xr.Dataset:
+    """Show the model videos, and record how it looks at them."""
+    from attnscope.probing.probe import probe_video
+    from attnscope.probing.progress import progress_bar
+
+    with progress_bar("probing") as on_step:
+        return probe_video(
+            pipe,
+            list(shown.frames),
+            prompt=list(shown.captions),
+            shots=list(shown.plans),
+            out=folder / "attention.zarr",
+            on_step=on_step,
+            **options,
+        )
 
 
 def _watch(
-    pipe: Any, texts: tuple[str, ...], shots: str | None, folder: Path, share: Share, options: dict[str, Any]
+    pipe: Pipeline, texts: tuple[str, ...], shots: str | None, folder: Path, share: Share, options: Document
 ) -> xr.Dataset:
     """Make a video of each prompt and watch; keeps the videos."""
     from attnscope.probing.probe import probe as watch
@@ -152,6 +203,8 @@ def _watch(
     # a video that is there already was made by the same request, which the store has checked
     there = all(videos[index].is_file() for index in share.of(range(len(texts))))
     keep = None if there else _keep(videos, fps_of(pipe))
+    from attnscope.probing.progress import progress_bar
+
     with progress_bar("probing") as on_step:
         return watch(
             pipe, texts, shots=plan, out=folder / "attention.zarr", share=(share.index, share.count),
@@ -207,78 +260,16 @@ def _keep(videos: list[Path], fps: Fraction) -> Callable[[int, Any], None]:
     return save
 
 
-@dataclass(frozen=True)
-class _Footage:
-    """A video to look at: its frames, its shots where known, and what the model is told about it."""
-
-    frames: Any
-    plan: ShotPlan | None
-    caption: str
-    cuts_s: list[float] | None = None
-
-
-def _footage(
-    pipe: Any, video: Path | None, shots: str | None, seed: int, crop: Crop, pipeline: dict[str, Any]
-) -> _Footage:
-    """Read the video file, or draw the film of the demonstration."""
-    size = {"height": pipeline.get("height", 64), "width": pipeline.get("width", 64)}
-    fps = fps_of(pipe)
-    if video is not None:
-        most = pipeline.get("num_frames", 81)
-        _require_size(pipe, num_frames=most, **size)
-        taken = read_video(video, fps=fps, max_frames=most, crop=crop, **size)
-        if shots is None:
-            return _Footage(taken.frames, None, "")
-        return _Footage(taken.frames, _plan_of(taken, shots), "", _asked_s(shots, taken.source_fps))
-    plan = None if shots is None else ShotPlan.from_spec(shots, fps=fps)
-    num_frames = pipeline.get("num_frames", 49 if plan is None else plan.num_frames)
-    if plan is not None and plan.num_frames != num_frames:
-        raise ShotPlanError(
-            expected=f"as many frames as the shots have, {plan.num_frames}",
-            got=f"{num_frames}",
-            where="as --num-frames",
-            remedy="leave it out or change the shots",
-        )
-    _require_size(pipe, num_frames=num_frames, **size)
-    scene = sample_scene(DEMO_SEED + seed, num_shots=3, num_frames=num_frames, plan=plan, fps=fps)
-    return _Footage(render(scene, **size), scene.plan, scene.caption("none"))
-
-
-def _require_size(pipe: Any, **size: int) -> None:
-    """Refuse a size before anything of that size is drawn or decoded."""
-    from attnscope import families
-
-    families.find(pipe).require_size(pipe, **size)
-
-
-def _plan_of(taken: Footage, shots: str) -> ShotPlan:
-    """Bring shots that are given on the clock of the file to the frames that were taken from it."""
-    given = ShotPlan.from_spec(shots, fps=taken.source_fps)
-    if abs(given.num_frames - taken.num_source_frames) > max(Fraction(4), taken.source_fps / 2):
-        raise ShotPlanError(
-            expected=f"shots over the whole video, {float(taken.num_source_frames / taken.source_fps):.2f} s",
-            got=f"{float(given.duration_s):.2f} s",
-            where="as --shots",
-            remedy="give every shot up to the end",
-        )
-    cuts = tuple(taken.at(cut) for cut in given.cuts_frame)
-    return ShotPlan.from_frames(cuts, num_frames=len(taken.frames), fps=taken.fps)
-
-
-def _asked_s(shots: str, fps: Fraction) -> list[float]:
-    """The cuts as they were asked for, in seconds, before they fell on a frame."""
-    spans, unit = parse_spec(shots)
-    return [float(start if unit == "s" else start / fps) for start, _ in spans[1:]]
-
-
-def _check_early(texts: tuple[str, ...], video: Path | None, shots: str | None, branch: str) -> None:
+def _check_early(
+    texts: tuple[str, ...], video: Path | None, captions: Path | None, shots: str | None, branch: str
+) -> None:
     """Refuse what can be refused before anything heavy is imported."""
-    if video is not None and not os.path.isfile(video):
-        raise VideoError(
-            expected="a video file",
-            got=f"{str(video)!r}, which is no file",
-            where="as --video",
-            remedy="check the path",
+    if captions is not None and video is None:
+        raise InputError(
+            expected="--captions with --video only",
+            got=f"{str(captions)!r} without",
+            where="on the command line",
+            remedy="leave it out, or write prompts",
         )
     if not texts and branch != "cond":
         raise InputError(
@@ -291,12 +282,15 @@ def _check_early(texts: tuple[str, ...], video: Path | None, shots: str | None, 
         ShotPlan.from_spec(shots, fps=16)
 
 
-def _require_relevant(texts: tuple[str, ...], video: Path | None, options: dict[str, Any]) -> None:
+def _require_relevant(texts: tuple[str, ...], video: Path | None, options: Document) -> None:
     """Refuse options that would do nothing: they are a misunderstanding."""
     if texts:
         idle, there = ["--sigmas", "--crop"], "with --video"
     else:
-        idle, there = ["num_inference_steps", "guidance_scale"], "with --prompt"
+        idle, there = (
+            ["num_inference_steps", "guidance_scale", "negative_prompt", "prompt_embeds"],
+            "with --prompt",
+        )
         idle += ["--crop"] if video is None else []
     for name in idle:
         if options.get(name) is not None:
@@ -325,28 +319,7 @@ def _read_prompts(prompt: str | None, prompts: Path | None, video: Path | None) 
         )
     if prompts is None:
         return () if prompt is None else (prompt,)
-    try:
-        # -sig: some editors put a byte order mark in front, which is no part of the first prompt
-        lines = prompts.read_text(encoding="utf-8-sig").splitlines()
-        if any("\0" in line for line in lines):
-            raise OSError("it holds zero bytes, so it is no text")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise PromptFileError(
-            expected="a text file with a prompt on each line",
-            got=f"{str(prompts)!r} ({reason})",
-            where="as --prompts",
-            remedy="check it",
-        ) from error
-    texts = tuple(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
-    if not texts:
-        raise PromptFileError(
-            expected="at least one prompt",
-            got="none",
-            where=f"in {str(prompts)!r}",
-            remedy="write one on a line",
-        )
-    return texts
+    return read_lines(prompts, *_PROMPTS)
 
 
 def _numbers(text: str, name: str) -> tuple[float, ...]:
@@ -372,7 +345,3 @@ def _crop(text: str) -> Crop:
             remedy="write 0.13,0.04,0.04,0.04",
         )
     return (shares[0], shares[1], shares[2], shares[3])
-
-
-def _digest(asked: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from attnscope.cli._options import AsJson, Jobs
-from attnscope.cli._output import print_json, print_table, progress_bar
+from attnscope.cli._numbers import Jobs
+from attnscope.cli._options import AsJson
+from attnscope.cli._output import print_json, print_table
 from attnscope.errors import InputError, quote
 
 
@@ -57,6 +58,8 @@ def reference_command(
             remedy="name a file",
         )
     listed = list_videos([folder])
+    from attnscope.probing.progress import progress_bar
+
     with progress_bar("scoring") as on_done:
         rows = batches.score_videos(
             listed, Settings(detector=detector), folder=out.with_suffix(".parts"), jobs=jobs or processors(),

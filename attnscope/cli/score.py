@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from attnscope._types import Document
-from attnscope.cli._options import AsJson, Jobs, Probability, Tolerance
-from attnscope.cli._output import finite, print_json, print_table, progress_bar
+from attnscope.cli._numbers import Jobs, Probability, Tolerance
+from attnscope.cli._options import AsJson
+from attnscope.cli._output import finite, print_json, print_table
 from attnscope.errors import InputError, quote
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ def score_command(
     )
     folder = out or Path("runs") / f"score-{_digest([each.name for each in listed], manifest, settings)}"
     _require_folder(folder)
+    from attnscope.probing.progress import progress_bar
+
     with progress_bar("scoring") as on_done:
         rows = batches.score_videos(
             listed, settings, folder=folder, jobs=jobs or processors(), on_done=on_done

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from attnscope.cli._options import Amount, AsJson, Hours, Jobs
+from attnscope.cli._numbers import Amount, Hours, Jobs
+from attnscope.cli._options import AsJson
 from attnscope.cli._output import print_json
 from attnscope.errors import InputError, RunError, SetupError, quote
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, NoReturn
 
 from cyclopts import Parameter
 
-from attnscope.cli._options import AsJson, Count, Seed
+from attnscope.cli._numbers import Count, Seed
+from attnscope.cli._options import AsJson
 from attnscope.cli._output import print_json
 from attnscope.errors import InputError, quote
 from attnscope.training.recipe import Recipe, read_toml

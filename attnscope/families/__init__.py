@@ -5,12 +5,10 @@ Importing this loads torch but no model library; a family is recognised by the n
 
 from __future__ import annotations
 
-from typing import Any
-
 from attnscope.errors import UnsupportedModelError
 from attnscope.families.allegro import Allegro
 from attnscope.families.animatediff import AnimateDiff
-from attnscope.families.base import DenoiserCall, EncodedText, Family, Site
+from attnscope.families.base import DenoiserCall, Family, Site
 from attnscope.families.cogvideox import CogVideoX
 from attnscope.families.easyanimate import EasyAnimate
 from attnscope.families.hunyuan_video import HunyuanVideo
@@ -22,6 +20,7 @@ from attnscope.families.ltx import LTX
 from attnscope.families.ltx2 import LTX2
 from attnscope.families.mochi import Mochi
 from attnscope.families.modelscope import ModelScope
+from attnscope.families.protocols import EncodedText
 from attnscope.families.skyreels import SkyReels
 from attnscope.families.stable_video_diffusion import StableVideoDiffusion
 from attnscope.families.wan import Wan
@@ -56,7 +55,7 @@ LINEAR = (
 )
 
 
-def find(model: Any) -> Family:
+def find(model: object) -> Family:
     """Say which family of video models a loaded pipeline (or its denoiser) belongs to.
 
     Raises

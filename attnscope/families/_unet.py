@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 from torch import nn
 from typing_extensions import override
 
 from attnscope.errors import InputError, LayoutError
-from attnscope.families.base import PER_PLACE, DenoiserCall, Family, Site
+from attnscope.families.base import DenoiserCall, Family, Site
+from attnscope.families.facts import PER_PLACE
+from attnscope.families.protocols import Denoiser, Model
 from attnscope.layout import FrameLayout
 
 Place = tuple[str, Literal["self", "cross"]]
@@ -44,11 +46,11 @@ class UNetFamily(Family):
     def places(self, stage: nn.Module) -> Iterable[Place]:
         """Return the attentions over time within a stage of the UNet, in the order they run."""
 
-    def places_before(self, denoiser: nn.Module) -> Iterable[Place]:
+    def places_before(self, denoiser: Denoiser) -> Iterable[Place]:
         """Return the attentions over time that run before the first stage; they form the stage `in`."""
         return ()
 
-    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+    def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the attention over time of every stage, in the order it runs."""
         found: list[Site] = []
         layer = 0
@@ -57,14 +59,14 @@ class UNetFamily(Family):
             found.append(Site(layer, path, stage, kind))
         return tuple(found)
 
-    def _places(self, denoiser: nn.Module) -> Iterator[tuple[str, str, Literal["self", "cross"]]]:
+    def _places(self, denoiser: Denoiser) -> Iterator[tuple[str, str, Literal["self", "cross"]]]:
         for path, kind in self.places_before(denoiser):
             yield "in", path, kind
         for stage, path, block in stages(denoiser):
             for inner, kind in self.places(block):
                 yield stage, f"{path}.{inner}", kind
 
-    def layout(self, denoiser: nn.Module, call: DenoiserCall, sample: int) -> FrameLayout:
+    def layout(self, denoiser: Denoiser, call: DenoiserCall, sample: int) -> FrameLayout:
         """Return one token for each frame of a latent video."""
         shape = tuple(call.video.shape)
         if len(shape) != 5:
@@ -76,13 +78,13 @@ class UNetFamily(Family):
             )
         return FrameLayout.uniform(shape[self.frame_axis], 1)
 
-    def expected_layout(self, model: Any, *, num_frames: int, height: int, width: int) -> FrameLayout:
+    def expected_layout(self, model: Model, *, num_frames: int, height: int, width: int) -> FrameLayout:
         """Return one token for each frame, whatever the size of the picture."""
         return FrameLayout.uniform(num_frames, 1)
 
     @override
-    def default_size(self, model: Any) -> dict[str, int]:
-        config = cast(Any, self.first_denoiser(model)).config
+    def default_size(self, model: Model) -> dict[str, int]:
+        config = self.first_denoiser(model).config
         side = getattr(config, "sample_size", None)
         found = {}
         if side is not None:
@@ -93,11 +95,11 @@ class UNetFamily(Family):
             found["num_frames"] = config.num_frames
         return found
 
-    def most_frames(self, model: Any) -> int | None:
+    def most_frames(self, model: Model) -> int | None:
         """Return how many frames have a position in the model; None where all have."""
         return None
 
-    def require_size(self, model: Any, *, num_frames: int, height: int, width: int) -> None:
+    def require_size(self, model: Model, *, num_frames: int, height: int, width: int) -> None:
         """Refuse pictures that the VAE cannot make, and more frames than the model has positions for."""
         most = self.most_frames(model)
         if most is not None and num_frames > most:
@@ -110,9 +112,9 @@ class UNetFamily(Family):
         super().require_size(model, num_frames=num_frames, height=height, width=width)
 
 
-def stages(denoiser: nn.Module) -> Iterator[tuple[str, str, nn.Module]]:
+def stages(denoiser: Denoiser) -> Iterator[tuple[str, str, nn.Module]]:
     """Yield the stages of a UNet in the order they run: name (`down.0`, `mid`, `up.2`), path, and the stage."""
-    unet = cast(Any, denoiser)
+    unet = denoiser
     for index, block in enumerate(unet.down_blocks):
         yield f"down.{index}", f"down_blocks.{index}", block
     if getattr(unet, "mid_block", None) is not None:

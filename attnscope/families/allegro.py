@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from torch import nn
-
 from attnscope.families.base import GridFamily, Site, paired_sites
+from attnscope.families.protocols import Denoiser
 
 
 class Allegro(GridFamily):
@@ -25,8 +22,6 @@ class Allegro(GridFamily):
     networks = ("AllegroTransformer3DModel",)
     names_branches = False
 
-    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+    def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return self- and cross-attention of every block."""
-        return tuple(
-            paired_sites("transformer_blocks", len(cast(Any, denoiser).transformer_blocks), cross="attn2")
-        )
+        return tuple(paired_sites("transformer_blocks", len(denoiser.transformer_blocks), cross="attn2"))

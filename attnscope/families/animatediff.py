@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
 
 from torch import nn
 
 from attnscope.families._unet import BOTH_LOOK_AT_FRAMES, Place, UNetFamily, within
+from attnscope.families.protocols import Model
 
 
 class AnimateDiff(UNetFamily):
@@ -34,6 +34,6 @@ class AnimateDiff(UNetFamily):
         """Return both attentions of every motion module."""
         return within(stage, "motion_modules", "transformer_blocks", *BOTH_LOOK_AT_FRAMES)
 
-    def most_frames(self, model: Any) -> int | None:
+    def most_frames(self, model: Model) -> int | None:
         """Return the number of positions of the motion modules."""
-        return int(cast(Any, self.first_denoiser(model)).config.motion_max_seq_length)
+        return int(self.first_denoiser(model).config.motion_max_seq_length)

@@ -6,14 +6,18 @@ import functools
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from attnscope.errors import InputError, LayoutError, UnsupportedModelError
+from attnscope._types import Arguments
+from attnscope.errors import LayoutError
+from attnscope.families.facts import COND, UNCOND, UNKNOWN, Facts
+from attnscope.families.protocols import Denoiser, Model
+from attnscope.families.sizes import require_num_frames, require_pixels
 from attnscope.layout import FrameLayout
 
 # Under which names pipelines keep what their VAE makes of a video.
@@ -24,10 +28,6 @@ _SPATIAL = (
     "vae_spatial_scale_factor",
     "vae_scale_factor",
 )
-
-JOINT = "mass: joint softmax over all tokens, summed over key tokens, mean over query tokens"
-PER_PLACE = "mass: softmax over the frames at each place of the latent picture, mean over places"
-COND, UNCOND, UNKNOWN = "cond", "uncond", "unknown"
 
 
 @dataclass(frozen=True)
@@ -82,17 +82,17 @@ class DenoiserCall:
     `order` counts the calls that came before it at the same timestep.
     """
 
-    arguments: Mapping[str, Any]
+    arguments: Arguments
     video: Tensor
     order: int = 0
 
     @classmethod
     def bind(
-        cls, denoiser: nn.Module, video_argument: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+        cls, denoiser: Denoiser, video_argument: str, args: Sequence[object], kwargs: Arguments
     ) -> DenoiserCall:
         """Give every argument the name that `forward` has for it."""
         named = dict(zip(_parameters(cast("Hashable", type(denoiser))), args, strict=False)) | dict(kwargs)
-        return cls(named, named[video_argument])
+        return cls(named, cast(Tensor, named[video_argument]))
 
     @property
     def timestep(self) -> Tensor:
@@ -110,73 +110,39 @@ def _parameters(kind: Hashable) -> tuple[str, ...]:
     return tuple(inspect.signature(kind.forward).parameters)[1:]  # type: ignore[attr-defined]
 
 
-@dataclass(frozen=True)
-class EncodedText:
-    """A prompt as the denoiser reads it: its tokens (tokens, width), and how many alike padding tokens follow them.
-
-    `padding` is one of the padding tokens (width,); where there are none, `num_padding` is 0.
-    """
-
-    tokens: Tensor
-    padding: Tensor
-    num_padding: int
+def num_heads_of(attention: object) -> int:
+    """Return how many heads an attention module has."""
+    heads: int = attention.heads  # type: ignore[attr-defined]  # every attention of diffusers has them
+    return int(heads)
 
 
-class Family(ABC):
-    """The facts about one family of video models. A family is one small module; it computes nothing.
-
-    Class attributes: `name` as people write it; `pipelines` and `networks`, the names of its classes; `parts`, under
-    which names a pipeline holds what denoises; `video_argument`, as what a denoiser is given the video; `stride` and
-    `scale` of the VAE, for a bare denoiser that does not know its own; `names_branches`, whether the pipelines say
-    with `cache_context` which guidance branch runs; `frames_argument`, what a pipeline calls the number of frames;
-    `says_of_text` and `says_of_guidance`, where text is read and how guidance runs, in the words of the table;
-    `reading`, which softmax the mass is a share of; `architecture`, what kind of network denoises.
-    """
-
-    name: ClassVar[str]
-    pipelines: ClassVar[tuple[str, ...]]
-    networks: ClassVar[tuple[str, ...]]
-    parts: ClassVar[tuple[str, ...]] = ("transformer",)
-    video_argument: ClassVar[str] = "hidden_states"
-    stride: ClassVar[int] = 4
-    scale: ClassVar[int] = 8
-    names_branches: ClassVar[bool] = True
-    frames_argument: ClassVar[str] = "num_frames"
-    first_frame_pipelines: ClassVar[tuple[str, ...]] = ()
-    says_of_text: ClassVar[str] = "cross-attention"
-    says_of_guidance: ClassVar[str] = "one call, uncond then cond"
-    reading: ClassVar[str] = JOINT
-    architecture: ClassVar[Literal["DiT", "UNet"]] = "DiT"
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """Names of the diffusers classes (pipelines and denoisers) that belong to it."""
-        return self.pipelines + self.networks
+class Family(Facts, ABC):
+    """One family of video models: its facts, and what must be read off a model. It is one small module."""
 
     @abstractmethod
-    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+    def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the attention sites in the order they run."""
 
     @abstractmethod
-    def layout(self, denoiser: nn.Module, call: DenoiserCall, sample: int) -> FrameLayout:
+    def layout(self, denoiser: Denoiser, call: DenoiserCall, sample: int) -> FrameLayout:
         """Return which token of a self-attention call belongs to which latent frame, for one video of the batch."""
 
     @abstractmethod
-    def expected_layout(self, model: Any, *, num_frames: int, height: int, width: int) -> FrameLayout:
+    def expected_layout(self, model: Model, *, num_frames: int, height: int, width: int) -> FrameLayout:
         """Return the layout that a video of this many latent frames, and pixels, will have; text as long as it gets."""
 
-    def denoisers(self, model: Any) -> dict[str, nn.Module]:
+    def denoisers(self, model: Model) -> dict[str, nn.Module]:
         """Return the networks that denoise, by their name in the pipeline; a bare network is its own."""
         if isinstance(model, nn.Module):
             return {self.parts[0]: model}
         found = {name: getattr(model, name, None) for name in self.parts}
         return {name: module for name, module in found.items() if module is not None}
 
-    def first_denoiser(self, model: Any) -> nn.Module:
+    def first_denoiser(self, model: Model) -> Denoiser:
         """Return the network that denoises, the one for high noise where there are two."""
-        return next(iter(self.denoisers(model).values()))
+        return cast(Denoiser, next(iter(self.denoisers(model).values())))
 
-    def branches(self, model: Any, context: str, call: DenoiserCall) -> tuple[str, ...]:
+    def branches(self, model: Model, context: str, call: DenoiserCall) -> tuple[str, ...]:
         """Return the guidance branch of every video in the batch; `context` is what the pipeline calls this pass.
 
         Guidance in one call doubles the batch: the same latents twice, first without and then with the prompt.
@@ -195,19 +161,19 @@ class Family(ABC):
         first, second = call.video.chunk(2)
         return torch.equal(first, second)
 
-    def temporal_stride(self, model: Any) -> int:
+    def temporal_stride(self, model: Model) -> int:
         """Return how many frames of video one latent frame holds (the first one holds a single frame)."""
         return _first_number(model, _TEMPORAL, self.stride)
 
-    def spatial_scale(self, model: Any) -> int:
+    def spatial_scale(self, model: Model) -> int:
         """Return how many pixels a side one element of the latent picture holds."""
         return _first_number(model, _SPATIAL, self.scale)
 
-    def default_size(self, model: Any) -> dict[str, int]:
+    def default_size(self, model: Model) -> dict[str, int]:
         """Return the size of a video where the pipeline's own defaults leave it open: frames, height, width."""
         return {}
 
-    def small_size(self, model: Any) -> dict[str, int]:
+    def small_size(self, model: Model) -> dict[str, int]:
         """Return the size of a video of three latent frames to try a model with; pipelines ask for multiples of 32."""
         _, height, width = self.patch(self.first_denoiser(model))
         scale = self.spatial_scale(model)
@@ -217,27 +183,27 @@ class Family(ABC):
             "width": math.lcm(2 * width * scale, 32),
         }
 
-    def num_latent_frames(self, model: Any, num_frames: int) -> int:
+    def num_latent_frames(self, model: Model, num_frames: int) -> int:
         """Return how many latent frames a video of this many frames has."""
         return (num_frames - 1) // self.temporal_stride(model) + 1
 
-    def given_frames(self, model: Any) -> tuple[int, ...]:
+    def given_frames(self, model: Model) -> tuple[int, ...]:
         """Return the latent frames that a pipeline is given rather than makes: the first one, from an image."""
         return (0,) if type(model).__name__ in self.first_frame_pipelines else ()
 
-    def patch(self, denoiser: nn.Module) -> tuple[int, int, int]:
+    def patch(self, denoiser: Denoiser) -> tuple[int, int, int]:
         """Return what of the latent video makes one token: frames, height, width."""
         return (1, 1, 1)
 
-    def most_positions(self, model: Any) -> int | None:
+    def most_positions(self, model: Model) -> int | None:
         """Return how many positions the model knows along a side; None where it knows them all."""
         return None
 
-    def fixed_text_length(self, model: Any) -> int | None:
+    def fixed_text_length(self, model: Model) -> int | None:
         """Return how many tokens of text the model must be given, no fewer and no more; None where it takes any."""
         return None
 
-    def require_size(self, model: Any, *, num_frames: int, height: int, width: int) -> None:
+    def require_size(self, model: Model, *, num_frames: int, height: int, width: int) -> None:
         """Refuse what the patches do not tile, or what lies beyond the positions that the model knows.
 
         Raises
@@ -246,76 +212,10 @@ class Family(ABC):
             Frames, or pixels of a picture, that the model cannot make; the message says what is near.
         """
         stride, most = self.temporal_stride(model), self.most_positions(model)
-        few = stride + 1 if stride > 1 else 1
-        last = None if most is None else stride * (most - 1) + 1
-        if num_frames < few or (num_frames - 1) % stride or (last is not None and num_frames > last):
-            near = max(round((num_frames - 1) / stride), 1 if stride > 1 else 0) * stride + 1
-            raise InputError(
-                expected=f"{stride}n + 1 frames, from {few}{_to(last)}",
-                got=f"{num_frames}",
-                where=f"as num_frames of a {self.name} video",
-                remedy=f"use {near if last is None else min(near, last)}",
-            )
+        require_num_frames(num_frames, stride, most, self.name)
         patch = self.patch(self.first_denoiser(model))[1:]
-        for name, pixels, side in zip(("height", "width"), (height, width), patch, strict=True):
-            grid = self.spatial_scale(model) * side
-            if pixels < grid or pixels % grid or (most is not None and pixels > grid * most):
-                near = max(round(pixels / grid), 1)
-                raise InputError(
-                    expected=f"a multiple of {grid} pixels, from {grid}{_to(None if most is None else grid * most)}",
-                    got=f"{pixels}",
-                    where=f"as {name} of a {self.name} video",
-                    remedy=f"use {(near if most is None else min(near, most)) * grid}",
-                )
-
-    def require_text_encoder(self, model: Any, arguments: Mapping[str, Any]) -> None:
-        """Refuse a pipeline that shall read a prompt but was loaded without what reads it.
-
-        Raises
-        ------
-        InputError
-            A tokenizer or text encoder is missing, and no embeddings were given.
-        """
-        if isinstance(model, nn.Module) or "prompt_embeds" in arguments:
-            return
-        optional = set(getattr(model, "_optional_components", ())) - {"tokenizer", "text_encoder"}
-        parts = [
-            name
-            for name in inspect.signature(type(model).__init__).parameters
-            if name.startswith(("tokenizer", "text_encoder")) and name not in optional
-        ]
-        missing = [name for name in parts if getattr(model, name, None) is None]
-        if missing:
-            raise InputError(
-                expected=f"a {type(model).__name__} that can read prompts",
-                got=f"one without {', '.join(missing)}",
-                where="in this pipeline",
-                remedy="load it with them, or give prompt_embeds",
-            )
-
-    def temporal_frequencies(self, denoiser: nn.Module) -> Tensor:
-        """Return the rotary frequencies of time, radians a latent frame; they turn the first pairs of each head."""
-        raise self._cannot(denoiser, "can move shots in rotary time")
-
-    def encode_text(self, model: Any, text: str, length: int) -> EncodedText:
-        """Return what the denoiser is given for a prompt of at most `length` tokens, padding counted apart."""
-        raise self._cannot(model, "reads a caption for each shot")
-
-    def decode(self, model: Any, latents: Tensor) -> Any:
-        """Return the pictures of one latent video, (frames, height, width, 3) from 0 to 1, as the pipeline does."""
-        raise self._cannot(model, "decodes shots one by one")
-
-    def look_at(self, model: Any, frames: Any, prompt: str, sigmas: Sequence[float], seed: int) -> None:
-        """Encode a video (uint8, frames x height x width x 3) and run the denoiser once at each noise level."""
-        raise self._cannot(model, "looks at a video that exists")
-
-    def _cannot(self, model: Any, what: str) -> UnsupportedModelError:
-        return UnsupportedModelError(
-            expected=f"a model that {what}",
-            got=f"{type(model).__name__}",
-            where=f"of the family {self.name}, which is not taught to",
-            remedy="use a Wan model",
-        )
+        for side, pixels, of_patch in zip(("height", "width"), (height, width), patch, strict=True):
+            require_pixels(side, pixels, self.spatial_scale(model) * of_patch, most, self.name)
 
 
 class GridFamily(Family):
@@ -328,27 +228,27 @@ class GridFamily(Family):
     text: ClassVar[Literal["none", "before", "after"]] = "none"
     frame_axis: ClassVar[int] = 2
 
-    def patch(self, denoiser: nn.Module) -> tuple[int, int, int]:
+    def patch(self, denoiser: Denoiser) -> tuple[int, int, int]:
         """Return `patch_size_t` and `patch_size` of the configuration."""
-        config = cast(Any, denoiser).config
+        config = denoiser.config
         side = config.patch_size
         if isinstance(side, Sequence):
             frames, height, width = side
             return int(frames), int(height), int(width)
         return int(getattr(config, "patch_size_t", None) or 1), int(side), int(side)
 
-    def most_positions(self, model: Any) -> int | None:
+    def most_positions(self, model: Model) -> int | None:
         """Return the length of the rotary table, where there is one."""
-        most = dict(cast(Any, self.first_denoiser(model)).config).get("rope_max_seq_len")
+        most = dict(self.first_denoiser(model).config).get("rope_max_seq_len")
         return None if most is None else int(most)
 
-    def default_size(self, model: Any) -> dict[str, int]:
+    def default_size(self, model: Model) -> dict[str, int]:
         """Return the latent video of the configuration in frames and pixels."""
-        config, scale = dict(cast(Any, self.first_denoiser(model)).config), self.spatial_scale(model)
+        config, scale = dict(self.first_denoiser(model).config), self.spatial_scale(model)
         known = [name for name in ("height", "width") if f"sample_{name}" in config]
         return {name: int(config[f"sample_{name}"]) * scale for name in known}
 
-    def text_length(self, denoiser: nn.Module) -> int:
+    def text_length(self, denoiser: Denoiser) -> int:
         """Return how many tokens of text share the attention at most."""
         return 0
 
@@ -356,7 +256,7 @@ class GridFamily(Family):
         """Return how many tokens of text, and how many of padding behind them, this call has for a video."""
         return (0, 0) if self.text == "none" else (int(call.arguments["encoder_hidden_states"].shape[1]), 0)
 
-    def layout(self, denoiser: nn.Module, call: DenoiserCall, sample: int) -> FrameLayout:
+    def layout(self, denoiser: Denoiser, call: DenoiserCall, sample: int) -> FrameLayout:
         """Return the layout of a latent video, text where the family has it."""
         shape = tuple(call.video.shape)
         if len(shape) != 5:
@@ -369,7 +269,7 @@ class GridFamily(Family):
         grid = (shape[self.frame_axis], *shape[3:])
         return self._layout(denoiser, grid, *self.text_tokens(call, sample))
 
-    def expected_layout(self, model: Any, *, num_frames: int, height: int, width: int) -> FrameLayout:
+    def expected_layout(self, model: Model, *, num_frames: int, height: int, width: int) -> FrameLayout:
         """Return the layout for a video of this size in latent frames and pixels."""
         denoiser, scale = self.first_denoiser(model), self.spatial_scale(model)
         frames = num_frames * self.patch(denoiser)[0]
@@ -377,7 +277,7 @@ class GridFamily(Family):
             denoiser, (frames, height // scale, width // scale), self.text_length(denoiser), 0
         )
 
-    def _layout(self, denoiser: nn.Module, grid: tuple[int, ...], text: int, padding: int) -> FrameLayout:
+    def _layout(self, denoiser: Denoiser, grid: tuple[int, ...], text: int, padding: int) -> FrameLayout:
         frames, height, width = (size // part for size, part in zip(grid, self.patch(denoiser), strict=True))
         return FrameLayout.uniform(
             frames,
@@ -388,7 +288,7 @@ class GridFamily(Family):
         )
 
 
-def _may_be_guided(model: Any) -> bool:
+def _may_be_guided(model: Model) -> bool:
     """What the pipeline says of itself; one that says nothing may be."""
     try:
         return bool(model.do_classifier_free_guidance)
@@ -397,9 +297,5 @@ def _may_be_guided(model: Any) -> bool:
         return not isinstance(scale, int | float) or scale > 1
 
 
-def _to(last: int | None) -> str:
-    return "" if last is None else f" to {last}"
-
-
-def _first_number(model: Any, names: Sequence[str], otherwise: int) -> int:
+def _first_number(model: object, names: Sequence[str], otherwise: int) -> int:
     return next((int(getattr(model, name)) for name in names if hasattr(model, name)), otherwise)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
+from attnscope._types import Arguments
 from attnscope.checks import require_number, require_whole
 from attnscope.errors import InputError, quote
 from attnscope.families.base import Family
+from attnscope.families.protocols import Model, Pipeline
 
 _SIZE = ("num_frames", "height", "width")
 _OURS = {
@@ -23,7 +26,7 @@ class NoiseShare(float):
     """A noise level that is a share already, from 0 to 1, and no sigma in the unit of some scheduler."""
 
 
-def fill_defaults(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def fill_defaults(pipe: Pipeline, family: Family, arguments: Arguments) -> dict[str, Any]:
     """Fill in the pipeline's own defaults, so that the record says what ran; frames are `num_frames` in all models."""
     given = dict(arguments)
     for name, remedy in _OURS.items():
@@ -34,7 +37,7 @@ def fill_defaults(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> di
                 where=f"of {type(pipe).__name__}",
                 remedy=remedy,
             )
-    family.require_text_encoder(pipe, given)
+    require_text_encoder(pipe, given)
     parameters = _parameters(pipe)
     if family.frames_argument in parameters:
         parameters["num_frames"] = parameters[family.frames_argument]
@@ -84,7 +87,17 @@ def fill_defaults(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> di
     return whole
 
 
-def _parameters(pipe: Any) -> dict[str, inspect.Parameter]:
+def default_size(pipe: Pipeline, family: Family) -> dict[str, int]:
+    """Return the size of the videos that a pipeline makes when it is told none, as far as it says."""
+    parameters = _parameters(pipe)
+    given = {name: parameters[name].default for name in _SIZE if name in parameters}
+    return {
+        **family.default_size(pipe),
+        **{name: each for name, each in given.items() if isinstance(each, int)},
+    }
+
+
+def _parameters(pipe: Pipeline) -> dict[str, inspect.Parameter]:
     """What a pipeline can be called with, what it hands on to the pipeline that it is made from among it."""
     found: dict[str, inspect.Parameter] = {}
     for kind in type(pipe).__mro__:
@@ -100,8 +113,8 @@ def _parameters(pipe: Any) -> dict[str, inspect.Parameter]:
     return found
 
 
-def rename_for_pipeline(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments under the names that the pipeline has for them; one that reads no text gets no prompt."""
+def rename_for_pipeline(pipe: Pipeline, family: Family, arguments: Arguments) -> dict[str, Any]:
+    """Return the arguments under the pipeline's names; one that reads no text, or has it encoded, gets no prompt."""
     parameters = _parameters(pipe)
     called = {name: value for name, value in arguments.items() if name not in ("num_frames", "prompt")}
     if family.frames_argument in parameters:
@@ -112,7 +125,7 @@ def rename_for_pipeline(pipe: Any, family: Family, arguments: Mapping[str, Any])
     return called
 
 
-def require_runnable(arguments: Mapping[str, Any], branches: tuple[str, ...]) -> None:
+def require_runnable(arguments: Arguments, branches: tuple[str, ...]) -> None:
     """Refuse steps and guidance with which nothing would run, and several videos in one run."""
     require_whole(
         arguments["num_inference_steps"],
@@ -145,7 +158,7 @@ def require_runnable(arguments: Mapping[str, Any], branches: tuple[str, ...]) ->
         _require_guidance(arguments)
 
 
-def _require_guidance(arguments: Mapping[str, Any]) -> None:
+def _require_guidance(arguments: Arguments) -> None:
     # Where a model was distilled to take its guidance as a number, a second branch runs under true guidance only.
     name = "true_cfg_scale" if "true_cfg_scale" in arguments else "guidance_scale"
     negative = [arguments.get(each) for each in ("negative_prompt", "negative_prompt_embeds")]
@@ -165,6 +178,32 @@ def _require_guidance(arguments: Mapping[str, Any]) -> None:
         )
 
 
-def require_size(pipe: Any, family: Family, size: Mapping[str, Any]) -> None:
+def require_text_encoder(pipe: Model, arguments: Arguments) -> None:
+    """Refuse a pipeline that shall read a prompt but was loaded without what reads it.
+
+    Raises
+    ------
+    InputError
+        A tokenizer or text encoder is missing, and no embeddings were given.
+    """
+    if isinstance(pipe, nn.Module) or "prompt_embeds" in arguments:
+        return
+    optional = set(getattr(pipe, "_optional_components", ())) - {"tokenizer", "text_encoder"}
+    parts = [
+        name
+        for name in inspect.signature(type(pipe).__init__).parameters
+        if name.startswith(("tokenizer", "text_encoder")) and name not in optional
+    ]
+    missing = [name for name in parts if getattr(pipe, name, None) is None]
+    if missing:
+        raise InputError(
+            expected=f"a {type(pipe).__name__} that can read prompts",
+            got=f"one without {', '.join(missing)}",
+            where="in this pipeline",
+            remedy="load it with them, or give prompt_embeds",
+        )
+
+
+def require_size(pipe: Pipeline, family: Family, size: Arguments) -> None:
     """Refuse videos of a size that the model cannot make."""
     family.require_size(pipe, **{name: int(size[name]) for name in _SIZE})

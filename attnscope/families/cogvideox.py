@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from torch import nn
-
 from attnscope.families.base import GridFamily, Site, paired_sites
+from attnscope.families.protocols import Denoiser, Model
 
 
 class CogVideoX(GridFamily):
@@ -28,21 +25,21 @@ class CogVideoX(GridFamily):
     frame_axis = 1
     first_frame_pipelines = ("CogVideoXImageToVideoPipeline",)
 
-    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+    def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the joint attention of every block."""
-        return tuple(paired_sites("transformer_blocks", len(cast(Any, denoiser).transformer_blocks)))
+        return tuple(paired_sites("transformer_blocks", len(denoiser.transformer_blocks)))
 
-    def text_length(self, denoiser: nn.Module) -> int:
+    def text_length(self, denoiser: Denoiser) -> int:
         """Return what the pipeline pads prompts to."""
-        return int(cast(Any, denoiser).config.max_text_seq_length)
+        return int(denoiser.config.max_text_seq_length)
 
-    def fixed_text_length(self, model: Any) -> int | None:
+    def fixed_text_length(self, model: Model) -> int | None:
         """Return the length of the text in front of the positions that are added, where positions are added."""
-        config = cast(Any, self.first_denoiser(model)).config
+        config = self.first_denoiser(model).config
         added = not config.use_rotary_positional_embeddings or config.use_learned_positional_embeddings
         return int(config.max_text_seq_length) if added else None
 
-    def temporal_stride(self, model: Any) -> int:
+    def temporal_stride(self, model: Model) -> int:
         """Return how many frames of video one token frame holds: 4, or 8 in CogVideoX 1.5."""
         patch = 1 if model is None else self.patch(self.first_denoiser(model))[0]
         return super().temporal_stride(model) * patch

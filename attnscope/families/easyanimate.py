@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from torch import nn
-
 from attnscope.families.base import GridFamily, Site, paired_sites
+from attnscope.families.protocols import Denoiser
 
 
 class EasyAnimate(GridFamily):
@@ -25,10 +22,10 @@ class EasyAnimate(GridFamily):
     names_branches = False
     text = "before"
 
-    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+    def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the joint attention of every block."""
-        return tuple(paired_sites("transformer_blocks", len(cast(Any, denoiser).transformer_blocks)))
+        return tuple(paired_sites("transformer_blocks", len(denoiser.transformer_blocks)))
 
-    def text_length(self, denoiser: nn.Module) -> int:
+    def text_length(self, denoiser: Denoiser) -> int:
         """Return what the pipeline pads prompts to."""
         return 256

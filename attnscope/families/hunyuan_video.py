@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from torch import nn
-
 from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.protocols import Denoiser
 
 
 class HunyuanVideo(GridFamily):
@@ -27,16 +24,15 @@ class HunyuanVideo(GridFamily):
     says_of_guidance = "distilled: cond alone"
     text = "after"
 
-    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+    def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the joint attention of both kinds of blocks, in the order they run."""
-        network = cast(Any, denoiser)
-        double, single = len(network.transformer_blocks), len(network.single_transformer_blocks)
+        double, single = len(denoiser.transformer_blocks), len(denoiser.single_transformer_blocks)
         return (
             *paired_sites("transformer_blocks", double, "attn"),
             *paired_sites("single_transformer_blocks", single, "attn", first=double + 1),
         )
 
-    def text_length(self, denoiser: nn.Module) -> int:
+    def text_length(self, denoiser: Denoiser) -> int:
         """Return what the pipeline pads prompts to."""
         return 256
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from torch import nn
-
 from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.protocols import Denoiser, Model
 
 
 class HunyuanVideo15(GridFamily):
@@ -27,15 +24,15 @@ class HunyuanVideo15(GridFamily):
     scale = 16
     text = "after"
 
-    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+    def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the joint attention of every block."""
-        return tuple(paired_sites("transformer_blocks", len(cast(Any, denoiser).transformer_blocks), "attn"))
+        return tuple(paired_sites("transformer_blocks", len(denoiser.transformer_blocks), "attn"))
 
-    def text_length(self, denoiser: nn.Module) -> int:
+    def text_length(self, denoiser: Denoiser) -> int:
         """Return what the pipeline lays behind the frames: 1000 tokens of prompt, 256 of glyphs, 729 of an image."""
         return 1000 + 256 + 729
 
-    def branches(self, model: Any, context: str, call: DenoiserCall) -> tuple[str, ...]:
+    def branches(self, model: Model, context: str, call: DenoiserCall) -> tuple[str, ...]:
         """Return `cond` or `uncond`, which the guider calls `pred_cond` and `pred_uncond`."""
         return super().branches(model, context.removeprefix("pred_"), call)
 

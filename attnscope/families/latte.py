@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from torch import nn
-
 from attnscope.errors import InputError
-from attnscope.families.base import PER_PLACE, DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.facts import PER_PLACE
+from attnscope.families.protocols import Denoiser, Model
 from attnscope.layout import FrameLayout
 
 
@@ -31,14 +29,14 @@ class Latte(GridFamily):
     frames_argument = "video_length"
     reading = PER_PLACE
 
-    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+    def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the temporal attention of every block."""
-        blocks = cast(Any, denoiser).temporal_transformer_blocks
+        blocks = denoiser.temporal_transformer_blocks
         return tuple(paired_sites("temporal_transformer_blocks", len(blocks)))
 
-    def require_size(self, model: Any, *, num_frames: int, height: int, width: int) -> None:
+    def require_size(self, model: Model, *, num_frames: int, height: int, width: int) -> None:
         """Refuse any number of frames but the one that the model has positions for."""
-        known = int(cast(Any, self.first_denoiser(model)).config.video_length)
+        known = int(self.first_denoiser(model).config.video_length)
         if num_frames != known:
             raise InputError(
                 expected=f"{known} frames, for which this model has positions",
@@ -48,20 +46,20 @@ class Latte(GridFamily):
             )
         super().require_size(model, num_frames=num_frames, height=height, width=width)
 
-    def default_size(self, model: Any) -> dict[str, int]:
+    def default_size(self, model: Model) -> dict[str, int]:
         """Return the size of the pictures that the model was trained on."""
-        side = int(cast(Any, self.first_denoiser(model)).config.sample_size) * self.spatial_scale(model)
+        side = int(self.first_denoiser(model).config.sample_size) * self.spatial_scale(model)
         return {"height": side, "width": side}
 
-    def small_size(self, model: Any) -> dict[str, int]:
+    def small_size(self, model: Model) -> dict[str, int]:
         """Return a small picture, and the only number of frames there is."""
-        known = int(cast(Any, self.first_denoiser(model)).config.video_length)
+        known = int(self.first_denoiser(model).config.video_length)
         return {**super().small_size(model), "num_frames": known}
 
-    def layout(self, denoiser: nn.Module, call: DenoiserCall, sample: int) -> FrameLayout:
+    def layout(self, denoiser: Denoiser, call: DenoiserCall, sample: int) -> FrameLayout:
         """Return one token a frame."""
         return FrameLayout.uniform(int(call.video.shape[2]), 1)
 
-    def expected_layout(self, model: Any, *, num_frames: int, height: int, width: int) -> FrameLayout:
+    def expected_layout(self, model: Model, *, num_frames: int, height: int, width: int) -> FrameLayout:
         """Return one token a frame."""
         return FrameLayout.uniform(num_frames, 1)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import override
 
+from attnscope._types import Floats32
 from attnscope.families._unet import Place, UNetFamily, within
+from attnscope.families.protocols import Pipeline
 
 
 class LaVie(UNetFamily):
@@ -34,7 +34,9 @@ class LaVie(UNetFamily):
         """Return the attention over time of every transformer block."""
         return within(stage, "attentions", "transformer_blocks", ("attn_temp", "self"))
 
-    @override
-    def decode(self, model: Any, latents: Tensor) -> Any:
+    def decode(self, model: Pipeline, latents: Tensor) -> Floats32:
+        """Return the pictures of one latent video, (frames, height, width, 3) from 0 to 1, as the pipeline does."""
         with torch.no_grad():
-            return model.video_processor.postprocess_video(model.decode_latents(latents), output_type="np")[0]
+            video = model.decode_latents(latents)
+            pictures: Floats32 = model.video_processor.postprocess_video(video, output_type="np")[0]
+        return pictures

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import torch
-from torch import nn
 
 from attnscope.errors import LayoutError
 from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.protocols import Denoiser
 from attnscope.layout import FrameLayout
 
 
@@ -29,13 +27,11 @@ class LTX(GridFamily):
     scale = 32
     first_frame_pipelines = ("LTXImageToVideoPipeline", "LTXConditionPipeline")
 
-    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+    def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return self- and cross-attention of every block."""
-        return tuple(
-            paired_sites("transformer_blocks", len(cast(Any, denoiser).transformer_blocks), cross="attn2")
-        )
+        return tuple(paired_sites("transformer_blocks", len(denoiser.transformer_blocks), cross="attn2"))
 
-    def layout(self, denoiser: nn.Module, call: DenoiserCall, sample: int) -> FrameLayout:
+    def layout(self, denoiser: Denoiser, call: DenoiserCall, sample: int) -> FrameLayout:
         """Return the layout of packed tokens (batch, tokens, channels)."""
         num_tokens, given = call.video.shape[1], call.arguments
         places = given.get("video_coords")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from torch import nn
-
 from attnscope.errors import LayoutError
 from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.protocols import Denoiser
 from attnscope.layout import FrameLayout
 
 
@@ -28,13 +25,11 @@ class LTX2(GridFamily):
     scale = 32
     first_frame_pipelines = ("LTX2ImageToVideoPipeline",)
 
-    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+    def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return self- and cross-attention of the video in every block."""
-        return tuple(
-            paired_sites("transformer_blocks", len(cast(Any, denoiser).transformer_blocks), cross="attn2")
-        )
+        return tuple(paired_sites("transformer_blocks", len(denoiser.transformer_blocks), cross="attn2"))
 
-    def layout(self, denoiser: nn.Module, call: DenoiserCall, sample: int) -> FrameLayout:
+    def layout(self, denoiser: Denoiser, call: DenoiserCall, sample: int) -> FrameLayout:
         """Return the layout of packed tokens (batch, tokens, channels)."""
         frames, height, width = (int(call.arguments[name]) for name in ("num_frames", "height", "width"))
         num_tokens = int(call.video.shape[1])

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from torch import nn
-
 from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.protocols import Denoiser
 
 
 class Mochi(GridFamily):
@@ -26,13 +23,13 @@ class Mochi(GridFamily):
     stride = 6
     text = "after"
 
-    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+    def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the joint attention of every block."""
-        return tuple(paired_sites("transformer_blocks", len(cast(Any, denoiser).transformer_blocks)))
+        return tuple(paired_sites("transformer_blocks", len(denoiser.transformer_blocks)))
 
-    def text_length(self, denoiser: nn.Module) -> int:
+    def text_length(self, denoiser: Denoiser) -> int:
         """Return what the pipeline pads prompts to."""
-        return int(cast(Any, denoiser).config.max_sequence_length)
+        return int(denoiser.config.max_sequence_length)
 
     def text_tokens(self, call: DenoiserCall, sample: int) -> tuple[int, int]:
         """Return the length of this video's prompt; the padding never reaches the attention."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from torch import nn
 
 from attnscope.families._unet import BOTH_LOOK_AT_FRAMES, Place, UNetFamily, temporal_blocks, within
+from attnscope.families.protocols import Denoiser
 
 
 class ModelScope(UNetFamily):
@@ -32,7 +33,7 @@ class ModelScope(UNetFamily):
         """Return both attentions of every temporal transformer."""
         return within(stage, "temp_attentions", "transformer_blocks", *BOTH_LOOK_AT_FRAMES)
 
-    def places_before(self, denoiser: nn.Module) -> Iterable[Place]:
+    def places_before(self, denoiser: Denoiser) -> Iterable[Place]:
         """Return both attentions of the transformer before the first stage."""
         first = denoiser.get_submodule("transformer_in")
         return temporal_blocks("transformer_in", first, "transformer_blocks", *BOTH_LOOK_AT_FRAMES)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from torch import nn
-
 from attnscope.families.base import GridFamily, Site, paired_sites
+from attnscope.families.protocols import Denoiser
 
 
 class SkyReels(GridFamily):
@@ -36,8 +33,7 @@ class SkyReels(GridFamily):
         "SkyReelsV2DiffusionForcingImageToVideoPipeline",
     )
 
-    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+    def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return self- and cross-attention of every block."""
-        network = cast(Any, denoiser)
-        looks_at_image = int(network.config.added_kv_proj_dim is not None)
-        return tuple(paired_sites("blocks", len(network.blocks), cross="attn2", num_unheard=looks_at_image))
+        looks_at_image = int(denoiser.config.added_kv_proj_dim is not None)
+        return tuple(paired_sites("blocks", len(denoiser.blocks), cross="attn2", num_unheard=looks_at_image))

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 
-from attnscope.families.base import (
-    COND,
-    UNCOND,
-    DenoiserCall,
-    EncodedText,
-    GridFamily,
-    Site,
-    paired_sites,
-)
+from attnscope._types import Floats32, Frames
+from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
 from attnscope.families.calling import NoiseShare
+from attnscope.families.facts import COND, UNCOND
+from attnscope.families.protocols import Denoiser, EncodedText, Model, Pipeline
 
 # What the pipeline pads prompts to; the padding is not masked, so its amount is part of what the model was trained on.
 _TEXT_LENGTH = 512
@@ -41,27 +36,26 @@ class Wan(GridFamily):
     parts = ("transformer", "transformer_2")
     first_frame_pipelines = ("WanImageToVideoPipeline",)
 
-    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+    def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return self- and cross-attention of every block, in the order they run."""
-        network = cast(Any, denoiser)
-        looks_at_image = int(network.config.added_kv_proj_dim is not None)
+        looks_at_image = int(denoiser.config.added_kv_proj_dim is not None)
         return tuple(
-            paired_sites("blocks", len(network.blocks), "attn1", "attn2", num_unheard=looks_at_image)
+            paired_sites("blocks", len(denoiser.blocks), "attn1", "attn2", num_unheard=looks_at_image)
         )
 
-    def branches(self, model: Any, context: str, call: DenoiserCall) -> tuple[str, ...]:
+    def branches(self, model: Model, context: str, call: DenoiserCall) -> tuple[str, ...]:
         """Return what the pipeline says; video to video says nothing, and runs `cond` before `uncond`."""
         if not context and type(model).__name__ == "WanVideoToVideoPipeline":
             return super().branches(model, (COND, UNCOND)[min(call.order, 1)], call)
         return super().branches(model, context, call)
 
-    def temporal_frequencies(self, denoiser: nn.Module) -> torch.Tensor:
+    def temporal_frequencies(self, denoiser: Denoiser) -> torch.Tensor:
         """Return the angle between frame 0 and frame 1 of each rotary pair of time: the table holds each twice."""
-        rope: Any = denoiser.rope
+        rope = denoiser.rope
         cos, sin = (table[1, : rope.t_dim : 2].double() for table in (rope.freqs_cos, rope.freqs_sin))
         return torch.atan2(sin, cos)
 
-    def encode_text(self, model: Any, text: str, length: int = _TEXT_LENGTH) -> EncodedText:
+    def encode_text(self, model: Pipeline, text: str, length: int = _TEXT_LENGTH) -> EncodedText:
         """Return the token embeddings of a prompt, without the zeros that the pipeline pads it with."""
         with torch.no_grad():
             embeds, _ = model.encode_prompt(
@@ -72,22 +66,26 @@ class Wan(GridFamily):
         num_tokens = int(filled.nonzero().max()) + 1 if bool(filled.any()) else 0
         return EncodedText(padded[:num_tokens], padded.new_zeros(padded.shape[1]), length - num_tokens)
 
-    def decode(self, model: Any, latents: torch.Tensor) -> Any:
+    def decode(self, model: Pipeline, latents: torch.Tensor) -> Floats32:
         """Decode latents (1, channels, frames, height, width) causally: the first makes one frame, the others four."""
         vae = model.vae
         mean, std = self._latent_scale(vae, latents.device)
         with torch.no_grad():
             video = vae.decode((latents * std + mean).to(vae.dtype), return_dict=False)[0]
-        return model.video_processor.postprocess_video(video, output_type="np")[0]
+        pictures: Floats32 = model.video_processor.postprocess_video(video, output_type="np")[0]
+        return pictures
 
-    def _latent_scale(self, vae: Any, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def _latent_scale(self, vae: nn.Module, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        config: Any = vae.config
         mean, std = (
             torch.tensor(values, device=device).view(1, -1, 1, 1, 1)
-            for values in (vae.config.latents_mean, vae.config.latents_std)
+            for values in (config.latents_mean, config.latents_std)
         )
         return mean, std
 
-    def look_at(self, model: Any, frames: Any, prompt: str, sigmas: Sequence[float], seed: int) -> None:
+    def look_at(
+        self, model: Pipeline, frames: Frames, prompt: str, sigmas: Sequence[float], seed: int
+    ) -> None:
         """Run the denoiser once at each noise level of a video (frames, height, width, 3), uint8.
 
         Flow matching: noised = (1 - sigma) * latents + sigma * noise, the same noise at every level.
@@ -107,7 +105,7 @@ class Wan(GridFamily):
                         return_dict=False,
                     )
 
-    def encode(self, model: Any, frames: Any) -> torch.Tensor:
+    def encode(self, model: Pipeline, frames: Frames) -> torch.Tensor:
         """Return latents (1, channels, frames, height, width) of a video, normalised as the pipeline expects them."""
         vae = model.vae
         video = torch.from_numpy(frames).permute(3, 0, 1, 2)[None].to(vae.device, vae.dtype) / 127.5 - 1
@@ -115,9 +113,11 @@ class Wan(GridFamily):
         mean, std = self._latent_scale(vae, latents.device)
         return (latents - mean) / std
 
-    def _at(self, model: Any, timestep: float) -> Any:
+    def _at(self, model: Pipeline, timestep: float) -> Denoiser:
         """The transformer that is responsible for this timestep."""
         boundary = model.config.get("boundary_ratio")
         if boundary is None or timestep >= boundary * model.scheduler.config.num_train_timesteps:
-            return model.transformer
-        return model.transformer_2
+            chosen: Denoiser = model.transformer
+        else:
+            chosen = model.transformer_2
+        return chosen

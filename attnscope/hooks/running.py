@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from attnscope.errors import InputError, quote
+from attnscope.families.calling import require_text_encoder
 from attnscope.hooks.attachment import Attachment, join_or_attach
 from attnscope.hooks.calls import Call
 from attnscope.hooks.points import Hook, HookPoint, NameFilter, match_names
@@ -130,7 +131,7 @@ def _run(
     kwargs: dict[str, Any],
     hooks: Sequence[tuple[NameFilter, Hook]],
 ) -> Any:
-    attachment.family.require_text_encoder(attachment.model, kwargs)
+    require_text_encoder(attachment.model, kwargs)
     pairs = _require_pairs(hooks)
     wanted = [(match_names(attachment.points, names, "run_with_hooks"), hook) for names, hook in pairs]
     removers = [attachment.listen(names, hook) for names, hook in wanted]

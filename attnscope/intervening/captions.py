@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from attnscope.errors import MaskError, quote
-from attnscope.families import EncodedText, find
+from attnscope.families import find
+from attnscope.families.protocols import EncodedText, Pipeline, ReadsCaptions, require
 from attnscope.masks import Group, Sides
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class ShotText:
 
 
 def encode_captions(
-    pipe: Any,
+    pipe: Pipeline,
     captions: Sequence[str],
     *,
     general: str | None = None,
@@ -88,7 +89,7 @@ def encode_captions(
             where="in encode_captions",
             remedy="name one",
         )
-    family = find(pipe)
+    family = require(find(pipe), ReadsCaptions, pipe)
     slabs = [*given, *([] if general is None else [general])]
     encoded = [family.encode_text(pipe, caption, max_sequence_length) for caption in slabs]
     return lay_slabs(given, general, padding, encoded)

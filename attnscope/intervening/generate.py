@@ -2,58 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from attnscope._types import Arguments, Range
 from attnscope.checks import require_whole
 from attnscope.errors import InputError, MaskError, quote
 from attnscope.families import Family, find
 from attnscope.families.calling import fill_defaults, rename_for_pipeline, require_runnable, require_size
+from attnscope.families.protocols import DecodesShots, Pipeline, require
 from attnscope.families.rehearsing import rehearse, run_pipeline
 from attnscope.hooks import Attachment, join_or_attach
 from attnscope.intervening.captions import Padding, ShotText, encode_captions
-from attnscope.intervening.cut_check import CutCheck, check_cuts
+from attnscope.intervening.cut_check import check_cuts
+from attnscope.intervening.film import Film
 from attnscope.intervening.intervene import Change, intervene, interventions_of
 from attnscope.intervening.masking import place
 from attnscope.masks import Intervention, Sides, extent, general_text, own_text
+from attnscope.models.preparing import explain_memory
+from attnscope.probing.progress import hushed, progress_bar
 from attnscope.ranges import parse_range
 from attnscope.shots import LatentPlan, ShotPlan
 
 
-@dataclass(frozen=True)
-class Film:
-    """A generated film: its frames, where cuts were asked for, where they could fall, and where they are.
-
-    ``frames`` is uint8 (frames, height, width, 3). ``layers`` are the masked ones, ``visible_fraction`` the share of
-    pairs of frames that is left in them. ``plan.requested_frame`` is what was asked for, ``plan.realised_frame`` where
-    the latent grid can put it; ``cuts`` compares the latter with the cuts that were found in the finished pictures.
-    """
-
-    frames: NDArray[np.uint8]
-    plan: LatentPlan
-    layers: tuple[int, ...]
-    visible_fraction: float
-    cuts: CutCheck
-
-
 def generate(
-    pipe: Any,
+    pipe: Pipeline,
     prompt: str,
     *,
     shots: ShotPlan,
     rule: Change | None = None,
-    layers: Any = None,
+    layers: Range | None = None,
     captions: Sequence[str] | None = None,
-    text_layers: Any = "all",
+    text_layers: Range = "all",
     padding: Padding = "visible",
     decode_shots: bool = False,
     seed: int = 0,
+    progress: bool = True,
     **arguments: Any,
 ) -> Film:
     """Make a film whose shots are held apart by a rule, and look where it is cut.
@@ -79,6 +67,8 @@ def generate(
         Whether each shot is decoded by itself, so that the VAE's memory of the shot before does not bleed over the cut.
     seed : int
         Of the noise that the film begins with.
+    progress : bool
+        Whether a bar is shown, in a terminal or a notebook.
     **arguments
         Go to the pipeline: ``num_inference_steps``, ``height``, ``guidance_scale``, ...
 
@@ -125,14 +115,26 @@ def generate(
         }
         called = rename_for_pipeline(pipe, family, {**told, **asked})
         _require_steps(pipe, family, changes, called)
-        with intervene(attachment, (*changes, *routed), text=text) if changes or routed else nullcontext():
+        num_steps = int(asked["num_inference_steps"])
+        changing = (
+            intervene(attachment, (*changes, *routed), text=text) if changes or routed else nullcontext()
+        )
+        with changing, explain_memory(pipe), hushed(pipe), _counting(attachment, num_steps, progress):
             video = run_pipeline(pipe, family, called).frames
     video = _decoded_by_shot(family, pipe, video, plan) if decode_shots else video[0]
     frames = np.round(255 * np.clip(video, 0, 1)).astype(np.uint8)
     return Film(frames, plan, masked, fraction, check_cuts(plan.realised_frame, frames))
 
 
-def _require_film(shots: Any, seed: Any, rule: Any, layers: Any, arguments: Mapping[str, Any]) -> None:
+@contextmanager
+def _counting(attachment: Attachment, num_steps: int, progress: bool) -> Iterator[None]:
+    """Show how many denoising steps are done."""
+    with progress_bar("making a film", shown=progress) as bar, ExitStack() as undo:
+        undo.callback(attachment.on_call(lambda call: bar(call.step + 1, num_steps), when="after"))
+        yield
+
+
+def _require_film(shots: object, seed: object, rule: object, layers: object, arguments: Arguments) -> None:
     if not isinstance(shots, ShotPlan):
         raise InputError(
             expected="a ShotPlan",
@@ -157,7 +159,7 @@ def _require_film(shots: Any, seed: Any, rule: Any, layers: Any, arguments: Mapp
         )
 
 
-def _require_prompt(prompt: Any, captions: Any, arguments: Mapping[str, Any]) -> None:
+def _require_prompt(prompt: Any, captions: Any, arguments: Arguments) -> None:
     has_embeds = arguments.get("prompt_embeds") is not None
     if not (isinstance(prompt, str) or (prompt is None and has_embeds)):
         raise InputError(
@@ -175,9 +177,7 @@ def _require_prompt(prompt: Any, captions: Any, arguments: Mapping[str, Any]) ->
         )
 
 
-def _require_steps(
-    pipe: Any, family: Family, changes: Sequence[Intervention], called: Mapping[str, Any]
-) -> None:
+def _require_steps(pipe: Any, family: Family, changes: Sequence[Intervention], called: Arguments) -> None:
     """Refuse steps that this run will not have; only then is it asked how many it has."""
     if any(each.steps != "all" for each in changes):
         num_steps = rehearse(pipe, family, called)
@@ -189,7 +189,7 @@ def _decoded_by_shot(family: Family, pipe: Any, latents: Any, plan: LatentPlan) 
     """Decode a latent video (1, channels, frames, height, width) shot by shot; returns as many frames as in one go."""
     import torch
 
-    pieces = []
+    decoder, pieces = require(family, DecodesShots, pipe), []
     for start, stop in pairwise((0, *plan.cuts, plan.num_frames)):
         shot = latents[:, :, start:stop]
         repeats = start > 0 and plan.stride > 1
@@ -197,7 +197,7 @@ def _decoded_by_shot(family: Family, pipe: Any, latents: Any, plan: LatentPlan) 
             # A causal VAE makes one frame of what it takes for the first latent frame, and four of the others. The
             # first of this shot is shown to it twice: the frame it makes of the first showing is dropped.
             shot = torch.cat([shot[:, :, :1], shot], dim=2)
-        frames = family.decode(pipe, shot)
+        frames = decoder.decode(pipe, shot)
         pieces.append(frames[1:] if repeats else frames)
     return np.concatenate(pieces)
 

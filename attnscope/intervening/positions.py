@@ -12,6 +12,7 @@ import numpy as np
 from attnscope._types import Range
 from attnscope.checks import is_number
 from attnscope.errors import InputError, ShotPlanError, quote
+from attnscope.families.protocols import MovesInTime, require
 from attnscope.hooks import Attachment, HookPoint, join_or_attach, uninterrupted
 from attnscope.ranges import format_range, parse_range
 from attnscope.shots import LatentPlan, ShotPlan
@@ -80,8 +81,8 @@ def offset_shots(
             else shots
         )
         labels = parse_range(layers, tuple(attachment.taps), name="layers")
-        denoiser = next(iter(family.denoisers(attachment.model).values()))
-        frequencies = family.temporal_frequencies(denoiser)
+        denoiser = family.first_denoiser(attachment.model)
+        frequencies = require(family, MovesInTime, denoiser).temporal_frequencies(denoiser)
         shift = np.array(offsets)[latent.shot_of_frame]
         for layer in labels:
             tap: Any = attachment.taps[layer]

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from attnscope.models._load import ModelCard, list_models, load
+from attnscope.models.preparing import choice_of
 
-__all__ = ["ModelCard", "list_models", "load"]
+__all__ = ["ModelCard", "choice_of", "list_models", "load"]

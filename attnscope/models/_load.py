@@ -6,18 +6,25 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from attnscope._types import Document
 from attnscope.errors import SetupError, UnknownModelError, UnsupportedModelError, quote
+from attnscope.models import machine
+from attnscope.models.choices import DTYPES, LoadRequest, Offload, Quantize, StoredParts, choose
+from attnscope.models.headers import read_parts
+from attnscope.models.preparing import known_backends, loading_settings, prepare
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import DiffusionPipeline
+
+    from attnscope.families import Family
+    from attnscope.families.protocols import Pipeline
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _SHARED_WITH = "shares_components_with"
@@ -60,14 +67,59 @@ def list_models() -> tuple[ModelCard, ...]:
     return tuple(_read_card(path.parent) for path in sorted(_WEIGHTS.glob("*/card.json")))
 
 
+def embedded_card(name: str) -> ModelCard | None:
+    """Return the card of the embedded model of this name, None if there is none."""
+    return next((card for card in list_models() if card.name == name), None)
+
+
 def load(
-    name: str | os.PathLike[str], *, device: str = "cpu", dtype: torch.dtype | None = None
-) -> DiffusionPipeline:
+    name: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    dtype: str | torch.dtype = "auto",
+    offload: Offload = "none",
+    quantize: Quantize = "none",
+    lora: str | Sequence[str] = (),
+    revision: str | None = None,
+    variant: str | None = None,
+    vae_tiling: bool = False,
+    attention_backend: str | None = None,
+    compile: bool = False,
+) -> Pipeline:
     """Build a video pipeline, ready to be probed.
 
-    ``name`` is an embedded model (``wan-mini``), a folder in the diffusers format, or a hub model written as
-    ``owner/name``; only the last goes to the network. Weights are loaded as float32 unless ``dtype`` says otherwise
-    (float16 is many times slower on a CPU). Only safetensors files are read.
+    Everything that can be refused is refused before weights are read: what is asked for is held against the machine
+    and against the heads of the model's files. Only safetensors files are read.
+
+    Parameters
+    ----------
+    name : str or path
+        An embedded model (``wan-mini``), a folder in the diffusers format, or a hub model ``owner/name``; only the last
+        goes to the network.
+    device : str
+        ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` is the accelerator there is, under torchrun and SLURM that of
+        the local rank, and the CPU where there is none.
+    dtype : str or torch.dtype
+        ``bf16``, ``fp16``, ``fp32``; ``auto`` is what the weights are stored in on an accelerator, float32 on a CPU.
+    offload : {"none", "model", "group", "sequential"}
+        What waits in main memory while it is not used: parts of the pipeline, or their layers one by one.
+    quantize : {"none", "8bit", "4bit", "int8", "float8"}
+        Fewer bits for the weights of what denoises: the first two by bitsandbytes, the others by torchao.
+    lora : str or sequence of str
+        LoRA files, each with a strength behind a colon if it is not 1: ``style.safetensors:0.8``.
+    revision, variant : str, optional
+        Which state of a hub model; which of several stored precisions.
+    vae_tiling : bool
+        Decode pictures piece by piece.
+    attention_backend : str, optional
+        How diffusers computes attention. What is measured is the softmax all the same.
+    compile : bool
+        Compile what denoises.
+
+    Returns
+    -------
+    Pipeline
+        It remembers how it was loaded, and records of it say so.
 
     Raises
     ------
@@ -75,31 +127,63 @@ def load(
         No embedded model and no folder has this name, or the folder holds no pipeline; the message lists what there is.
     UnsupportedModelError
         The folder holds a pipeline of a family that is not supported.
+    InputError
+        Something that does not exist, or contradicts the device.
     SetupError
-        A hub model could not be fetched.
+        The machine lacks the device, a package or the memory, or a hub model could not be fetched.
 
     Examples
     --------
-    >>> pipe = load("wan-mini")
+    >>> pipe = load("wan-mini", device="cpu")
     >>> type(pipe).__name__, len(pipe.transformer.blocks)
     ('WanMiniPipeline', 30)
     """
     import torch
 
-    dtype = torch.float32 if dtype is None else dtype
-    text = os.fspath(name)
-    embedded = {card.name: card for card in list_models()}
-    pipe: Any
-    if text in embedded:
-        pipe = _load_embedded(embedded[text], dtype)
-    elif os.path.isfile(os.path.join(text, INDEX)):
-        _require_readable(Path(text))
-        pipe = _load_pipeline(text, dtype)
-    elif _HUB_NAME.fullmatch(text) and not os.path.exists(text):
-        pipe = _load_pipeline(text, dtype)
+    if isinstance(dtype, torch.dtype):
+        dtype = str(dtype).removeprefix("torch.")
+    loras = (lora,) if isinstance(lora, str) else tuple(lora)
+    request = LoadRequest(
+        device, dtype, offload, quantize, loras, revision, variant, vae_tiling, attention_backend, compile
+    )
+    return load_as(os.fspath(name), request)
+
+
+def load_as(name: str, request: LoadRequest) -> Pipeline:
+    """Build a pipeline as a request says, see `load`."""
+    import torch
+
+    request.require_known()
+    parts, denoisers = inspect_model(name, request.variant)
+    backends = known_backends() if request.attention_backend is not None else ()
+    choice = choose(request, machine.find_machine(), parts, denoisers, backends)
+    kind: torch.dtype = getattr(torch, DTYPES[choice.dtype])
+    card = embedded_card(name)
+    if card is None:
+        pipe = _load_pipeline(name, kind, loading_settings(request, denoisers))
     else:
-        raise _unknown(text)
-    return cast("DiffusionPipeline", pipe.to(device))
+        pipe = _load_embedded(card, kind)
+    return prepare(pipe, choice, denoisers)
+
+
+def inspect_model(name: str, variant: str | None = None) -> tuple[StoredParts, tuple[str, ...]]:
+    """Return the stored tensors of a model's parts, and which parts denoise; of a hub model nothing is known yet.
+
+    Raises
+    ------
+    UnknownModelError, UnsupportedModelError
+        As `load`.
+    """
+    card = embedded_card(name)
+    if card is not None:
+        base = _WEIGHTS / card.facts.get(_SHARED_WITH, card.name)
+        return {**read_parts(base), **read_parts(card.path)}, ("transformer",)
+    if os.path.isfile(os.path.join(name, INDEX)):
+        family = require_readable(Path(name))
+        return read_parts(Path(name), variant), family.parts
+    if _HUB_NAME.fullmatch(name) and not os.path.exists(name):
+        return {}, ("transformer", "transformer_2", "unet")
+    raise _unknown(name)
 
 
 def _read_card(path: Path) -> ModelCard:
@@ -107,8 +191,8 @@ def _read_card(path: Path) -> ModelCard:
     return ModelCard(path.name, facts["summary"], path, facts)
 
 
-def _require_readable(folder: Path) -> None:
-    """Refuse a pipeline on disk that could not be loaded or looked into, before anything heavy happens."""
+def require_readable(folder: Path) -> Family:
+    """Return the family of a pipeline on disk, refusing what could not be loaded or looked into."""
     from attnscope.families import FAMILIES
 
     try:
@@ -121,7 +205,8 @@ def _require_readable(folder: Path) -> None:
             remedy="restore it",
         ) from error
     kind = index.get("_class_name") if isinstance(index, dict) else None
-    if not any(kind in family.pipelines for family in FAMILIES):
+    family = next((family for family in FAMILIES if kind in family.pipelines), None)
+    if family is None:
         raise UnsupportedModelError(
             expected=f"a pipeline of the families {', '.join(family.name for family in FAMILIES)}",
             got=quote(kind),
@@ -143,6 +228,7 @@ def _require_readable(folder: Path) -> None:
             where=f"in {folder}",
             remedy="convert the weights or fetch them anew",
         )
+    return family
 
 
 def _unknown(text: str) -> UnknownModelError:
@@ -211,13 +297,18 @@ def _class_of(text: str) -> Any:
     return import_module("diffusers").DiffusionPipeline
 
 
-def _load_pipeline(text: str, dtype: torch.dtype) -> Any:
+def _load_pipeline(text: str, dtype: torch.dtype, settings: Document) -> Any:
     local = os.path.isdir(text)
     try:
         # what is on disk comes up without a word; a download shows how far it is
         with _no_loading_bar() if local else nullcontext():
             pipe = _class_of(text).from_pretrained(
-                text, dtype=dtype, use_safetensors=True, local_files_only=local, trust_remote_code=False
+                text,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=local,
+                trust_remote_code=False,
+                **settings,
             )
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())

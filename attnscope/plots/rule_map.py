@@ -22,7 +22,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 0.55, 0.25, 0.30, 0.62
 _WITH_SCALE = 0.75
 _DARK_SHARE = 0.5
 
-Relation = npt.NDArray[np.float64]
+RelationMap = npt.NDArray[np.float64]
 
 
 def plot_rule(
@@ -75,7 +75,7 @@ def plot_rule(
     return fig
 
 
-def _square(relation: npt.ArrayLike) -> Relation:
+def _square(relation: npt.ArrayLike) -> RelationMap:
     try:
         values = np.asarray(relation, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from fractions import Fraction
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 import xarray as xr
 
-from attnscope._types import OnProgress, Plans, Range
+from attnscope._types import Frames, OnProgress, Plans, Range
 from attnscope.checks import require_seed
-from attnscope.families import Family, find
+from attnscope.families import find
 from attnscope.families.calling import fill_defaults, rename_for_pipeline, require_runnable, require_size
+from attnscope.families.protocols import LooksAtVideos, Pipeline, require
 from attnscope.families.rehearsing import rehearse
-from attnscope.hooks import attached_to, join_or_attach
-from attnscope.probing.provenance import describe_run
+from attnscope.hooks import join_or_attach
+from attnscope.models.preparing import explain_memory
+from attnscope.probing.header import header_of
+from attnscope.probing.progress import hushed, progress_bar
 from attnscope.probing.recording import Recorder, missing_steps, open_sink
 from attnscope.probing.requests import (
+    ProbeRequest,
     branches_of,
     plans_of,
     repeat_plans,
@@ -27,16 +30,15 @@ from attnscope.probing.requests import (
     require_share,
     require_sigmas,
     require_videos,
+    size_of,
 )
 from attnscope.probing.share import WHOLE, Share
-from attnscope.ranges import parse_range
-from attnscope.shots import LatentPlan, ShotPlan
 from attnscope.storage import Store, StoreHeader
 from attnscope.video.files import DEFAULT_SIGMAS, fps_of
 
 
 def probe(
-    pipe: Any,
+    pipe: Pipeline,
     prompt: str | Sequence[str],
     *,
     shots: Plans = None,
@@ -49,6 +51,7 @@ def probe(
     share: tuple[int, int] = (0, 1),
     on_step: OnProgress | None = None,
     on_video: Callable[[int, Any], None] | None = None,
+    progress: bool = True,
     **arguments: Any,
 ) -> xr.Dataset:
     """Watch which frames look at which while a model makes a video.
@@ -77,9 +80,11 @@ def probe(
         that are given the same request and different shares fill one store, on one machine or on many that share
         ``out``; what the others have not done yet is NaN in what is returned.
     on_step : callable, optional
-        Called as ``on_step(done, total)`` before the first and after every recorded step, for a progress bar.
+        Called as ``on_step(done, total)`` before the first and after every recorded step, instead of a progress bar.
     on_video : callable, optional
         Called as ``on_video(run, frames)`` with the decoded video; without it nothing is decoded.
+    progress : bool
+        Whether a bar is shown, in a terminal or a notebook.
     **arguments
         Go to the pipeline: ``num_inference_steps``, ``height``, ``num_frames``, ``guidance_scale``, ...
 
@@ -118,42 +123,28 @@ def probe(
     asked_frames = arguments.get("num_frames")
     arguments = fill_defaults(pipe, family, arguments)
     plans = plans_of(prompts, shots, fps_of(pipe), arguments, asked_frames)
-    fps = next((plan.fps for plan in plans if plan), fps_of(pipe))
     branches = branches_of(branch)
     require_runnable(arguments, branches)
     require_size(pipe, family, arguments)
-    num_frames = family.num_latent_frames(pipe, int(arguments["num_frames"]))
-    size = (num_frames, int(arguments["height"]), int(arguments["width"]))
     output = "latent" if on_video is None else "np"
     calls = [
         rename_for_pipeline(pipe, family, {"prompt": each, "output_type": output, **arguments})
         for each in prompts
     ]
-    with _quiet(pipe):
+    with hushed(pipe):
         num_steps = rehearse(pipe, family, {**calls[0], **_noise(seed)})
-    header = _header(
-        pipe,
-        family,
-        prompts,
-        plans,
-        num_frames,
-        fps,
-        num_steps=num_steps,
-        steps=parse_range(steps, range(num_steps), name="steps"),
-        layers=layers,
-        heads=heads,
-        branches=branches,
-        seed=seed,
-        size=size[1:],
-        attrs=describe_run(pipe, family, {"arguments": arguments, **_changes(pipe)}, size=size),
+    request = ProbeRequest(
+        prompts, plans, fps_of(pipe), num_steps, branches, layers, heads, steps, seed, *size_of(arguments)
     )
+    header = header_of(pipe, family, request, {"arguments": arguments})
 
     def run(index: int) -> None:
         result = pipe(**calls[index], **_noise(header.seeds[index]))
         if on_video is not None:
             on_video(index, result.frames[0])
 
-    return _watch(pipe, header, run, out, on_step, always=on_video is not None, share=part)
+    with progress_bar("probing", shown=progress and on_step is None) as bar:
+        return _watch(pipe, header, run, out, on_step or bar, always=on_video is not None, share=part)
 
 
 def _noise(seed: int) -> dict[str, Any]:
@@ -164,8 +155,8 @@ def _noise(seed: int) -> dict[str, Any]:
 
 
 def probe_video(
-    pipe: Any,
-    video: Any,
+    pipe: Pipeline,
+    video: Frames | Sequence[Frames],
     *,
     prompt: str | Sequence[str] = "",
     shots: Plans = None,
@@ -175,6 +166,7 @@ def probe_video(
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
     on_step: OnProgress | None = None,
+    progress: bool = True,
 ) -> xr.Dataset:
     """Watch which frames look at which while a model looks at a video that exists, whose cuts are known.
 
@@ -194,7 +186,7 @@ def probe_video(
         The true shots of the video(s).
     sigmas : sequence of float
         Noise levels in (0, 1], 1 being pure noise.
-    layers, heads, seed, out, on_step
+    layers, heads, seed, out, on_step, progress
         As for :func:`probe`.
 
     Returns
@@ -217,56 +209,39 @@ def probe_video(
     ([0.5], 1)
     """
     family = find(pipe)
+    looking = require(family, LooksAtVideos, pipe)
     videos = require_videos(video)
-    require_size(pipe, family, dict(zip(("num_frames", "height", "width"), videos[0].shape[:3], strict=True)))
+    size = videos[0].shape[:3]
+    require_size(pipe, family, dict(zip(("num_frames", "height", "width"), size, strict=True)))
     seed = require_seed(seed, "as seed of probe_video")
     levels = require_sigmas(sigmas)
     prompts = repeat_prompt(prompt, len(videos))
-    fps = fps_of(pipe)
     plans = repeat_plans(shots, len(videos), len(videos[0]))
-    num_frames = family.num_latent_frames(pipe, len(videos[0]))
-    height, width = videos[0].shape[1:3]
-    header = _header(
-        pipe,
-        family,
-        prompts,
-        plans,
-        num_frames,
-        next((p.fps for p in plans if p), fps),
-        num_steps=len(levels),
-        steps=tuple(range(len(levels))),
-        layers=layers,
-        heads=heads,
-        branches=("cond",),
-        seed=seed,
-        size=(height, width),
-        attrs=describe_run(
-            pipe,
-            family,
-            {"sigmas": list(levels), "size": [height, width], **_changes(pipe)},
-            size=(num_frames, height, width),
-        ),
+    request = ProbeRequest(
+        prompts, plans, fps_of(pipe), len(levels), ("cond",), layers, heads, "all", seed, *size
     )
+    header = header_of(pipe, family, request, {"sigmas": list(levels), "size": list(size[1:])})
 
     def run(index: int) -> None:
-        family.look_at(pipe, videos[index], prompts[index], levels, header.seeds[index])
+        looking.look_at(pipe, videos[index], prompts[index], levels, header.seeds[index])
 
-    return _watch(pipe, header, run, out, on_step, always=False)
+    with progress_bar("probing", shown=progress and on_step is None) as bar:
+        return _watch(pipe, header, run, out, on_step or bar, always=False)
 
 
 def _watch(
-    pipe: Any,
+    pipe: Pipeline,
     header: StoreHeader,
     run: Callable[[int], None],
     out: str | os.PathLike[str] | None,
-    on_step: OnProgress | None,
+    on_step: OnProgress,
     *,
     always: bool,
     share: Share = WHOLE,
 ) -> xr.Dataset:
     """Run every prompt that is not finished, recording its steps; ``always`` runs the finished ones too."""
     mine = share.of(range(len(header.prompts)))
-    with join_or_attach(pipe) as attachment, _quiet(pipe):
+    with join_or_attach(pipe) as attachment, hushed(pipe), explain_memory(pipe):
         sink = open_sink(header, out, attachment.heads)
         total = len(mine) * len(header.steps)
         done = total - sum(len(missing_steps(header, sink, index)) for index in mine)
@@ -274,8 +249,7 @@ def _watch(
         def count(recorded: int = 1) -> None:
             nonlocal done
             done += recorded
-            if on_step is not None:
-                on_step(done, total)
+            on_step(done, total)
 
         count(0)
         with closing(Recorder(attachment, header, sink, count)) as recorder:
@@ -297,74 +271,3 @@ def _finish(store: Store, share: Share) -> None:
     done, total = store.progress()
     if share.count == 1 or done == total:
         store.finalise(alone=share.count == 1)
-
-
-def _header(
-    pipe: Any,
-    family: Family,
-    prompts: tuple[str, ...],
-    plans: tuple[ShotPlan | None, ...],
-    num_frames: int,
-    fps: Fraction,
-    *,
-    num_steps: int,
-    steps: tuple[int, ...],
-    layers: Range,
-    heads: Range,
-    branches: tuple[str, ...],
-    seed: int,
-    size: tuple[int, int],
-    attrs: Mapping[str, Any],
-) -> StoreHeader:
-    """Settle everything that is known before the first forward pass, refusing what cannot be done."""
-    denoiser = family.first_denoiser(pipe)
-    sites = {site.layer: site for site in family.sites(denoiser) if site.kind == "self"}
-    labels = parse_range(layers, tuple(sites), name="layers")
-    num_heads = min(int(_attention(denoiser, sites[label].module).heads) for label in labels)
-    stride = family.temporal_stride(pipe)
-    has_text = bool(
-        family.expected_layout(pipe, num_frames=num_frames, height=size[0], width=size[1]).text_segments
-    )
-    latents: tuple[LatentPlan | None, ...] = tuple(
-        None if plan is None else plan.to_latent(stride) for plan in plans
-    )
-    return StoreHeader(
-        prompts=prompts,
-        seeds=tuple(seed + i for i in range(len(prompts))),
-        num_steps=num_steps,
-        steps=steps,
-        branches=branches,
-        layers=labels,
-        modules=tuple(sites[label].module for label in labels),
-        stages=tuple(sites[label].stage for label in labels),
-        heads=parse_range(heads, range(num_heads), name="heads"),
-        plans=latents,
-        num_frames=num_frames,
-        stride=stride,
-        fps=fps,
-        has_text_mass=has_text,
-        attrs=attrs,
-    )
-
-
-def _changes(pipe: Any) -> dict[str, list[str]]:
-    """What an intervention does to the model while it is looked at: two runs that differ in it are not the same."""
-    attachment = attached_to(pipe)
-    return (
-        {"interventions": list(attachment.changes)} if attachment is not None and attachment.changes else {}
-    )
-
-
-def _attention(denoiser: Any, module: str) -> Any:
-    return denoiser.get_submodule(module)
-
-
-@contextmanager
-def _quiet(pipe: Any) -> Iterator[None]:
-    """Hush the pipeline's own progress bar: one bar is enough."""
-    before = dict(getattr(pipe, "_progress_bar_config", {}))
-    pipe.set_progress_bar_config(**{**before, "disable": True})
-    try:
-        yield
-    finally:
-        pipe.set_progress_bar_config(**before)

@@ -7,22 +7,25 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from attnscope._types import Arguments, Document
 from attnscope.families import Family
+from attnscope.families.protocols import Pipeline
 from attnscope.hooks import describe_way
+from attnscope.models import choice_of
 from attnscope.probing.plain import plain
 
 _PACKAGES = ("attnscope", "torch", "diffusers", "transformers")
 
 
 def describe_run(
-    pipe: Any, family: Family, settings: Mapping[str, Any], *, size: tuple[int, int, int]
-) -> dict[str, Any]:
+    pipe: Pipeline, family: Family, settings: Arguments, *, size: tuple[int, int, int]
+) -> Document:
     """List everything a reader needs to repeat a run, as JSON.
 
     ``size`` is the number of latent frames, and height and width in pixels.
     """
-    denoiser = next(iter(family.denoisers(pipe).values()))
-    parameter: Any = next(denoiser.parameters())
+    denoiser = family.first_denoiser(pipe)
+    parameter = next(denoiser.parameters())
     scheduler = getattr(pipe, "scheduler", None)
     return {
         "reading": family.reading,
@@ -34,16 +37,24 @@ def describe_run(
         "denoiser_config": _public(dict(getattr(denoiser, "config", {}))),
         "dtype": str(parameter.dtype).removeprefix("torch."),
         "device": parameter.device.type,
-        "frame_mass": _way(pipe, family, denoiser, parameter, size),
+        "frame_mass": _way(pipe, family, size),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "scheduler": type(scheduler).__name__,
         "scheduler_config": _public(dict(getattr(scheduler, "config", {}))),
+        **_public(loading_record(pipe)),
         **_public(settings),
     }
 
 
-def _way(pipe: Any, family: Family, denoiser: Any, parameter: Any, size: tuple[int, int, int]) -> str:
-    num_frames, height, width = size
+def loading_record(pipe: Pipeline) -> Document:
+    """How it was loaded, where that was not as usual."""
+    choice = choice_of(pipe)
+    return {"loading": record} if choice is not None and (record := choice.record()) else {}
+
+
+def _way(pipe: Pipeline, family: Family, size: tuple[int, int, int]) -> str:
+    denoiser, (num_frames, height, width) = family.first_denoiser(pipe), size
+    parameter = next(denoiser.parameters())
     layout = family.expected_layout(pipe, num_frames=num_frames, height=height, width=width)
     site = next(site for site in family.sites(denoiser) if site.kind == "self")
     attention: Any = denoiser.get_submodule(site.module)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from attnscope._types import Plans
+from attnscope._types import Arguments, Frames, Plans, Range
 from attnscope.checks import require_number
 from attnscope.errors import InputError, ShotPlanError, quote
 from attnscope.probing.share import Share
@@ -19,6 +20,32 @@ from attnscope.video.arrays import as_videos
 BRANCHES = ("cond", "uncond")
 
 _TIMED_SHOT = re.compile(r"\bshot\s*\d+\s*:\s*\[", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ProbeRequest:
+    """What shall be recorded of how many runs, with ranges as they were written; a model gives them their meaning.
+
+    `num_frames`, `height` and `width` are those of the video, `fps` its clock where no plan has one of its own.
+    """
+
+    prompts: tuple[str, ...]
+    plans: tuple[ShotPlan | None, ...]
+    fps: Fraction
+    num_steps: int
+    branches: tuple[str, ...]
+    layers: Range
+    heads: Range
+    steps: Range
+    seed: int
+    num_frames: int
+    height: int
+    width: int
+
+
+def size_of(arguments: Arguments) -> tuple[int, int, int]:
+    """Return frames, height and width of the video that a pipeline is called for."""
+    return int(arguments["num_frames"]), int(arguments["height"]), int(arguments["width"])
 
 
 def require_prompts(prompt: str | Sequence[str] | None, *, has_embeds: bool = False) -> tuple[str, ...]:
@@ -148,7 +175,7 @@ def branches_of(text: str) -> tuple[str, ...]:
     return branches
 
 
-def require_videos(video: Any) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+def require_videos(video: Frames | Sequence[Frames]) -> list[Frames]:
     """Bring one video or several to uint8 arrays of one shape (frames, height, width, 3), with 4n + 1 frames."""
     videos = as_videos(video, where="in probe_video", fewest=1)
     if len({clip.shape for clip in videos}) > 1:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from attnscope import models
-from attnscope._types import FilmPlans, OnProgress
+from attnscope._types import Arguments, FilmPlans, OnProgress
 from attnscope.checks import is_whole, require_whole
 from attnscope.errors import InputError, RunError, ShotPlanError, quote
 from attnscope.families import find
+from attnscope.families.base import num_heads_of
 from attnscope.families.calling import fill_defaults, rename_for_pipeline, require_runnable
+from attnscope.families.protocols import Pipeline
 from attnscope.families.rehearsing import rehearse
 from attnscope.intervening.generate import generate
 from attnscope.masks import parse_rule
@@ -38,7 +39,7 @@ class Request:
     plans: tuple[ShotPlan, ...]
     rule: str
     seeds: tuple[int, ...]
-    arguments: Mapping[str, Any]
+    arguments: Arguments
 
     @classmethod
     def read(
@@ -47,7 +48,7 @@ class Request:
         shots: FilmPlans,
         rule: str,
         seeds: Sequence[int],
-        arguments: Mapping[str, Any],
+        arguments: Arguments,
     ) -> Request:
         """Bring what was given to one form, and refuse what cannot be made.
 
@@ -94,14 +95,13 @@ class Request:
 class FilmMaker:
     """A model that makes the films of a request."""
 
-    def __init__(self, pipe: Any, request: Request) -> None:
+    def __init__(self, pipe: Pipeline, request: Request) -> None:
         self.pipe, self.request = pipe, request
         family = find(pipe)
-        denoiser = next(iter(family.denoisers(pipe).values()))
+        denoiser = family.first_denoiser(pipe)
         sites = [site for site in family.sites(denoiser) if site.kind == "self"]
-        attentions: list[Any] = [denoiser.get_submodule(site.module) for site in sites]
         self.labels = tuple(dict.fromkeys(site.layer for site in sites))
-        self.num_heads = min(int(attention.heads) for attention in attentions)
+        self.num_heads = min(num_heads_of(denoiser.get_submodule(site.module)) for site in sites)
         self.arguments = fill_defaults(pipe, family, request.arguments)
         require_runnable(self.arguments, ("cond",))
         self.plans = tuple(plan.to_latent(family.temporal_stride(pipe)) for plan in request.plans)
@@ -148,6 +148,7 @@ class FilmMaker:
             shots=self.request.plans[key.film],
             rule=changes or None,
             seed=key.seed,
+            progress=False,
             **self.request.arguments,
         )
         return film.cuts.found_frame
@@ -164,7 +165,9 @@ class FilmMaker:
 class Job:
     """A sweep that is being made: its folder, and who makes its films."""
 
-    def __init__(self, model: Any, request: Request, processes: int) -> None:
+    def __init__(
+        self, model: str | os.PathLike[str] | Pipeline, request: Request, processes: int, loading: Arguments
+    ) -> None:
         named = isinstance(model, str | os.PathLike)
         require_whole(processes, "at least 1 process", "in sweep", least=1)
         if processes > 1 and not named:
@@ -174,10 +177,16 @@ class Job:
                 where="in sweep",
                 remedy="every process loads its own, or use one process",
             )
-        self._model, self._processes = (os.fspath(model) if named else ""), processes
-        pipe: Any = models.load(model) if named else model
-        if named:
-            pipe.set_progress_bar_config(disable=True)
+        if loading and not isinstance(model, str | os.PathLike):
+            raise InputError(
+                expected="the name of a model that is loaded in this way",
+                got=f"a {type(model).__name__}, which is loaded",
+                where="in sweep",
+                remedy="leave loading out",
+            )
+        self._processes, self._loading = processes, dict(loading)
+        self._model = os.fspath(model) if isinstance(model, str | os.PathLike) else ""
+        pipe = load_quietly(self._model, loading) if isinstance(model, str | os.PathLike) else model
         self.maker = FilmMaker(pipe, request)
         self.store: SweepStore
         self._is_new = False
@@ -222,7 +231,7 @@ class Job:
             num_processes,
             get_context("spawn"),
             _begin,
-            (self._model, self.maker.request, threads),
+            (self._model, self._loading, self.maker.request, threads),
         ) as pool:
             running: dict[Future[tuple[int, ...]], FilmKey] = {pool.submit(_make, key): key for key in keys}
             try:
@@ -239,18 +248,23 @@ class Job:
                 pool.shutdown(cancel_futures=True)
 
 
+def load_quietly(model: str, loading: Arguments) -> Pipeline:
+    """Load a model whose own progress bar stays away: one bar is enough."""
+    pipe = models.load(model, **loading)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
 _maker: FilmMaker | None = None
 """The model of this process, where it is one of several."""
 
 
-def _begin(model: str, request: Request, num_threads: int) -> None:
+def _begin(model: str, loading: Arguments, request: Request, num_threads: int) -> None:
     global _maker
     import torch
 
     torch.set_num_threads(num_threads)
-    pipe: Any = models.load(model)
-    pipe.set_progress_bar_config(disable=True)
-    _maker = FilmMaker(pipe, request)
+    _maker = FilmMaker(load_quietly(model, loading), request)
 
 
 def _make(key: FilmKey) -> tuple[int, ...]:

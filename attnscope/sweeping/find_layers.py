@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
-from attnscope._types import FilmPlans, OnProgress
+from attnscope._types import Arguments, FilmPlans, OnProgress
 from attnscope.errors import InputError, quote
+from attnscope.families.protocols import Pipeline
 from attnscope.ranges import format_range, parse_range
 from attnscope.sweeping.films import Job, Request
 from attnscope.sweeping.reduction import reduce_labels
@@ -29,7 +31,7 @@ class FoundLayers:
 
 
 def find_layers(
-    model: Any,
+    model: str | os.PathLike[str] | Pipeline,
     prompts: str | Sequence[str],
     *,
     shots: FilmPlans,
@@ -42,6 +44,7 @@ def find_layers(
     seeds: Sequence[int] = (0,),
     processes: int = 1,
     on_film: OnProgress | None = None,
+    loading: Arguments = MappingProxyType({}),
     **arguments: Any,
 ) -> FoundLayers:
     """Find a smallest set of layers in which a mask cuts nearly as well as in all of them.
@@ -69,7 +72,7 @@ def find_layers(
             where="in find_layers",
             remedy="0.95 is usual",
         )
-    job = Job(model, Request.read(prompts, shots, rule, seeds, arguments), processes)
+    job = Job(model, Request.read(prompts, shots, rule, seeds, arguments), processes, loading)
     inside = format_range(parse_range(layers, job.maker.labels, name="layers"))
     job.maker.check((Variant(over, inside),))
     job.begin(out)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import xarray as xr
 
-from attnscope._types import FilmPlans, OnProgress
+from attnscope._types import Arguments, FilmPlans, OnProgress
+from attnscope.families.protocols import Pipeline
 from attnscope.sweeping.films import Job, Request
 from attnscope.sweeping.store import SweepStore
 from attnscope.sweeping.variants import Over, variants_over
 
 
 def sweep(
-    model: Any,
+    model: str | os.PathLike[str] | Pipeline,
     over: Over,
     prompts: str | Sequence[str],
     *,
@@ -30,6 +32,7 @@ def sweep(
     seeds: Sequence[int] = (0,),
     processes: int = 1,
     on_film: OnProgress | None = None,
+    loading: Arguments = MappingProxyType({}),
     **arguments: Any,
 ) -> xr.Dataset:
     """Make the same films with the attention changed in one place after another, and see which change cuts them.
@@ -69,6 +72,8 @@ def sweep(
         How many processes share the films; each loads the model, and gets an equal part of the cores.
     on_film : callable, optional
         Called with (done, all) as films get done.
+    loading : mapping
+        How the model is loaded where it is given by name, as the keywords of :func:`attnscope.load`.
     **arguments
         Go to the pipeline: ``num_inference_steps``, ``guidance_scale``, ...
 
@@ -97,7 +102,7 @@ def sweep(
     >>> swept.recall.dims, swept.cell.values.tolist()
     (('prompt', 'seed', 'cell'), ['none', 'full', 'strength 4'])
     """
-    job = Job(model, Request.read(prompts, shots, rule, seeds, arguments), processes)
+    job = Job(model, Request.read(prompts, shots, rule, seeds, arguments), processes, loading)
     variants = variants_over(
         over,
         layers=layers,

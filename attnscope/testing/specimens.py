@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attnscope._types import Arguments
 from attnscope.families.base import Family
+from attnscope.families.protocols import Denoiser
 from attnscope.hooks import Attachment, Record, run_with_cache, run_with_hooks
 
 BOTH = ("cond", "uncond")
@@ -83,7 +85,7 @@ class Specimen:
         video: Tensor = result.frames if hasattr(result, "frames") else result[0]
         return video
 
-    def denoiser_call(self, pipe: Any) -> tuple[nn.Module, dict[str, Any]]:
+    def denoiser_call(self, pipe: Any) -> tuple[Denoiser, Arguments]:
         """Return a denoiser and what the pipeline calls it with, to run it once outside the pipeline."""
         denoiser = self.family.first_denoiser(pipe)
         seen: list[dict[str, Any]] = []

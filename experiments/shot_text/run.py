@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import attnscope as scope
 from attnscope import masks
 from attnscope.dataset import COLOURS, Scene, sample_scene
-from attnscope.intervening.generate import Film
+from attnscope.intervening.film import Film
 
 HELD_OUT_SEED = 30_000_000
 CONDITIONS = ("routed", "routed-7-28", "not-routed")

@@ -151,6 +151,7 @@ def test_what_is_asked_for_reaches_the_search(run: Any, monkeypatch: pytest.Monk
         "seeds": range(3, 5),
         "processes": 4,
         "guidance_scale": 2.5,
+        "loading": {},
     }
 
 

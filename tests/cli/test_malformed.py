@@ -113,7 +113,7 @@ CASES: dict[str, tuple[Sequence[str], str]] = {
     "model-other-pipeline": (("probe", "--model", "other"), "StableDiffusionPipeline"),
     # videos
     "video-missing": (("probe", "--video", "nowhere.mp4"), "no file"),
-    "video-folder": (("probe", "--video", "empty"), "no file"),
+    "video-folder": (("probe", "--video", "empty"), "at least one video"),
     "video-very-long-name": (("probe", "--video", "v" * 5000), "no file"),
     "video-text": (("probe", "--video", "text.mp4"), "can be decoded"),
     "video-empty-file": (("probe", "--video", "empty.mp4"), "can be decoded"),

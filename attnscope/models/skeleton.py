@@ -1,0 +1,73 @@
+"""A model without its weights: the network that denoises, built from its configuration on a device without memory."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnscope.errors import UnknownModelError
+from attnscope.models._load import INDEX, embedded_card, require_readable
+from attnscope.ranges import parse_range
+
+if TYPE_CHECKING:
+    from attnscope._types import Range
+    from attnscope.families import Family
+    from attnscope.families.protocols import Denoiser
+
+
+def build_skeleton(name: str) -> tuple[Family, Denoiser]:
+    """Build the network that denoises as `name` has it, on the device `meta`, which holds shapes and no numbers.
+
+    Raises
+    ------
+    UnknownModelError
+        It is no embedded model and no folder, or its configuration cannot be read.
+    """
+    import torch
+
+    card = embedded_card(name)
+    if card is not None:
+        from attnscope.families import Wan
+
+        family: Family = Wan()
+        place, kind = card.path / "transformer", import_module("diffusers").WanTransformer3DModel
+    else:
+        family = require_readable(Path(name))
+        index = json.loads((Path(name) / INDEX).read_text(encoding="utf-8"))
+        part = next(part for part in family.parts if index.get(part, [None])[0] is not None)
+        place, kind = Path(name) / part, _class_of(*index[part])
+    try:
+        config = json.loads((place / "config.json").read_text(encoding="utf-8"))
+        with torch.device("meta"):
+            return family, kind.from_config(config)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UnknownModelError(
+            expected="the configuration of a network that denoises",
+            got=f"one that cannot be built ({type(error).__name__})",
+            where=f"in {place}",
+            remedy="restore it",
+        ) from error
+
+
+def _class_of(library: str, name: str) -> Any:
+    module = "attnscope.models.lavie" if name == "LaVieUNet" else library
+    return getattr(import_module(module), name)
+
+
+def require_layers(name: str, layers: Range) -> None:
+    """Refuse layers that a model on this disk does not have, before its weights are read.
+
+    An embedded model is there at once and says so itself; of a model on a hub nothing is known yet.
+
+    Raises
+    ------
+    RangeError
+        A label that is not there, or a range that cannot be read.
+    """
+    if layers == "all" or embedded_card(name) is not None or not (Path(name) / INDEX).is_file():
+        return
+    family, denoiser = build_skeleton(name)
+    labels = [site.layer for site in family.sites(denoiser) if site.kind == "self"]
+    parse_range(layers, labels, name="layers")

@@ -1,0 +1,96 @@
+"""Every command that takes a model loads it where it should run; a fake accelerator stands in for a real one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+
+from attnscope.models import choices, machine, preparing
+from attnscope.models.choices import LoadChoice
+from attnscope.models.machine import Machine
+from attnscope.storage import Store
+
+SMALL = ("--num-inference-steps", "1", "--height", "64", "--width", "64")
+SHOTS = ("--shots", "0-9f,9-17f", "--prompt", "a cat")
+COMMANDS = {
+    "probe": ("probe", "--out", "out", *SHOTS, *SMALL),
+    "probe of a drawn film": ("probe", "--out", "out", "--num-frames", "17", "--sigmas", "0.5", *SMALL[2:]),
+    "generate": ("generate", "--out", "film.mp4", "--layers", "1", *SHOTS, *SMALL),
+    "sweep": ("sweep", "layers", "--out", "out", "--layers", "1", "--values", "1", *SHOTS, *SMALL),
+    "find-layers": ("find-layers", "--out", "out", "--layers", "1-2", *SHOTS, *SMALL),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny: Any, run: Any, capsys: pytest.CaptureFixture[str]) -> str:
+    tiny.save_pretrained(tmp_path / "tiny")
+    capsys.readouterr()
+    return "tiny"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_loads_on_the_accelerator_of_its_process(
+    command: str, folder: str, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brought: list[LoadChoice] = []
+    monkeypatch.setattr(machine, "find_machine", lambda: Machine("cuda", 2))
+    monkeypatch.setattr(choices, "free_memory", lambda device: 2**34)
+    monkeypatch.setattr(preparing, "_bring", lambda pipe, choice, networks: brought.append(choice))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    outcome = run(*COMMANDS[command], "--model", folder, "--offload", "model")
+    assert outcome.code in (0, 2), outcome.err  # a tiny model need not cut, and then no layers are found
+    assert [(choice.device, choice.dtype, choice.request.offload) for choice in brought] == [
+        ("cuda:1", "fp32", "model")
+    ]
+
+
+def test_what_was_chosen_is_said_in_one_line_and_recorded(folder: str, run: Any) -> None:
+    outcome = run(*COMMANDS["probe"], "--model", folder, "--attention-backend", "native", "--json")
+    assert outcome.code == 0
+    assert outcome.err == "attnscope: tiny on cpu in fp32, attention backend native\n"
+    assert Store.open("out/attention.zarr").header.attrs["loading"] == {"attention_backend": "native"}
+
+
+def test_texts_that_are_encoded_already_take_the_place_of_the_encoder(
+    folder: str, run: Any, tiny: Any
+) -> None:
+    settings = {"do_classifier_free_guidance": False, "max_sequence_length": 512}  # as the pipeline has it
+    embeds, _ = tiny.encode_prompt("a cat", **settings)
+    save_file({"prompt_embeds": embeds.contiguous()}, "cat.safetensors")
+    plain = ("probe", "--model", folder, *SHOTS, *SMALL, "--guidance-scale", "1.0")
+    assert run(*plain, "--out", "read").code == 0
+    assert run(*plain, "--prompt-embeds", "cat.safetensors", "--out", "given").code == 0
+    read, given = (Store.open(f"{name}/attention.zarr").dataset() for name in ("read", "given"))
+    np.testing.assert_allclose(read.mass, given.mass, atol=1e-6)  # a file's tensor lies elsewhere in memory
+    outcome = run(*plain, "--prompt-embeds", "no.safetensors", "--out", "x")
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "a safetensors file" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--rule", "banana"), "banana"),
+        (("--shots", "0-9f,8-17f"), "expected"),
+        (("--preset", "vstar", "--layers", "1-99", "--model", "tiny"), "expected layers among 1-2, got 3"),
+    ],
+)
+def test_a_mask_that_cannot_be_is_refused_before_a_model_is_loaded(
+    words: tuple[str, ...], message: str, run: Any, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from attnscope import models
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(models, "load", refuse)
+    given = {"--shots": "0-9f,9-17f", **dict(zip(words[::2], words[1::2], strict=True))}
+    outcome = run(
+        "generate", "--prompt", "a cat", "--out", "x.mp4", *(each for pair in given.items() for each in pair)
+    )
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert message in outcome.err
