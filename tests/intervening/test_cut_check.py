@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attnscope.intervening.generate import CutCheck, check_cuts
+from attnscope.intervening.cut_check import CutCheck, check_cuts
 
 
 @pytest.mark.parametrize(
