@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attnscope.families.base import GridFamily, Site, paired_sites
+from attnscope.families.facts import Reasons
 from attnscope.families.protocols import Denoiser
 
 
@@ -20,6 +23,7 @@ class Allegro(GridFamily):
     name = "Allegro"
     pipelines = ("AllegroPipeline",)
     networks = ("AllegroTransformer3DModel",)
+    cannot: ClassVar[Reasons] = {"given videos": "its VAE encodes nothing but large tiles"}
     names_branches = False
 
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from torch import nn
 
 from attnscope.families._unet import BOTH_LOOK_AT_FRAMES, Place, UNetFamily, within
+from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Model
 
 
-class AnimateDiff(UNetFamily):
+class AnimateDiff(LookingFamily, UNetFamily):
     """AnimateDiff, text to video and video to video: `UNetMotionModel`.
 
     A motion module has two attentions, `attn1` and `attn2`, and in both frames look at frames: they are two layers. A
@@ -29,6 +30,7 @@ class AnimateDiff(UNetFamily):
     name = "AnimateDiff"
     pipelines = ("AnimateDiffPipeline", "AnimateDiffVideoToVideoPipeline")
     networks = ("UNetMotionModel",)
+    vae_reads = "pictures"
 
     def places(self, stage: nn.Module) -> Iterable[Place]:
         """Return both attentions of every motion module."""

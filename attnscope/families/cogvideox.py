@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from attnscope.families.base import GridFamily, Site, paired_sites
-from attnscope.families.protocols import Denoiser, Model
+from attnscope.families.looking import LookingFamily
+from attnscope.families.protocols import Denoiser, Model, Pipeline
 
 
-class CogVideoX(GridFamily):
+class CogVideoX(LookingFamily, GridFamily):
     """CogVideoX: 226 tokens of text stand before the frames, padding of the text among them, which the model reads.
 
     Guidance is one call, [uncond, cond]. CogVideoX 1.5 takes two latent frames for one token frame and puts latent
@@ -43,3 +47,10 @@ class CogVideoX(GridFamily):
         """Return how many frames of video one token frame holds: 4, or 8 in CogVideoX 1.5."""
         patch = 1 if model is None else self.patch(self.first_denoiser(model))[0]
         return super().temporal_stride(model) * patch
+
+    def fit(self, model: Pipeline, latents: Tensor, asked: Tensor) -> Tensor:
+        """Put latent frames in front until they come out even, as CogVideoX 1.5 does: the first one again."""
+        missing = asked.shape[1] - latents.shape[2]
+        if 0 < missing < self.patch(self.first_denoiser(model))[0]:
+            latents = torch.cat([latents[:, :, :1]] * missing + [latents], dim=2)
+        return super().fit(model, latents, asked)

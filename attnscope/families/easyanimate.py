@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from attnscope.families.base import GridFamily, Site, paired_sites
+from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser
 
 
-class EasyAnimate(GridFamily):
+class EasyAnimate(LookingFamily, GridFamily):
     """EasyAnimate: 256 tokens of text stand before the frames, padding of the text among them, which the model reads.
 
     Guidance is one call, [uncond, cond], of which the pipeline says nothing.

@@ -10,6 +10,10 @@ PER_PLACE = "mass: softmax over the frames at each place of the latent picture, 
 COND, UNCOND, UNKNOWN = "cond", "uncond", "unknown"
 
 
+Reasons = Mapping[str, str]
+"""Why something cannot be, by the column of the table of families."""
+
+
 class Facts:
     """What is known of a family without a model of it at hand."""
 
@@ -55,7 +59,7 @@ class Facts:
     says_of_guidance: ClassVar[str] = "one call, uncond then cond"
     """How guidance runs, in the words of the table."""
 
-    cannot: ClassVar[Mapping[str, str]] = {}
+    cannot: ClassVar[Reasons] = {}
     """Why it is not taught something, by the column of the table; see :mod:`attnscope.families.protocols`."""
 
     @property

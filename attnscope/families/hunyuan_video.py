@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from attnscope._types import Arguments
 from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser
 
 
-class HunyuanVideo(GridFamily):
+class HunyuanVideo(LookingFamily, GridFamily):
     """HunyuanVideo: blocks with weights of their own for the text, then blocks that share them; one attention each.
 
     Layers 1 to 20 are `transformer_blocks`, 21 to 60 `single_transformer_blocks`. The weights are distilled for
@@ -20,6 +24,9 @@ class HunyuanVideo(GridFamily):
     name = "HunyuanVideo"
     pipelines = ("HunyuanVideoPipeline",)
     networks = ("HunyuanVideoTransformer3DModel",)
+    preparing: ClassVar[
+        Arguments
+    ] = {}  # distilled for guidance: the scale is something that the model is told
     says_of_text = "joint, last, padding hidden"
     says_of_guidance = "distilled: cond alone"
     text = "after"

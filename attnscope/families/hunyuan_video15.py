@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from attnscope._types import Arguments
 from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
-from attnscope.families.protocols import Denoiser, Model
+from attnscope.families.looking import LookingFamily
+from attnscope.families.protocols import Denoiser, Model, Pipeline
 
 
-class HunyuanVideo15(GridFamily):
+class HunyuanVideo15(LookingFamily, GridFamily):
     """HunyuanVideo 1.5: behind the frames stand the tokens of an image, of glyphs and of the prompt, then all padding.
 
     What is given of the three counts as text. A mask hides the padding, which looks at nothing itself. Guidance is one
@@ -19,6 +26,7 @@ class HunyuanVideo15(GridFamily):
     name = "HunyuanVideo-1.5"
     pipelines = ("HunyuanVideo15Pipeline",)
     networks = ("HunyuanVideo15Transformer3DModel",)
+    preparing: ClassVar[Arguments] = {}  # a guider decides
     says_of_text = "joint, last, padding hidden"
     says_of_guidance = "two calls, cond then uncond"
     scale = 16
@@ -46,3 +54,8 @@ class HunyuanVideo15(GridFamily):
         # The model takes zeros for "no image", of the whole batch at once.
         used += num_image if bool((given["image_embeds"] != 0).any()) else 0
         return used, whole + num_image - used
+
+    def fit(self, model: Pipeline, latents: Tensor, asked: Tensor) -> Tensor:
+        """Lay behind the latents what the pipeline lays there: an image, and a mask that says where it is."""
+        beside = asked[:, latents.shape[1] :]
+        return super().fit(model, torch.cat([latents, beside.to(latents)], dim=1), asked)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from torch import nn
 
 from attnscope.families._unet import BOTH_LOOK_AT_FRAMES, Place, UNetFamily, temporal_blocks, within
+from attnscope.families.facts import Reasons
 from attnscope.families.protocols import Denoiser
 
 
@@ -28,6 +30,7 @@ class I2VGenXL(UNetFamily):
     name = "I2VGen-XL"
     pipelines = ("I2VGenXLPipeline",)
     networks = ("I2VGenXLUNet",)
+    cannot: ClassVar[Reasons] = {"given videos": "it is told an image"}
 
     def places(self, stage: nn.Module) -> Iterable[Place]:
         """Return both attentions of every temporal transformer."""

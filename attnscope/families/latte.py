@@ -5,11 +5,12 @@ from __future__ import annotations
 from attnscope.errors import InputError
 from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
 from attnscope.families.facts import PER_PLACE
+from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser, Model
 from attnscope.layout import FrameLayout
 
 
-class Latte(GridFamily):
+class Latte(LookingFamily, GridFamily):
     """Latte: spatial and temporal blocks in turn; the temporal ones are the layers.
 
     A place of the picture attends to itself in the other frames, so a sequence is the frames, one token each, and the
@@ -23,6 +24,7 @@ class Latte(GridFamily):
     name = "Latte"
     pipelines = ("LattePipeline",)
     networks = ("LatteTransformer3DModel",)
+    vae_reads = "pictures"
     says_of_text = "spatial blocks only"
     stride = 1
     names_branches = False

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from attnscope._types import Floats32
 from attnscope.families._unet import Place, UNetFamily, within
+from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Pipeline
 
 
-class LaVie(UNetFamily):
+class LaVie(LookingFamily, UNetFamily):
     """LaVie, and CineTrans-UNet, which is LaVie trained on films with cuts: :mod:`attnscope.models.lavie`.
 
     16 layers: 6 on the way down, 1 in the middle, 9 on the way up. The last six to run, those of `up_blocks.2` and
@@ -29,6 +30,7 @@ class LaVie(UNetFamily):
     name = "LaVie"
     pipelines = ("LaViePipeline",)
     networks = ("LaVieUNet",)
+    vae_reads = "pictures"
 
     def places(self, stage: nn.Module) -> Iterable[Place]:
         """Return the attention over time of every transformer block."""

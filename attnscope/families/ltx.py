@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from attnscope.errors import LayoutError
 from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
-from attnscope.families.protocols import Denoiser
+from attnscope.families.looking import LookingFamily
+from attnscope.families.protocols import Denoiser, Pipeline
 from attnscope.layout import FrameLayout
 
 
-class LTX(GridFamily):
+class LTX(LookingFamily, GridFamily):
     """LTX-Video: the latent video comes as a row of tokens, frame by frame; the call says frames, height and width.
 
     The conditioning pipeline says places instead, one for each token; images that are not the first frame add tokens
@@ -44,6 +46,14 @@ class LTX(GridFamily):
                 remedy="give the pipeline an image for the first frame only",
             )
         return FrameLayout.uniform(num_frames, num_tokens // num_frames)
+
+    def fit(self, model: Pipeline, latents: Tensor, asked: Tensor) -> Tensor:
+        """Pack the latents into a row of tokens."""
+        patch, of_time = model.transformer_spatial_patch_size, model.transformer_temporal_patch_size
+        packed: Tensor = model._pack_latents(latents, patch, of_time)
+        if packed.shape != asked.shape:
+            return super().fit(model, latents, asked)
+        return packed
 
 
 def num_places(times: torch.Tensor) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attnscope.errors import LayoutError
 from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.facts import Reasons
 from attnscope.families.protocols import Denoiser
 from attnscope.layout import FrameLayout
 
@@ -21,6 +24,7 @@ class LTX2(GridFamily):
     name = "LTX-2"
     pipelines = ("LTX2Pipeline", "LTX2ImageToVideoPipeline")
     networks = ("LTX2VideoTransformer3DModel",)
+    cannot: ClassVar[Reasons] = {"given videos": "it makes sound beside the pictures"}
     stride = 8
     scale = 32
     first_frame_pipelines = ("LTX2ImageToVideoPipeline",)

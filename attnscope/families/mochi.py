@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser
 
 
-class Mochi(GridFamily):
+class Mochi(LookingFamily, GridFamily):
     """Mochi: each video of a batch attends by itself, to its frames and to as many text tokens as its prompt has.
 
     Guidance is one call, [uncond, cond], so that the branches see different amounts of text. One latent frame holds

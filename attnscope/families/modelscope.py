@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from torch import nn
 
 from attnscope.families._unet import BOTH_LOOK_AT_FRAMES, Place, UNetFamily, temporal_blocks, within
+from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser
 
 
-class ModelScope(UNetFamily):
+class ModelScope(LookingFamily, UNetFamily):
     """ModelScope text to video (`UNet3DConditionModel`): two attentions over time in each temporal transformer.
 
     The first two layers stand in `transformer_in`, before the first stage (stage `in`); the model adds no positions
@@ -28,6 +29,7 @@ class ModelScope(UNetFamily):
     name = "ModelScope"
     pipelines = ("TextToVideoSDPipeline",)
     networks = ("UNet3DConditionModel",)
+    vae_reads = "pictures"
 
     def places(self, stage: nn.Module) -> Iterable[Place]:
         """Return both attentions of every temporal transformer."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from attnscope.families.base import GridFamily, Site, paired_sites
+from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser
 
 
-class SkyReels(GridFamily):
+class SkyReels(LookingFamily, GridFamily):
     """SkyReels-V2: every block holds a self-attention over all frames and a cross-attention to the text.
 
     With diffusion forcing each frame has its own timestep; the one recorded is that of the noisiest frame. A model

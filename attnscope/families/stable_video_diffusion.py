@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from attnscope.families._unet import Place, UNetFamily, within
 from attnscope.families.base import DenoiserCall
+from attnscope.families.facts import Reasons
 
 
 class StableVideoDiffusion(UNetFamily):
@@ -29,6 +31,7 @@ class StableVideoDiffusion(UNetFamily):
     name = "SVD"
     pipelines = ("StableVideoDiffusionPipeline",)
     networks = ("UNetSpatioTemporalConditionModel",)
+    cannot: ClassVar[Reasons] = {"given videos": "it is told an image"}
     frame_axis = 1
     says_of_text = "none; to the image"
 

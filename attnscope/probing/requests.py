@@ -176,7 +176,7 @@ def branches_of(text: str) -> tuple[str, ...]:
 
 
 def require_videos(video: Frames | Sequence[Frames]) -> list[Frames]:
-    """Bring one video or several to uint8 arrays of one shape (frames, height, width, 3), with 4n + 1 frames."""
+    """Bring one video or several to uint8 arrays of one shape (frames, height, width, 3), of one length."""
     videos = as_videos(video, where="in probe_video", fewest=1)
     if len({clip.shape for clip in videos}) > 1:
         raise InputError(
@@ -184,13 +184,6 @@ def require_videos(video: Frames | Sequence[Frames]) -> list[Frames]:
             got=f"{sorted({clip.shape for clip in videos})[:3]}",
             where="in probe_video",
             remedy="cut them to one length and size",
-        )
-    if (len(videos[0]) - 1) % 4 or len(videos[0]) < 5:
-        raise InputError(
-            expected="4n + 1 frames, at least 5",
-            got=f"{len(videos[0])}",
-            where="in probe_video",
-            remedy="leave out frames at the end",
         )
     return [np.ascontiguousarray(clip) for clip in videos]
 
