@@ -28,9 +28,7 @@ PRIVATE = re.compile(
     r"(?:from|import)\s+attnscope(?:_kernels)?[\w.]*\._(?!_)\w+|from\s+attnscope[\w.]*\s+import\s+_(?!_)\w+"
 )
 # commands whose options are still declared one by one: the formatter would make them longer than a screen
-STILL_SWITCHED = {
-    f"attnscope/cli/{name}.py" for name in ("find_layers", "generate", "probe", "reference", "sweep")
-}
+STILL_SWITCHED = {f"attnscope/cli/{name}.py" for name in ("reference",)}
 SHORTEST = 4  # words; below, a first line repeats the name: "The rest.", "How far."
 
 

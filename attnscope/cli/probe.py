@@ -104,46 +104,34 @@ def probe_command(
     listed = None if video is None else list_places(video, captions)
     levels: tuple[float, ...] = DEFAULT_SIGMAS if sigmas is None else _numbers(sigmas, "--sigmas")
     border = None if crop is None else _crop(crop)
-    folder = out or _folder_of(
-        loading,
-        [texts, str(video), shots, layers, heads, steps, branch, seed, levels, border or NO_CROP],
-        {**sampling.given, **frames},
-        captions,
-    )
+    asked = [texts, str(video), shots, layers, heads, steps, branch, seed, levels, border or NO_CROP]
+    folder = out or _folder_of(loading, asked, {**sampling.given, **frames}, captions)
     arguments = {**sampling.arguments(), **frames}
 
     used = () if texts else parse_range(steps, range(len(levels)), name="steps")
     loading.require_layers(layers)
     pipe = loading.load()
     options = {"layers": layers, "heads": heads, "seed": seed}
-    detector = found = None
-    clock = fps_of(pipe)
+    found, shown = None, None
     if texts:
-        dataset = _watch(
-            pipe, texts, shots, folder, share, {**options, "branch": branch, "steps": steps, **arguments}
-        )
+        watching = {**options, "branch": branch, "steps": steps, **arguments}
+        dataset = _watch(pipe, texts, shots, folder, share, watching)
         if share.count > 1:
             return _say_share(folder, share, as_json)
-        film = read_frames(_video(folder, 0))[dataset.query_start_frame.values]
-        found = _found_cuts(folder, len(texts))
+        frames_seen, found = read_frames(_video(folder, 0)), _found_cuts(folder, len(texts))
     else:
         shown = _show(pipe, loading, listed, arguments, (shots, border, num_frames, seed))
-        dataset = _look(
-            pipe, shown, folder, {**options, "sigmas": [sorted(levels, reverse=True)[step] for step in used]}
-        )
-        film = shown.frames[0][dataset.query_start_frame.values]
-        clock = shown.source_fps or clock
-        detector = shown.detector
-    report_probe(
-        loading.model,
-        dataset,
-        folder,
-        as_json=as_json,
-        film=film,
-        found=found,
-        asked_s=None if shots is None else _asked_s(shots, clock),
-        detector=detector,
-    )
+        looking = {**options, "sigmas": [sorted(levels, reverse=True)[step] for step in used]}
+        dataset = _look(pipe, shown, folder, looking)
+        frames_seen = shown.frames[0]
+    clock = fps_of(pipe) if shown is None else shown.source_fps or fps_of(pipe)
+    facts = {
+        "film": frames_seen[dataset.query_start_frame.values],
+        "found": found,
+        "asked_s": None if shots is None else _asked_s(shots, clock),
+        "detector": None if shown is None else shown.detector,
+    }
+    report_probe(loading.model, dataset, folder, as_json=as_json, **facts)
 
 
 def _asked_s(shots: str, fps: Fraction) -> list[float]:
@@ -207,9 +195,15 @@ def _watch(
 
     with progress_bar("probing") as on_step:
         return watch(
-            pipe, texts, shots=plan, out=folder / "attention.zarr", share=(share.index, share.count),
-            on_step=on_step, on_video=keep, **options,
-        )  # fmt: skip
+            pipe,
+            texts,
+            shots=plan,
+            out=folder / "attention.zarr",
+            share=(share.index, share.count),
+            on_step=on_step,
+            on_video=keep,
+            **options,
+        )
 
 
 def _found_cuts(folder: Path, num_videos: int) -> list[list[int]]:
@@ -241,8 +235,8 @@ def _say_share(folder: Path, share: Share, as_json: bool) -> None:
     """Say how far the processes have come together. The report is made by one process, when all is there."""
     done, total = Store.open(folder / "attention.zarr").progress()
     if as_json:
-        return print_json({"store": str(folder / "attention.zarr"), "share": [share.index, share.count],
-                           "steps_done": done, "steps": total})  # fmt: skip
+        store, part = str(folder / "attention.zarr"), [share.index, share.count]
+        return print_json({"store": store, "share": part, "steps_done": done, "steps": total})
     print(f"share {share.index} of {share.count} is done; of all shares, {done} of {total} steps are")
     print(
         f"store     {folder / 'attention.zarr'}; the same command in one process reports on it when all are done"

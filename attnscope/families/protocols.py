@@ -20,7 +20,7 @@ class Pipeline(Protocol):
     """A loaded pipeline of diffusers: it is called with a prompt and returns a video."""
 
     def __call__(self, **arguments: Any) -> Any:
-        """Make a video."""
+        """Make a video as it was told."""
 
     def set_progress_bar_config(self, **settings: Any) -> None:
         """Say how its own progress bar shall look."""
@@ -33,10 +33,10 @@ class Denoiser(Protocol):
     """A network that denoises: what a pipeline calls once or twice a step."""
 
     def __call__(self, *args: Any, **arguments: Any) -> Any:
-        """Predict what is noise."""
+        """Predict what of a video is noise."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Yield its weights."""
+        """Yield its weights, one tensor after another."""
 
     def __getattr__(self, name: str) -> Any:
         """Return a part (`blocks`, `config`, ...)."""

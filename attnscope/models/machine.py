@@ -50,6 +50,8 @@ def choose_device(asked: str, machine: Machine) -> str:
     SetupError
         The machine has no such device.
 
+    Examples
+    --------
     >>> choose_device("auto", Machine("cpu", 1)), choose_device("auto", Machine("mps", 1))
     ('cpu', 'mps')
     >>> choose_device("cuda:1", Machine("cuda", 2))

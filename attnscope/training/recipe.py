@@ -11,13 +11,13 @@ from typing import Any, Literal, get_args
 
 from attnscope.checks import is_number, is_whole
 from attnscope.errors import InputError, quote
+from attnscope.intervening.captions import Padding
 
-Method = Literal["lora", "full"]
+Trained = Literal["lora", "full"]
 Precision = Literal["float32", "bfloat16"]
 Schedule = Literal["constant", "cosine", "linear"]
 Optimiser = Literal["adamw", "adamw8bit"]
 Weighting = Literal["family", "none", "bell", "min-snr"]
-Padding = Literal["visible", "hidden"]
 
 TARGETS = ("self", "cross", "feed-forward")
 """Parts of a block that a LoRA goes to; other names are taken as ends of module paths ("attn1.to_q")."""
@@ -84,7 +84,7 @@ class Recipe:
     attnscope.errors.InputError: expected a whole number from 1, got 0 as rank of a recipe; write 64
     """
 
-    method: Method = "lora"
+    method: Trained = "lora"
     rank: int = 64
     alpha: float | None = None
     lora_dropout: float = 0.0
@@ -233,7 +233,7 @@ def _literal(value: Any) -> str:
 
 _MOST = 10**9
 _CHOICES: dict[str, Any] = {
-    "method": Method,
+    "method": Trained,
     "schedule": Schedule,
     "optimiser": Optimiser,
     "weighting": Weighting,

@@ -15,9 +15,20 @@ from attnscope.families.looking import LookingFamily, mix_noise, scale_latents
 from attnscope.testing import specimen, tiny
 
 NAMES = (
-    "skyreels", "skyreels-df", "cogvideox", "cogvideox-1.5", "hunyuan-video", "hunyuan-video-1.5", "ltx", "mochi",
-    "easyanimate", "latte", "animatediff", "modelscope", "lavie",
-)  # fmt: skip
+    "skyreels",
+    "skyreels-df",
+    "cogvideox",
+    "cogvideox-1.5",
+    "hunyuan-video",
+    "hunyuan-video-1.5",
+    "ltx",
+    "mochi",
+    "easyanimate",
+    "latte",
+    "animatediff",
+    "modelscope",
+    "lavie",
+)
 OURS = ("num_frames", "video_length", "height", "width", "prompt", "num_inference_steps", "output_type")
 
 
@@ -82,9 +93,12 @@ def test_the_pipeline_gives_its_vae_back_what_the_vae_made(name, monkeypatch):
 def test_noise_follows_the_law_of_the_scheduler():
     latents, noise = torch.full((2,), 4.0), torch.full((2,), 8.0)
     flow = SimpleNamespace(config={"num_train_timesteps": 1000})
-    assert [each.tolist() if torch.is_tensor(each) else each for each in mix_noise(flow, latents, noise, 0.25)] == [
-        [5.0, 5.0], 250.0,
-    ]  # fmt: skip
+    assert [
+        each.tolist() if torch.is_tensor(each) else each for each in mix_noise(flow, latents, noise, 0.25)
+    ] == [
+        [5.0, 5.0],
+        250.0,
+    ]
     turned = SimpleNamespace(config={"num_train_timesteps": 1000, "invert_sigmas": True})
     assert mix_noise(turned, latents, noise, 0.25)[1] == 750.0
     kept = torch.tensor([0.99, 0.64, 0.36])
