@@ -16,7 +16,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import xarray as xr
 from rich.progress import track
 
 import attnscope as scope
@@ -35,7 +37,8 @@ COLUMNS = (
     "adjusted_contrast",
     "adjusted_r",
     "p",
-    "best_layer",
+    "layer",
+    "adjusted_r_there",
     "boundary_recall",
     "boundary_distance_frame",
     "note",
@@ -73,21 +76,32 @@ def look(pipe: Any, row: dict[str, str], folder: Path, out: Path) -> dict[str, A
 
 
 def measure(dataset: Any) -> dict[str, Any]:
-    """Statistics of the mean map over layers, heads and noise levels; the best layer by adjusted r."""
+    """Statistics of the mean map over layers, heads and noise levels and adjusted r by layer."""
     summary = scope.structure.summary(dataset)
-    by_layer = summary["adjusted_r_by_layer"]
     return {
         "contrast": summary["contrast"],
         "r": summary["pearson_r"],
         "adjusted_contrast": summary["adjusted_contrast"],
         "adjusted_r": summary["adjusted_r"],
         "p": summary["p"],
-        "best_layer": max(
-            (layer for layer, r in by_layer.items() if r is not None), key=lambda layer: by_layer[layer]
-        ),
+        "by_layer": summary["adjusted_r_by_layer"],
         "boundary_recall": summary["boundary_recall_within_1"],
         "boundary_distance_frame": summary["boundary_distance_frame"],
     }
+
+
+def name_layers(rows: list[dict[str, Any]]) -> None:
+    """Add the layer that is best on all other clips, and the adjusted r that this clip has there."""
+    measured = [row for row in rows if "by_layer" in row]
+    tables = [row.pop("by_layer") for row in measured]
+    values = xr.DataArray(
+        [[np.nan if r is None else r for r in table.values()] for table in tables],
+        dims=("prompt", "layer"),
+        coords={"layer": list(tables[0])},
+    )
+    found = scope.structure.best_on_other_films(values, num_folds=len(measured))
+    for row, layer, r in zip(measured, found["chosen"].values, found["value"].values, strict=True):
+        row |= {"layer": int(layer), "adjusted_r_there": float(r)}
 
 
 def cell(value: Any) -> str:
@@ -117,6 +131,7 @@ def main() -> None:
         clips = list(csv.DictReader(file))
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = [look(pipe, row, arguments.videos, arguments.out) for row in track(clips, description="clips")]
+    name_layers(rows)
     with (arguments.out / "results.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
