@@ -21,7 +21,7 @@ GROUND = ("errors", "checks", "_types")
 PURPOSE = {
     "attnscope_kernels": "mass and masks, fast",
     "cli": "one file a command",
-    "dataset": "films in, clips out",
+    "dataset": "drawn films",
     "families": "what is known of a model",
     "hooks": "taps, points, listeners",
     "intervening": "generate, intervene",

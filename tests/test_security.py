@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# One file's trouble, whatever it is, becomes its row with the reason, and the batch goes on: the one place that does so.
+ANSWERS_EVERYTHING = ROOT / "attnscope" / "metrics" / "scoring" / "batches.py"
 SOURCES = sorted(
     path
     for folder in ("attnscope", "kernels", "experiments", "notebooks", "tests")
@@ -92,7 +94,11 @@ def is_blind(handler: ast.ExceptHandler) -> bool:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_nothing_dangerous(path: Path) -> None:
-    assert dangers(path.read_text(encoding="utf-8")) == []
+    found = dangers(path.read_text(encoding="utf-8"))
+    if path == ANSWERS_EVERYTHING:
+        assert len(found) == 1
+        found = [each for each in found if "catches everything" not in each]
+    assert found == []
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,8 @@ class ShotPlan:
         ShotPlanError
             There are not as many captions as shots.
 
+        Examples
+        --------
         >>> ShotPlan.from_frames([24], num_frames=49, fps=8).to_prompt("a red ball", ["wide shot", "close-up"])
         'Two shots: a red ball; Shot 1: [0s, 3s] wide shot; Shot 2: [3s, 6.125s] close-up'
         """
