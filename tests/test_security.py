@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# One file's trouble, whatever it is, becomes its row with the reason, and the batch goes on: the one place that does so.
+# One file's trouble, whatever it is, becomes its row with the reason: the one place that answers everything.
 ANSWERS_EVERYTHING = ROOT / "attnscope" / "metrics" / "scoring" / "batches.py"
 SOURCES = sorted(
     path
