@@ -30,7 +30,7 @@ def noise_level(scheduler: Any, timestep: Tensor) -> float:
     >>> euler = EulerDiscreteScheduler()
     >>> euler.set_timesteps(3)
     >>> [round(noise_level(euler, t), 3) for t in euler.timesteps]
-    [0.998, 0.848, 0.029]
+    [1.0, 0.96, 0.01]
     """
     sigmas, kept = getattr(scheduler, "sigmas", None), getattr(scheduler, "alphas_cumprod", None)
     if sigmas is None and kept is not None:

@@ -101,7 +101,7 @@ def test_equals_the_definition(rows, groups, kind, seed, size, dtype):
     found, found_lse = shot_attention(*tensors, relation, **grouped, with_lse=True, implementation="kernel")
     found.backward(gradient)
     # relative to the size of what is compared
-    near = HALF.get(dtype, 2e-6)
+    near = HALF.get(dtype, 5e-6)  # a lone key has gradients of 0, sums over the rows of what cancels
     for one, expected in zip(
         (found, *(tensor.grad for tensor in tensors)), (output, *gradients), strict=True
     ):

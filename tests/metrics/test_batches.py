@@ -112,7 +112,7 @@ def test_what_is_done_is_not_done_again(
     assert json.dumps(again) == json.dumps(first)
     score_videos(listed, Settings(detector="content", tolerance_frame=3), folder=tmp_path)
     assert scored[3:] == ["good.mp4", "text.mp4"], "other settings are another question"
-    row = batches._row_path(tmp_path, batches._digest_request(listed[0], QUICK))
+    row = tmp_path / "rows" / f"{batches._digest_request(listed[0], QUICK)}.json"
     row.write_text(row.read_text()[:100])
     score_videos(listed[:1], QUICK, folder=tmp_path)
     assert scored[5:] == ["good.mp4"], "a damaged row is a row that is not there"

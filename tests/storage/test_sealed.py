@@ -12,7 +12,7 @@ import attnscope as scope
 from attnscope.errors import InputError, StoreError
 from attnscope.metrics import Settings
 from attnscope.metrics.references import Reference, read_reference
-from attnscope.metrics.scoring import batches
+from attnscope.metrics.scoring import batches, kept_rows
 from attnscope.metrics.scoring.manifests import Listed
 from attnscope.storage.sealed import MAX_BYTES, SealError, read_sealed, seal, unseal, write_sealed
 from attnscope.sweeping.store import FilmKey, SweepStore, header_of
@@ -134,14 +134,14 @@ def test_250_damaged_references_are_all_refused(tmp_path):
         path.write_bytes(content)
 
 
-def test_250_damaged_rows_are_all_scored_anew(tmp_path, film):
+def test_250_damaged_rows_are_all_scored_anew(tmp_path):
     rng = random.Random(1)
-    batches._save_row(tmp_path, film, SETTINGS, ROW)
-    assert json.dumps(batches._load_row(tmp_path, film, SETTINGS)) == json.dumps(ROW)
+    kept_rows.save_row(tmp_path, "a request", ROW)
+    assert json.dumps(kept_rows.load_row(tmp_path, "a request")) == json.dumps(ROW)
     (path,) = (tmp_path / "rows").iterdir()
     for _ in range(250):
         content = damaged(path, rng)
-        assert batches._load_row(tmp_path, film, SETTINGS) is None
+        assert kept_rows.load_row(tmp_path, "a request") is None
         path.write_bytes(content)
 
 
@@ -213,10 +213,10 @@ def test_a_file_beyond_the_limit_is_not_read(tmp_path):
 
 
 def test_a_film_replaced_at_equal_size_and_time_is_scored_anew(tmp_path, film):
-    batches._save_row(tmp_path, film, SETTINGS, ROW)
+    kept_rows.save_row(tmp_path, batches._digest_request(film, SETTINGS), ROW)
     state = os.stat(film.path)
     Path(film.path).write_bytes(b"b film")
     os.utime(film.path, ns=(state.st_atime_ns, state.st_mtime_ns))
-    assert batches._load_row(tmp_path, film, SETTINGS) is None
+    assert batches._kept_row(tmp_path, film, SETTINGS) is None
     film.path.unlink()
-    assert batches._load_row(tmp_path, film, SETTINGS) is None
+    assert batches._kept_row(tmp_path, film, SETTINGS) is None

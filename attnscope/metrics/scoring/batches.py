@@ -19,6 +19,7 @@ from attnscope import __version__
 from attnscope._types import OnProgress
 from attnscope.errors import AttnscopeError, RunError, SetupError, quote
 from attnscope.metrics import control
+from attnscope.metrics.scoring.kept_rows import load_row, save_row
 from attnscope.metrics.scoring.manifests import Listed
 from attnscope.metrics.scoring.score import Row, Settings, score_opened
 from attnscope.video.streams import FileVideo
@@ -49,7 +50,7 @@ def score_videos(
     rows: dict[int, Row] = {}
     waiting = []
     for index, each in enumerate(listed):
-        kept = None if folder is None else _load_row(folder, each, settings)
+        kept = None if folder is None else _kept_row(folder, each, settings)
         if kept is None:
             waiting.append(index)
         else:
@@ -59,7 +60,7 @@ def score_videos(
     for index, row in _run_jobs([(index, listed[index]) for index in waiting], settings, jobs):
         rows[index] = row
         if folder is not None and row["status"] == "ok":
-            _save_row(folder, listed[index], settings, row)
+            save_row(folder, _digest_request(listed[index], settings), row)
         if on_done:
             on_done(len(rows), len(listed))
     return [rows[index] for index in range(len(listed))]
@@ -189,28 +190,7 @@ def _to_text(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} in a contract")
 
 
-def _row_path(folder: Path, key: str) -> Path:
-    return folder / "rows" / f"{key}.json"
-
-
-def _load_row(folder: Path, each: Listed, settings: Settings) -> Row | None:
-    key = _digest_request(each, settings)
-    path = _row_path(folder, key)
-    if not path.is_file():
-        return None
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        row: Row = {**document["row"], **_head(each)}
-        same = document["contract"] == key and row["status"] == "ok"
-    except (ValueError, KeyError, TypeError):
-        return None  # a damaged row is a row that is not there
-    return row if same else None
-
-
-def _save_row(folder: Path, each: Listed, settings: Settings, row: Row) -> None:
-    key = _digest_request(each, settings)
-    path = _row_path(folder, key)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".partial")
-    part.write_text(json.dumps({"contract": key, "row": row}), encoding="utf-8")
-    part.replace(path)
+def _kept_row(folder: Path, each: Listed, settings: Settings) -> Row | None:
+    """The row of an earlier run, with what this list says of the video in front."""
+    row = load_row(folder, _digest_request(each, settings))
+    return None if row is None else {**row, **_head(each)}
