@@ -101,7 +101,8 @@ def test_equals_the_definition(rows, groups, kind, seed, size, dtype):
     found, found_lse = shot_attention(*tensors, relation, **grouped, with_lse=True, implementation="kernel")
     found.backward(gradient)
     # relative to the size of what is compared
-    near = HALF.get(dtype, 5e-6)  # a lone key has gradients of 0, sums over the rows of what cancels
+    # a lone key has gradients of 0, sums over the rows of what cancels
+    near = HALF.get(dtype, 5e-6 if groups[-1] == 1 else 2e-6)
     for one, expected in zip(
         (found, *(tensor.grad for tensor in tensors)), (output, *gradients), strict=True
     ):
