@@ -30,7 +30,7 @@ _EDGE = 1e-6  # a cosine of exactly 1 has no finite z
 class Gap:
     """A distance to a reference, and what is needed to judge it.
 
-    ``distance`` is the Jensen-Shannon distance (root, base 2: 0 to 1); ``low`` and ``high`` its bootstrap interval over
+    ``distance`` is the Jensen-Shannon distance (root, base 2: 0 to 1); ``low`` and ``high`` its interval over
     videos of both sides; ``p`` how often two samples of these sizes from one place are as far apart, ``null_mean`` and
     ``null_high`` the mean and the 95th percentile of that. A distance below ``null_high`` says nothing. ``wasserstein``
     is in units of the cosine.
@@ -86,9 +86,9 @@ def consistency_gap(
 
     One value a video. The null level deals all values of both sides out anew, as many to each side as it has: how far
     apart two samples of these sizes are that come from one place, the reference's own luck included. ``p`` is the share
-    of deals at least as far apart as the two are. The interval draws both sides again with replacement, and begins at 0
-    where p is above .05; it is that of the smoothed distance, and every small sample is further from another
-    (docs/calibration.md).
+    of deals at least as far apart as the two are. The interval is that of the distance between the two distributions,
+    smoothed as samples of these sizes are (docs/calibration.md says how often it holds); it begins at 0 where p is
+    above .05.
 
     Raises
     ------
@@ -123,11 +123,11 @@ def consistency_gap(
         dealt = rng.permutation(pooled)
         null[draw] = _distance_to(dealt[len(sample) :], method)(dealt[: len(sample)])
     p = float((1 + (null >= distance - 1e-12).sum()) / (1 + num_draws))
-    tail = 100 * (1 - level) / 2
+    low, high = _interval(distance, drawn, level, fewest=min(len(sample), len(other)))
     return Gap(
         distance=distance,
-        low=float(np.percentile(drawn, tail)) if p <= 1 - level else 0.0,
-        high=float(np.percentile(drawn, 100 - tail)),
+        low=low if p <= 1 - level else 0.0,
+        high=high,
         p=p,
         null_mean=float(null.mean()),
         null_high=float(np.percentile(null, 95)),
@@ -136,6 +136,22 @@ def consistency_gap(
         num_reference=len(other),
         method=method,
     )
+
+
+def _interval(distance: float, drawn: Floats, level: float, *, fewest: int) -> tuple[float, float]:
+    """Give the interval of a distance from those of samples that were drawn again.
+
+    Two samples are further apart than what they are from, and their resamples further still. Student's interval round
+    the distance less that excess holds for large samples and misses to one side with small ones, where the percentiles
+    miss to the other: this one reaches from the lower end of both to the higher.
+    """
+    from scipy.stats import t
+
+    tail = (1 - level) / 2
+    percentiles = np.quantile(drawn, [tail, 1 - tail])
+    centre, reach = 2 * distance - drawn.mean(), t.ppf(1 - tail, fewest - 1) * drawn.std(ddof=1)
+    low, high = min(percentiles[0], centre - reach), max(percentiles[1], centre + reach)
+    return float(max(low, 0.0)), float(min(high, 1.0))
 
 
 def _cosines(values: Sequence[float] | Floats) -> Floats:
@@ -166,17 +182,22 @@ def _distance_to(reference: Floats, method: Method) -> Callable[[Floats], float]
             where="in a gap",
             remedy="use kde",
         )
-    z = _fisher(reference)
-    width = _bandwidth(z)
+    return lambda sample: smoothed_distance(sample, reference, common_width(sample, reference))
 
-    def smooth(sample: Floats) -> float:
-        own = _fisher(sample)
-        common = max(width, _bandwidth(own))
-        reach = _REACH * common
-        grid = np.linspace(min(z.min(), own.min()) - reach, max(z.max(), own.max()) + reach, _GRID)
-        return float(jensenshannon(_density(own, common, grid), _density(z, common, grid), base=2))
 
-    return smooth
+def common_width(sample: Floats, reference: Floats) -> float:
+    """Give the width with which two samples of cosines are smoothed, in Fisher's z: the wider of their own."""
+    return max(_bandwidth(_fisher(sample)), _bandwidth(_fisher(reference)))
+
+
+def smoothed_distance(sample: Floats, reference: Floats, width: float) -> float:
+    """Give the Jensen-Shannon distance of two samples of cosines that are smoothed with this width of Fisher's z."""
+    from scipy.spatial.distance import jensenshannon
+
+    own, z = _fisher(sample), _fisher(reference)
+    reach = _REACH * width
+    grid = np.linspace(min(z.min(), own.min()) - reach, max(z.max(), own.max()) + reach, _GRID)
+    return float(jensenshannon(_density(own, width, grid), _density(z, width, grid), base=2))
 
 
 def _fisher(values: Floats) -> Floats:

@@ -24,7 +24,8 @@ def cut_test(
 
     **Exchanged.** Where films have different cuts, every film is given the cuts of another film with as many shots, in
     every way if there are at most `num_draws`, else in so many by lot. p is the share of these arrangements, the true
-    one included, that do as well. It is exact whatever maps look like: what films have in common at the start, in the
+    one included, that do as well; a few are left out by lot where their number is no multiple of 20, so that p <= .05
+    comes in exactly one of twenty. It is exact whatever maps look like: what films have in common at the start, in the
     middle, at a distance, does as well for anybody's cuts.
 
     **Moved.** A single film, films that all have the same cuts, and two or three films: the cuts of each plan move,
@@ -48,8 +49,8 @@ def cut_test(
     xarray.Dataset
         `p`, the films' own mean `adjusted_r`, and `null_mean`, what it is on average for other arrangements; dims of
         `ds` without the frames, `over` and prompt. Attributes: `null` ("exchanged", "moved" or "none"),
-        `num_arrangements`, `smallest_p`, `reason` (empty where there is a p), `num_films` with cuts that can be
-        measured and `num_films_needed`.
+        `num_arrangements` (all there are), `smallest_p`, `reason` (empty where there is a p), `num_films`
+        with cuts that can be measured and `num_films_needed`.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def cut_test(
         {
             "null": null.kind,
             "num_arrangements": null.num_arrangements,
-            "smallest_p": max(1 / max(null.num_arrangements, 1), 1 / (1 + num_draws)),
+            "smallest_p": 1 / rearranging.num_tried(null.num_arrangements, num_draws),
             "reason": null.reason,
             "num_films": len(plans),
             "num_films_needed": rearranging.FEWEST_FILMS,
@@ -121,10 +122,8 @@ def _test(mass: Mass, plans: Ints, kind: str, num_draws: int, seed: int) -> tupl
     different, which = np.unique(plans, axis=0, return_inverse=True)
     which = which.reshape(-1)
     if kind == "exchanged":
-        matrix = np.nan_to_num(adjustment.fit_plans(mass, different).r)[..., which]
-        p, null_mean = rearranging.exchange_p(
-            matrix, rearranging.exchanges(plans.max(axis=1), num_draws, seed)
-        )
+        matrix = np.nan_to_num(adjustment.fit_plans(mass, different).r)
+        p, null_mean = rearranging.exchange_p(matrix, rearranging.exchanges(plans, num_draws, seed))
     elif kind == "moved":
         tables = [
             np.nan_to_num(

@@ -10,11 +10,15 @@ import numpy as np
 from films import Floats, Ints, Kind, draw_maps, plans_of
 
 from attnscope import student
+from attnscope.metrics import gap
 from attnscope.structure.arrays import adjustment, pair_means, pearson, place_matched, rearranging
 
 NUM_DRAWS = 199
 LENGTH_OF_THE_OTHERS = 13
 """Latent frames at which those statistics are looked at, too, that are printed without an interval."""
+
+FEWEST_COUNTED = 5
+"""From so many films on, intervals should hold in 95 of 100."""
 
 _MOST_ENTRIES = 3_000_000  # of maps in memory at once
 
@@ -29,32 +33,21 @@ def batches(num_repeats: int, num_films: int, num_frames: int) -> Iterator[int]:
 def p_values(r: Floats, plans: Ints, chosen: Ints, seed: int) -> Floats:
     """Test every repetition as `cut_test` does: r of each film against all plans `(R, P, S)`, plans by number `(R, P)`.
 
-    NaN where no p is given. Films that exchange share the draws within a batch.
+    NaN where no p is given. The plans stand in the order of `np.unique`.
     """
-    num_films = chosen.shape[1]
     table = np.nan_to_num(r)
     found = np.full(len(chosen), np.nan)
     informative = adjustment.measurable(plans)
-    exchanged = []
     for row, numbers in enumerate(chosen):
-        kept = informative[numbers]
-        null = rearranging.choose_null(plans[numbers[kept]])
-        if null.kind == "exchanged" and kept.all():
-            exchanged.append(row)
-        elif null.kind == "exchanged":
-            films = np.flatnonzero(kept)
-            matrix = table[row][films][:, numbers[films]]
-            draws = rearranging.exchanges(plans[numbers[films]].max(axis=1), NUM_DRAWS, seed + row)
+        films = np.flatnonzero(informative[numbers])
+        kept = plans[numbers[films]]
+        null = rearranging.choose_null(kept)
+        if null.kind == "exchanged":
+            draws = rearranging.exchanges(kept, NUM_DRAWS, seed + row)
+            matrix = table[row][films][:, np.unique(numbers[films])]
             found[row] = rearranging.exchange_p(matrix, draws)[0]
         elif null.kind == "moved":
-            found[row] = _moved(table[row], plans, numbers, np.flatnonzero(kept), seed + row)
-    if exchanged:
-        rows = np.array(exchanged)
-        matrix = np.take_along_axis(
-            table[rows], np.repeat(chosen[rows][:, None, :], num_films, axis=1), axis=2
-        )
-        draws = rearranging.exchanges(plans[chosen[rows[0]]].max(axis=1), NUM_DRAWS, seed)
-        found[rows] = rearranging.exchange_p(matrix, draws)[0]
+            found[row] = _moved(table[row], plans, numbers, films, seed + row)
     return found
 
 
@@ -70,7 +63,11 @@ def _moved(table: Floats, plans: Ints, numbers: Ints, films: Ints, seed: int) ->
 def synthetic_cell(
     kind: Kind, num_frames: int, num_films: int, *, contrast: float, sink: str, num_repeats: int, seed: int
 ) -> dict[str, Any]:
-    """Repeat a study of `num_films` synthetic films: p, and whether each interval holds what is true."""
+    """Repeat a study of `num_films` synthetic films: p, and whether each interval holds what is true.
+
+    A plan that cannot be measured leaves its film out; a study of five films and more that keeps fewer than five is not
+    counted among those of its number.
+    """
     plans, generator = plans_of(kind, num_frames), np.random.default_rng(seed)
     truth = _true_means(kind, num_frames, contrast, sink) if num_frames == LENGTH_OF_THE_OTHERS else {}
     ps, covered = [], []
@@ -81,7 +78,9 @@ def synthetic_cell(
         ps.append(p_values(fitted.r, plans, chosen, seed))
         if num_films >= 3:
             own = [np.take_along_axis(each, chosen[..., None], axis=2)[..., 0] for each in fitted[:2]]
-            covered.append(_cover(maps, plans[chosen], own, contrast, truth))
+            enough = np.isfinite(own[0]).sum(axis=1) >= min(num_films, FEWEST_COUNTED)
+            cover = _cover(maps, plans[chosen], own, contrast, truth)
+            covered.append({name: np.where(enough, held, np.nan) for name, held in cover.items()})
     return {"p": _shares(np.concatenate(ps)), "coverage": _coverage(covered)}
 
 
@@ -166,6 +165,35 @@ def share_cell(
         found[f"{share:g}"] = float(inside(ends, share).mean())
         found[f"gain {share:g}"] = float(inside(2 * halves - 1, share - 0.1).mean())
     return found
+
+
+GAPS = {"alike": (0.0, 1.0), "near": (0.5, 1.0), "far": (2.0, 1.0), "wider": (0.0, 2.0)}
+"""How far the videos' mean is below the reference's, in its standard deviations, and their deviation in the same."""
+
+
+def gap_cell(
+    what: str, num_videos: int, num_reference: int, *, num_repeats: int, seed: int
+) -> dict[str, float]:
+    """Compare two samples of cosines many times: how often p <= .05, how often the interval of the gap holds.
+
+    What it should hold is the distance of the distributions, both smoothed with the mean width of such samples.
+    """
+    shift, scale = GAPS[what]
+    generator = np.random.default_rng(seed)
+
+    def draw(number: int, shift: float, scale: float) -> Floats:
+        return np.asarray(np.tanh(generator.normal(0.8 - 0.3 * shift, 0.3 * scale, number)))
+
+    widths, alarms, ends = [], 0, []
+    for repeat in range(num_repeats):
+        values, reference = draw(num_videos, shift, scale), draw(num_reference, 0.0, 1.0)
+        widths.append(gap.common_width(values, reference))
+        found = gap.consistency_gap(values, reference, num_draws=199, seed=repeat)
+        alarms += found.p <= 0.05
+        ends.append((found.low, found.high))
+    many = draw(200_000, shift, scale), draw(200_000, 0.0, 1.0)
+    truth = gap.smoothed_distance(*many, float(np.mean(widths))) if what != "alike" else 0.0
+    return {"rejected": alarms / num_repeats, "holds": float(inside(np.array(ends), truth).mean())}
 
 
 def real_cell(maps: Floats, kind: Kind, num_films: int, *, num_repeats: int, seed: int) -> dict[str, Any]:

@@ -50,7 +50,7 @@ SINKS = {"none": (0.0, 1.0), "added .2": (0.2, 1.0), "times 4": (0.0, 4.0)}
 
 @cache
 def plans_of(kind: Kind, num_frames: int) -> Ints:
-    """All plans of a kind: `(plans, F)` shot indices; none where the film is too short."""
+    """All plans of a kind, in order: `(plans, F)` shot indices; none where the film is too short."""
     if kind.equal:
         parts = np.array_split(np.arange(num_frames), kind.num_shots)
         return np.repeat(np.arange(kind.num_shots), [len(part) for part in parts])[None, :]
@@ -58,7 +58,7 @@ def plans_of(kind: Kind, num_frames: int) -> Ints:
     for cuts in combinations(range(1, num_frames), kind.num_shots - 1):
         if np.diff([0, *cuts, num_frames]).min() >= kind.floor:
             plans.append((np.arange(num_frames)[:, None] >= np.array(cuts)).sum(axis=1))
-    return np.array(plans, dtype=np.intp).reshape(-1, num_frames)
+    return np.unique(np.array(plans, dtype=np.intp).reshape(-1, num_frames), axis=0)
 
 
 def draw_maps(generator: np.random.Generator, shot: Ints, *, contrast: float, sink: str) -> Floats:

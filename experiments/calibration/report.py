@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cells import GAPS
 from films import KINDS
 
 Cell = dict[str, Any]
@@ -145,11 +146,19 @@ def _shares(cells: dict[tuple[str, ...], Cell]) -> None:
 
 
 def _gaps(cells: dict[tuple[str, ...], Cell]) -> None:
-    rows = [[*name, f"{cell['rejected']:.3f}"] for name, cell in cells.items()]
+    by_size: dict[tuple[str, str], dict[str, Cell]] = defaultdict(dict)
+    for (videos, reference, what), cell in cells.items():
+        by_size[videos, reference][what] = cell
+    rows = [
+        [*size, f"{found['alike']['rejected']:.3f}"]
+        + [f"{found[what]['holds']:.3f}" for what in GAPS if what != "alike"]
+        for size, found in by_size.items()
+        if set(found) == set(GAPS)
+    ]
     if rows:
         _table(
-            "Consistency gap of two samples from one place: share of p <= .05",
-            ("videos", "reference", "alarms"),
+            "Consistency gap: share of p <= .05 of two samples from one place; how often the interval holds",
+            ("videos", "reference", "alarms", *(what for what in GAPS if what != "alike")),
             rows,
         )
 

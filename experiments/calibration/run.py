@@ -50,9 +50,8 @@ def synthetic(num_repeats: int) -> Iterator[tuple[str, Cell]]:
                 for num_films in FILMS:
                     for contrast in (1.0, 1.3) if sink == "none" else (1.0,):
                         name = f"synthetic/{kind}/{num_frames}/{sink}/{num_films}/{contrast:g}"
-                        # forty films cost as much as the rest together, and power needs less precision than size
-                        fewer = (4 if num_films >= 40 else 1) * (4 if contrast > 1 else 1)
-                        repeats = max(200, num_repeats // fewer)
+                        # forty films cost as much as the rest together
+                        repeats = max(200, num_repeats // (2 if num_films >= 40 else 1))
                         yield (
                             name,
                             partial(
@@ -88,26 +87,16 @@ def shares(num_repeats: int) -> Iterator[tuple[str, Cell]]:
 
 
 def gaps(num_repeats: int) -> Iterator[tuple[str, Cell]]:
-    """False alarms of the consistency gap for videos and references of one distribution."""
+    """False alarms of the consistency gap for videos and references of one distribution, and how its interval holds."""
     for num_videos in (20, 50, 200):
         for num_reference in (20, 50, 200):
-            name = f"gap/{num_videos}/{num_reference}"
-            yield (
-                name,
-                partial(_gap_cell, num_videos, num_reference, max(100, num_repeats // 4), seed_of(name)),
-            )
-
-
-def _gap_cell(num_videos: int, num_reference: int, num_repeats: int, seed: int) -> dict[str, Any]:
-    generator, alarms, covered = np.random.default_rng(seed), 0, 0
-    for repeat in range(num_repeats):
-        values = np.tanh(generator.normal(0.8, 0.3, num_videos + num_reference))
-        found = scope.metrics.consistency_gap(
-            values[:num_videos], values[num_videos:], num_draws=199, seed=repeat
-        )
-        alarms += found.p <= 0.05
-        covered += found.distance > found.null_high
-    return {"rejected": alarms / num_repeats, "above the null level": covered / num_repeats}
+            for what in cells.GAPS:
+                name = f"gap/{num_videos}/{num_reference}/{what}"
+                repeats, seed = max(100, num_repeats // 4), seed_of(name)
+                yield (
+                    name,
+                    partial(cells.gap_cell, what, num_videos, num_reference, num_repeats=repeats, seed=seed),
+                )
 
 
 def real(out: Path, num_films: int, num_repeats: int) -> Iterator[tuple[str, Cell]]:

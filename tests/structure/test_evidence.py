@@ -32,33 +32,50 @@ def as_dataset(dataset, mass, plans):
 
 
 def test_exchange_counts_every_arrangement(dataset):
-    """Four films, 24 permutations written out: p is the share that does as well."""
-    plans = [plan([cut], 8) for cut in (2, 3, 5, 6)]
-    mass = local_films(np.random.default_rng(3), plans, contrast=1.2)
+    """Five films, all arrangements written out: p is the share that does as well."""
+    plans = [plan([cut], 8) for cut in (2, 3, 5, 6, 2)]
+    mass = local_films(np.random.default_rng(3), plans, contrast=1.1)
     ds = as_dataset(dataset, mass, plans)
     r = np.array([[adjustment.fit(one, other).r for other in plans] for one in ds.mass.values.squeeze()])
     means = [
-        np.mean([r[film, given] for film, given in enumerate(order)]) for order in permutations(range(4))
+        np.mean([r[film, given] for film, given in enumerate(order)]) for order in permutations(range(5))
     ]
     found = cut_test(ds, num_draws=20_000)
     assert found.attrs["null"] == "exchanged"
-    assert found.attrs["num_arrangements"] == 24
+    assert found.attrs["num_arrangements"] == 60  # two films have the same cut
+    assert found.attrs["smallest_p"] == pytest.approx(1 / 60)
+    assert 0.02 < found.p.item() < 0.9
     assert found.p.item() == pytest.approx(np.mean(np.array(means) >= means[0] - 1e-12), abs=1e-12)
     assert found.null_mean.item() == pytest.approx(np.mean(means), abs=1e-12)
     assert found.adjusted_r.item() == pytest.approx(float(adjusted_r(ds).mean()))
 
 
+@pytest.mark.parametrize(("num_arrangements", "kept"), [(20, 20), (24, 20), (39, 20), (40, 40), (127, 120)])
+def test_p_is_a_share_of_20_40_60_arrangements(num_arrangements, kept):
+    others = np.arange(1, num_arrangements)
+    chosen = [rearranging.whole_twentieths(others, seed) for seed in range(50)]
+    assert {len(each) + 1 for each in chosen} == {kept}
+    assert all(len(set(each)) == len(each) for each in chosen)
+    assert set(np.concatenate(chosen)) == set(others)  # none is left out for good
+    assert rearranging.num_tried(num_arrangements, 199) == kept
+
+
 def test_films_exchange_only_with_films_of_as_many_shots():
-    plans = np.array([plan([3]), plan([5]), plan([3, 8]), plan([4, 9]), plan([3])])
-    groups = plans.max(axis=1)
-    assert rearranging.num_exchanges(plans, groups) == 3 * 2  # two of three films have the same cut
-    for num_draws in (11, 12):  # drawn, and all 3! x 2! of them
-        drawn = rearranging.exchanges(groups, num_draws, 0)
-        assert drawn.shape == (12, 5)
-        assert (drawn[0] == np.arange(5)).all()
-        assert (groups[drawn] == groups).all()
-        assert (np.sort(drawn, axis=1) == np.arange(5)).all()
-    assert len({tuple(row) for row in drawn}) == 12
+    plans = np.array([plan([3]), plan([5]), plan([3, 8]), plan([4, 9]), plan([6]), plan([5]), plan([7])])
+    groups, (different, own) = plans.max(axis=1), np.unique(plans, axis=0, return_inverse=True)
+    assert rearranging.num_exchanges(plans, groups) == 60 * 2  # two of five films have the same cut
+    for num_draws in (119, 120):  # drawn, and all of them
+        drawn = rearranging.exchanges(plans, num_draws, 0)
+        assert drawn.shape == (120, 7)
+        assert (drawn[0] == own.reshape(-1)).all()
+        assert (different.max(axis=1)[drawn] == groups).all()
+        assert (np.sort(drawn, axis=1) == np.sort(drawn[0])).all()
+    expected = {
+        tuple(np.array(drawn[0])[list(order)])
+        for order in permutations(range(7))
+        if (groups[list(order)] == groups).all()
+    }
+    assert {tuple(row) for row in drawn} == expected
 
 
 @pytest.mark.parametrize(
@@ -106,9 +123,9 @@ def test_false_positives_where_moved_cuts_failed(name, draw, num_frames, num_fil
     for trial in range(400):
         plans = np.array([plan(draw(generator), num_frames) for _ in range(num_films)])
         mass = local_films(generator, plans, sink=sink)
-        different, which = np.unique(plans, axis=0, return_inverse=True)
-        matrix = np.nan_to_num(adjustment.fit_plans(mass, different).r)[..., which.reshape(-1)]
-        drawn = rearranging.exchanges(plans.max(axis=1), 199, trial)
+        different = np.unique(plans, axis=0)
+        matrix = np.nan_to_num(adjustment.fit_plans(mass, different).r)
+        drawn = rearranging.exchanges(plans, 199, trial)
         rejected.append(float(rearranging.exchange_p(matrix, drawn)[0]) <= 0.05)
     assert 0.02 < np.mean(rejected) < 0.085, name  # .05 and three standard errors of 400 trials
 

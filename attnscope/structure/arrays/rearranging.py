@@ -8,7 +8,7 @@ no shot under some length the same chance gives each of these the same chance. E
 
 from __future__ import annotations
 
-from itertools import combinations, permutations
+from itertools import combinations
 from math import comb, factorial, prod
 from typing import NamedTuple
 
@@ -68,36 +68,71 @@ def num_exchanges(plans: Ints, groups: Ints) -> int:
     return ways
 
 
-def exchanges(groups: Ints, num_draws: int, seed: int) -> Ints:
-    """Say who gets whose plan within groups `(P,)`: `(arrangements, P)`, each film its own plan in the first row.
+def exchanges(plans: Ints, num_draws: int, seed: int) -> Ints:
+    """Hand plans `(P, F)` round within groups of films with as many shots: `(arrangements, P)` numbers of plans.
 
-    All permutations where there are at most `num_draws`, else so many of them by lot.
+    Numbers are those of `np.unique(plans, axis=0)`; the first row is what each film has. All different arrangements, or
+    a sample, as `whole_twentieths` says; where there are more than `num_draws`, so many by lot.
     """
-    own = np.arange(len(groups))
+    groups = plans.max(axis=1)
+    own = np.unique(plans, axis=0, return_inverse=True)[1].reshape(-1)
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    if prod(factorial(len(each)) for each in members) <= num_draws:
+    if num_exchanges(plans, groups) <= num_draws:
         chosen = own[None, :]
         for each in members:
-            orders = np.array(list(permutations(each)), dtype=np.intp)
+            orders = _different_orders(own[each])
             chosen = np.repeat(chosen, len(orders), axis=0)
             chosen[:, each] = np.tile(orders, (len(chosen) // len(orders), 1))
-        return chosen
+        others = chosen[(chosen != own).any(axis=1)]
+        return np.concatenate([own[None, :], whole_twentieths(others, seed)])
     generator = np.random.default_rng(seed)
     chosen = np.tile(own, (1 + num_draws, 1))
     for each in members:
         order = np.argsort(generator.random((num_draws, len(each))), axis=1)
-        chosen[1:, each] = each[order]
+        chosen[1:, each] = own[each][order]
     return chosen
 
 
+def _different_orders(numbers: Ints) -> Ints:
+    """All orders of these numbers `(P,)` that can be told from each other: `(orders, P)`."""
+    orders = np.full((1, len(numbers)), -1, dtype=np.intp)
+    for value, count in zip(*np.unique(numbers, return_counts=True), strict=True):
+        num_free = int((orders[0] < 0).sum())
+        chosen = np.array(list(combinations(range(num_free), int(count))), dtype=np.intp)
+        free = np.argsort(orders >= 0, axis=1, kind="stable")[:, :num_free]
+        places = free[:, chosen].reshape(-1, count)
+        orders = np.repeat(orders, len(chosen), axis=0)
+        np.put_along_axis(orders, places, value, axis=1)
+    return orders
+
+
+def num_tried(num_arrangements: int, num_draws: int) -> int:
+    """How many of all arrangements p is a share of."""
+    if num_arrangements > num_draws:
+        return 1 + num_draws
+    return max(1, num_arrangements // FEWEST_ARRANGEMENTS * FEWEST_ARRANGEMENTS)
+
+
+def whole_twentieths(others: Ints, seed: int) -> Ints:
+    """Keep so many other arrangements, by lot, that with the true one there are 20, 40, 60, ...
+
+    p <= .05 then comes in one of twenty where there is nothing; of 38 arrangements one alone is under .05, one of
+    thirty-eight. A set by lot, drawn without looking at the maps, is as exact as all (Hemerik and Goeman, TEST 2018).
+    """
+    wanted = (1 + len(others)) // FEWEST_ARRANGEMENTS * FEWEST_ARRANGEMENTS - 1
+    if wanted < 1:
+        return others
+    return others[np.sort(np.random.default_rng(seed).permutation(len(others))[:wanted])]
+
+
 def exchange_p(matrix: Floats, chosen: Ints) -> tuple[Floats, Floats]:
-    """Test the mean of the diagonal of `(..., P, P)`, map by plan: p and the mean under exchange, each `(...)`.
+    """Test the first of arrangements `(A, P)` by maps' fits `(..., P, plans)`: p and the mean of all, each `(...)`.
 
     p is the share of the arrangements, the films' own among them, that do as well as it.
     """
     num_arrangements, num = chosen.shape
-    own = np.trace(matrix, axis1=-2, axis2=-1) / num
     lead = matrix.shape[:-2]
+    own = matrix[..., np.arange(num), chosen[0]].mean(axis=-1)
     as_good, total = np.zeros(lead), np.zeros(lead)
     num_parts = max(1, num_arrangements * max(1, own.size) * num // 20_000_000)
     for part in np.array_split(chosen, num_parts):
@@ -145,11 +180,12 @@ def _sampled_lengths(num_frames: int, num_shots: int, shortest: int, seed: int) 
 def moved_p(tables: list[Floats], *, num_draws: int, seed: int) -> tuple[Floats, Floats]:
     """Test the sum of the first entries of tables `(..., S)`, one for each plan that moves by itself.
 
-    One table is compared with all of its entries; for several, each takes one of its entries by lot.
+    One table is compared with its entries (`whole_twentieths`); for several, each takes one of its entries by lot.
     """
     own = np.sum([table[..., 0] for table in tables], axis=0)
     if len(tables) == 1:
-        every = tables[0]
+        others = whole_twentieths(np.arange(1, tables[0].shape[-1]), seed)
+        every = tables[0][..., np.concatenate([[0], others])]
         return (every >= own[..., None] - 1e-12).mean(axis=-1), every.mean(axis=-1)
     generator = np.random.default_rng(seed)
     drawn = np.sum(
