@@ -180,16 +180,13 @@ def _sampled_lengths(num_frames: int, num_shots: int, shortest: int, seed: int) 
 def moved_p(tables: list[Floats], *, num_draws: int, seed: int) -> tuple[Floats, Floats]:
     """Test the sum of the first entries of tables `(..., S)`, one for each plan that moves by itself.
 
-    One table is compared with its entries (`whole_twentieths`); for several, each takes one of its entries by lot.
+    It is compared with the sums of one entry of each table: all of them (`whole_twentieths`), or `num_draws` by lot.
     """
-    own = np.sum([table[..., 0] for table in tables], axis=0)
-    if len(tables) == 1:
-        others = whole_twentieths(np.arange(1, tables[0].shape[-1]), seed)
-        every = tables[0][..., np.concatenate([[0], others])]
-        return (every >= own[..., None] - 1e-12).mean(axis=-1), every.mean(axis=-1)
-    generator = np.random.default_rng(seed)
-    drawn = np.sum(
-        [table[..., generator.integers(table.shape[-1], size=num_draws)] for table in tables], axis=0
-    )
-    as_good = (drawn >= own[..., None] - 1e-12).sum(axis=-1)
-    return (1 + as_good) / (1 + num_draws), drawn.mean(axis=-1)
+    sizes = tuple(table.shape[-1] for table in tables)
+    if prod(sizes) <= num_draws:
+        others = whole_twentieths(np.arange(1, prod(sizes)), seed)
+    else:
+        others = np.random.default_rng(seed).integers(prod(sizes), size=num_draws)
+    places = np.unravel_index(np.concatenate([[0], others]), sizes)
+    every = np.sum([table[..., place] for table, place in zip(tables, places, strict=True)], axis=0)
+    return (every >= every[..., :1] - 1e-12).mean(axis=-1), every.mean(axis=-1)
