@@ -11,6 +11,7 @@ A frame sees its own shot (cut at video frame 40), or the first latent frame of 
 
 from __future__ import annotations
 
+from attnscope.masks.blocks import BlockMask, block_mask
 from attnscope.masks.compiling import Extent, compile_rule, extent
 from attnscope.masks.controls import equal_band, other_boundary, permuted
 from attnscope.masks.expressions import parse_rule
@@ -29,11 +30,13 @@ from attnscope.masks.shot_rules import (
     same_shot,
     shot_causal,
     shot_starts,
+    together,
 )
 from attnscope.masks.sides import Group, Sides
 from attnscope.masks.text_rules import general_text, own_text, padding_text, transitions
 
 __all__ = [
+    "BlockMask",
     "Extent",
     "Group",
     "Intervention",
@@ -42,6 +45,7 @@ __all__ = [
     "Sides",
     "anchors",
     "band",
+    "block_mask",
     "compile_rule",
     "decay",
     "equal_band",
@@ -68,5 +72,6 @@ __all__ = [
     "save_interventions",
     "shot_causal",
     "shot_starts",
+    "together",
     "transitions",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attnscope.errors import MaskError, quote
 from attnscope.masks.rules import MaskRule, Relation, require_rule
@@ -85,17 +86,30 @@ def extent(rule: MaskRule, sides: Sides, *, tokens: int | Sequence[int] = 1) -> 
     0.524
     """
     visible = ~np.isneginf(compile_rule(rule, sides))
-    if isinstance(tokens, int):
-        rows, columns = ([tokens] * count for count in sides.shape)
-    else:
-        rows = columns = list(tokens)
-    if (len(rows), len(columns)) != sides.shape or min((*rows, *columns)) < 1:
+    rows, columns = (count_tokens(tokens, count) for count in sides.shape)
+    everything = int(rows.sum() * columns.sum())
+    return Extent(int(rows @ visible @ columns), everything, 8 * math.prod(sides.shape), everything)
+
+
+def count_tokens(tokens: int | Sequence[int], num_groups: int) -> NDArray[np.int64]:
+    """Give the tokens of each group on one side.
+
+    Raises
+    ------
+    MaskError
+        Not one number a group, or a group without tokens.
+
+    Examples
+    --------
+    >>> count_tokens(1560, 3).tolist()
+    [1560, 1560, 1560]
+    """
+    counted = [tokens] * num_groups if isinstance(tokens, int) else list(tokens)
+    if len(counted) != num_groups or min(counted, default=0) < 1:
         raise MaskError(
-            expected=f"at least 1 token for each of {sides.shape} groups",
+            expected=f"at least 1 token for each of {num_groups} groups",
             got=quote(tokens),
-            where="in extent",
+            where="as tokens",
             remedy="give one number, or one a group",
         )
-    pairs = sum(math.prod((rows[i], columns[j])) for i, j in np.argwhere(visible).tolist())
-    everything = sum(rows) * sum(columns)
-    return Extent(pairs, everything, 8 * math.prod(sides.shape), everything)
+    return np.asarray(counted, dtype=np.int64)

@@ -16,7 +16,7 @@ from attnscope.masks.frame_rules import decay, everything, sampled
 from attnscope.masks.frame_rules import first_frame as first_frame_rule
 from attnscope.masks.interventions import Architecture, Intervention
 from attnscope.masks.rules import MaskRule
-from attnscope.masks.shot_rules import anchors, require_plan, same_shot, shot_starts
+from attnscope.masks.shot_rules import anchors, require_plan, same_shot, shot_starts, together
 from attnscope.masks.text_rules import general_text, own_text, padding_text, transitions
 
 Preset = tuple[Intervention, ...]
@@ -152,6 +152,17 @@ def _isolated(plan: Plan, *, layers: Range = "all") -> Preset:
     return (Intervention(same_shot(plan) | own_text(plan), layers=layers),)
 
 
+def _held_together(
+    plan: Plan, *, factor: float = 8.0, reach: int = 0, layers: Range = "all", steps: Range = "all"
+) -> Preset:
+    """Nothing hidden, and shots that hold: other frames of the own shot count ``factor`` times. Of our own, no paper's.
+
+    With a plan of one shot it forbids cuts.
+    """
+    rule = together(plan, factor, reach)
+    return (Intervention(rule, layers=layers, steps=steps, attention="self"),)
+
+
 def _own_and_general(plan: Plan, padding: bool) -> Any:
     text = own_text(plan) | general_text(plan)
     return text if padding else text & ~padding_text()
@@ -169,4 +180,5 @@ PRESETS: dict[str, Callable[..., Preset]] = {
     "storydiffusion": _storydiffusion,
     "shotadapter": _shotadapter,
     "isolated": _isolated,
+    "held-together": _held_together,
 }

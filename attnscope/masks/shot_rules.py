@@ -196,6 +196,40 @@ class halo(ShotRule):
 
 @by_name
 @dataclass(frozen=True)
+class together(ShotRule):
+    """Hold shots together: what is further than ``reach`` latent frames away in the own shot counts ``factor`` times.
+
+    The opposite of a mask that cuts: nothing is hidden, and far frames of a shot pull at each other, so that the shot
+    stays as it is. With a plan of one shot it forbids cuts anywhere; frames of other shots are left as they are.
+
+    >>> from attnscope.masks import Sides, compile_rule
+    >>> plan = ShotPlan.from_latent_frames([], num_frames_latent=3, fps=16)
+    >>> np.exp(compile_rule(together(plan, 8.0, reach=1), Sides.of_frames(3))).round().tolist()
+    [[1.0, 1.0, 8.0], [1.0, 1.0, 1.0], [8.0, 1.0, 1.0]]
+    """
+
+    factor: float = 8.0
+    reach: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_multiplicity(self.factor, "in together", error=MaskError)
+        require_frames(self.reach, 0, "together")
+
+    @override
+    def between(self, query: Index, key: Index, plan: LatentPlan) -> Relation:
+        same = shot_of(plan, query) == shot_of(plan, key)
+        return np.where(same & (np.abs(query - key) > self.reach), math.log(self.factor), 0.0)
+
+    @property
+    @override
+    def words(self) -> str:
+        far = f" more than {say_frames(self.reach)} away" if self.reach else ""
+        return f"every frame, and others of its own shot{far} counted {self.factor:g} times {self.cuts_words}"
+
+
+@by_name
+@dataclass(frozen=True)
 class fade(ShotRule):
     """Let the boundary open slowly: frames d apart across a cut count 1 - d / (reach + 1), beyond that nothing.
 

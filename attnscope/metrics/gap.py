@@ -182,10 +182,10 @@ def _distance_to(reference: Floats, method: Method) -> Callable[[Floats], float]
             where="in a gap",
             remedy="use kde",
         )
-    return lambda sample: smoothed_distance(sample, reference, common_width(sample, reference))
+    return lambda sample: smoothed_distance(sample, reference, smoothing_width(sample, reference))
 
 
-def common_width(sample: Floats, reference: Floats) -> float:
+def smoothing_width(sample: Floats, reference: Floats) -> float:
     """Give the width with which two samples of cosines are smoothed, in Fisher's z: the wider of their own."""
     return max(_bandwidth(_fisher(sample)), _bandwidth(_fisher(reference)))
 

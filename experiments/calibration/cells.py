@@ -187,7 +187,7 @@ def gap_cell(
     widths, alarms, ends = [], 0, []
     for repeat in range(num_repeats):
         values, reference = draw(num_videos, shift, scale), draw(num_reference, 0.0, 1.0)
-        widths.append(gap.common_width(values, reference))
+        widths.append(gap.smoothing_width(values, reference))
         found = gap.consistency_gap(values, reference, num_draws=199, seed=repeat)
         alarms += found.p <= 0.05
         ends.append((found.low, found.high))

@@ -26,6 +26,7 @@ from attnscope.masks import (
     sampled,
     shot_causal,
     shot_starts,
+    together,
 )
 from attnscope.masks.rules import BY_NAME
 from attnscope.shots import ShotPlan
@@ -41,6 +42,7 @@ SAME = {
     "same_shot | previous_shot & band(3)": same_shot(PLAN) | (previous_shot(PLAN) & band(3)),
     "(same_shot | previous_shot) & band(3)": (same_shot(PLAN) | previous_shot(PLAN)) & band(3),
     "soft(same_shot, 4)": same_shot(PLAN).soft(4),
+    "together(8, reach=1)": together(PLAN, 8, reach=1),
     "soft(same_shot, ramp(8, 0.5))": same_shot(PLAN).soft(Ramp(8, 0.5)),
     "fade(reach=3) + decay(2, 1.5)": fade(PLAN, 3) + decay(2, 1.5),
     "times(same_shot, 2) + everything": same_shot(PLAN).times(2) + everything(),
@@ -131,6 +133,7 @@ def test_every_rule_that_takes_no_array_has_its_own_name_in_text() -> None:
         "same_shot",
         "shot_causal",
         "shot_starts",
+        "together",
     ]
     text = ["general_text", "own_text", "padding_text", "transitions"]
     frames = ["band", "decay", "everything", "first_frame", "sampled"]

@@ -35,6 +35,7 @@ RULES = {
     "ramp": lambda plan: masks.same_shot(plan).soft(Ramp(8.0, 1.0)),
     "halo": lambda plan: masks.halo(plan, 1) | masks.next_shot(plan),
     "fade": lambda plan: masks.fade(plan, 2),
+    "together": lambda plan: masks.together(plan, 4.0, reach=1),
     "starts": lambda plan: masks.same_shot(plan) | masks.shot_starts(plan, of="own", times=2),
     "anchors": lambda plan: masks.same_shot(plan) | masks.anchors(plan, 0, 1),
     "sampled": lambda plan: masks.same_shot(plan) | masks.sampled(0.5, seed=3, per="pair"),

@@ -152,6 +152,18 @@ def joint_sides(lengths: tuple[int, ...], *, num_transitions: int = 0) -> tuple[
 
 
 @pytest.mark.parametrize("lengths", GRID)
+@pytest.mark.parametrize("reach", [0, 2])
+def test_held_together(lengths: tuple[int, ...], reach: int) -> None:
+    """Token by token: other frames of the own shot five times, everything else once."""
+    frame = np.repeat(np.arange(sum(lengths)), TOKENS)
+    shot = np.repeat(shot_list(lengths), TOKENS)
+    far = np.abs(frame[:, None] - frame) > reach
+    times = np.where((shot[:, None] == shot) & far, 5.0, 1.0)
+    seen = frames_of("held-together", lengths, factor=5.0, reach=reach)
+    np.testing.assert_allclose(np.exp(seen), times, rtol=1e-12)
+
+
+@pytest.mark.parametrize("lengths", GRID)
 def test_mask2dit(lengths: tuple[int, ...]) -> None:
     """Text s sees text s and video s; video s sees text s and all video."""
     sides, sizes = joint_sides(lengths)
@@ -277,6 +289,7 @@ def test_the_list_says_what_each_preset_shows() -> None:
         "storydiffusion",
         "shotadapter",
         "isolated",
+        "held-together",
     }
     assert all(words.split("\n")[0].endswith(".") for words in listed.values())
 
