@@ -27,13 +27,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from attnscope._types import LatentPlans
+from attnscope._types import LatentPlans, Numbers
 from attnscope.errors import SchemaError, quote
 from attnscope.shots import LatentPlan
 
@@ -80,7 +79,7 @@ COORDINATES: dict[str, str] = {
     },
 }
 
-Coordinate = tuple[tuple[str, ...], NDArray[Any]]
+Coordinate = tuple[tuple[str, ...], Numbers]
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def build_dataset(
     labels: Labels,
     *,
     text_mass: NDArray[np.float32] | None = None,
-    attrs: Mapping[str, Any] | None = None,
+    attrs: Mapping[str, object] | None = None,
 ) -> xr.Dataset:
     """Label measured attention so that every number says which prompt, step, layer, head and frames it is about.
 
@@ -167,7 +166,7 @@ def build_dataset(
 
 def coordinates(labels: Labels) -> dict[str, Coordinate]:
     """Return every coordinate of an attention dataset but the shots, as (dims, values)."""
-    values: dict[str, tuple[str, NDArray[Any]]] = {
+    values: dict[str, tuple[str, Numbers]] = {
         PROMPT: (PROMPT, np.arange(len(labels.prompts), dtype=np.int32)),
         TEXT: (PROMPT, np.asarray(labels.prompts, dtype=str)),
         SEED: (PROMPT, np.asarray(labels.seeds, dtype=np.int64)),
@@ -193,11 +192,11 @@ def coordinates(labels: Labels) -> dict[str, Coordinate]:
     return {name: ((dim,), array) for name, (dim, array) in values.items()}
 
 
-def _frame_coordinates(latent: LatentPlan) -> dict[str, tuple[str, NDArray[Any]]]:
+def _frame_coordinates(latent: LatentPlan) -> dict[str, tuple[str, Numbers]]:
     """Which video frames each latent frame covers, for both sides of the attention."""
     bounds = np.asarray([latent.first_frame(frame) for frame in range(latent.num_frames + 1)], dtype=np.int32)
     start_s = np.asarray([float(frame / latent.fps) for frame in bounds[:-1].tolist()])
-    values: dict[str, tuple[str, NDArray[Any]]] = {}
+    values: dict[str, tuple[str, Numbers]] = {}
     for side, dim in FRAME_DIMS.items():
         values[dim] = (dim, np.arange(latent.num_frames, dtype=np.int32))
         values[f"{side}_start_frame"] = (dim, bounds[:-1])
@@ -278,9 +277,7 @@ def check(dataset: xr.Dataset, tolerance: float | None = None) -> None:
         raise SchemaError(found[0] + more)
 
 
-def _require_shape(
-    array: NDArray[Any], name: str, dims: Sequence[str], values: Mapping[str, Coordinate]
-) -> None:
+def _require_shape(array: Numbers, name: str, dims: Sequence[str], values: Mapping[str, Coordinate]) -> None:
     shape = tuple(len(values[dim][1]) for dim in dims)
     if array.shape != shape:
         raise SchemaError(
@@ -342,9 +339,7 @@ def _value_violations(dataset: xr.Dataset, tolerance: float) -> list[str]:
     return found
 
 
-def row_violations(
-    mass: NDArray[Any], text_mass: NDArray[Any] | None, where: str, tolerance: float
-) -> list[str]:
+def row_violations(mass: Numbers, text_mass: Numbers | None, where: str, tolerance: float) -> list[str]:
     """List what is wrong with the numbers of one unit: values that are no probabilities, rows that leak."""
     arrays = {MASS: mass} if text_mass is None else {MASS: mass, TEXT_MASS: text_mass}
     for name, array in arrays.items():

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from torch import nn
 
 from attnscope.errors import InputError
 from attnscope.families import Family, Site, find
+from attnscope.families.protocols import Model
 from attnscope.hooks.calls import Call, Part
 from attnscope.hooks.current import CurrentCall
 from attnscope.hooks.denoising import note_contexts
@@ -35,7 +36,7 @@ class Attachment:
     writes to it, for the record of whoever looks. Leaving the `with` block puts back the very objects that were there.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
         self.family: Family = find(model)
         self.taps: dict[int, Tap] = {}
@@ -188,14 +189,14 @@ def _close(seams: list[Callable[[], None]]) -> None:
 class _SchedulerOf:
     """Asks a pipeline for the scheduler that it has now; a denoiser has none."""
 
-    model: Any
+    model: Model
 
-    def __call__(self) -> Any:
+    def __call__(self) -> object:
         return getattr(self.model, "scheduler", None)
 
 
 @uninterrupted
-def attach(model: Any) -> Attachment:
+def attach(model: Model) -> Attachment:
     """Attach to the attention of a loaded video pipeline.
 
     Every attention site gets a tap. As long as nobody listens, and also when somebody only looks, the video comes
@@ -224,7 +225,7 @@ def attach(model: Any) -> Attachment:
     return Attachment(model).open()
 
 
-def attached_to(model: Any) -> Attachment | None:
+def attached_to(model: Model) -> Attachment | None:
     """Return the attachment that is open on a model, None if there is none.
 
     >>> from attnscope.testing.wan import tiny_wan
@@ -238,7 +239,7 @@ def attached_to(model: Any) -> Attachment | None:
     family = find(model)
     for denoiser in family.denoisers(model).values():
         for site in family.sites(denoiser):
-            processor: Any = denoiser.get_submodule(site.module).processor
+            processor = denoiser.get_submodule(site.module).processor
             if isinstance(processor, Tap):
                 there = processor.attachment
                 if isinstance(there, Attachment) and there.is_open:
@@ -246,9 +247,17 @@ def attached_to(model: Any) -> Attachment | None:
     return None
 
 
+def find_or_attach(model: Model | Attachment) -> tuple[Attachment, bool]:
+    """Return the attachment that is open on a model, else a new one; and whether it is new."""
+    if isinstance(model, Attachment):
+        return model, False
+    there = attached_to(model)
+    return (attach(model), True) if there is None else (there, False)
+
+
 @contextmanager
 @uninterrupted
-def join_or_attach(model: Any) -> Iterator[Attachment]:
+def join_or_attach(model: Model | Attachment) -> Iterator[Attachment]:
     """Use the attachment that is open on a model, and leave it open; attach for a while where there is none.
 
     So that a probe can look at a model while an intervention changes it.
@@ -258,19 +267,16 @@ def join_or_attach(model: Any) -> Iterator[Attachment]:
     InputError
         If an attachment is given that was closed.
     """
-    there = model if isinstance(model, Attachment) else attached_to(model)
-    if there is None:
-        attachment = Attachment(model)
-        try:
-            yield attachment.open()
-        finally:
-            attachment.detach()
-        return
-    if not there.is_open:
+    attachment, is_new = find_or_attach(model)
+    if not attachment.is_open:
         raise InputError(
             expected="an attachment that is open",
             got="one that was closed",
-            where=f"on a {type(there.model).__name__}",
+            where=f"on a {type(attachment.model).__name__}",
             remedy="attach to the pipeline again, or give the pipeline itself",
         )
-    yield there
+    try:
+        yield attachment
+    finally:
+        if is_new:
+            attachment.detach()

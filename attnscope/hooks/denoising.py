@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
 from torch import nn
@@ -14,6 +14,9 @@ from attnscope.errors import UnsupportedModelError
 from attnscope.hooks.calls import Recomputed, Running
 from attnscope.hooks.current import CurrentCall
 from attnscope.hooks.labels import Labels
+
+Inputs = ParamSpec("Inputs")
+Result = TypeVar("Result")
 
 # Where diffusers keeps the hooks of a module.
 _REGISTRY = "_diffusers_hook"
@@ -75,11 +78,11 @@ def _refuse_skipping(path: str, state: Mapping[str, Any]) -> None:
 
 def note_contexts(denoiser: nn.Module, labels: Labels) -> Callable[[], None]:
     """Let the labels note what the pipeline says through `cache_context`; return the way to stop."""
-    original: Callable[..., AbstractContextManager[Any]] = getattr(denoiser, "cache_context", _say_nothing)
+    original: Callable[..., AbstractContextManager[object]] = getattr(denoiser, "cache_context", _say_nothing)
 
     @functools.wraps(original)
     @contextmanager
-    def cache_context(name: str, **facts: Any) -> Iterator[None]:
+    def cache_context(name: str, **facts: object) -> Iterator[None]:
         labels.enter_context(name, facts)
         try:
             with original(name, **facts):
@@ -99,7 +102,7 @@ def note_contexts(denoiser: nn.Module, labels: Labels) -> Callable[[], None]:
     return stop
 
 
-def _say_nothing(name: str, **facts: Any) -> AbstractContextManager[Any]:
+def _say_nothing(name: str, **facts: object) -> AbstractContextManager[object]:
     return nullcontext()
 
 
@@ -113,7 +116,7 @@ class Checkpoints:
     def __init__(self, denoiser: nn.Module, current: CurrentCall) -> None:
         self._modules = [module for module in denoiser.modules() if hasattr(module, "gradient_checkpointing")]
         self._current = current
-        self._replaced: list[tuple[dict[str, Any], Any]] = []
+        self._replaced: list[tuple[dict[str, object], object]] = []
 
     def begin(self, running: Running) -> None:
         """Label what is checkpointed from here on; it keeps its label."""
@@ -132,24 +135,24 @@ class Checkpoints:
 
 
 def _checkpoint(
-    checkpoint: Callable[..., Any],
+    checkpoint: Callable[..., Result],
     running: Running,
     current: CurrentCall,
-    layer: Callable[..., Any],
-    *args: Any,
-    **kwargs: Any,
-) -> Any:
+    layer: Callable[..., Result],
+    *args: object,
+    **kwargs: object,
+) -> Result:
     return checkpoint(_LabelledLayer(layer, running, current), *args, **kwargs)
 
 
-class _LabelledLayer:
+class _LabelledLayer(Generic[Inputs, Result]):
     """A layer that is run once in its pass, and again, as a recomputation of it, for the backward pass."""
 
-    def __init__(self, layer: Callable[..., Any], running: Running, current: CurrentCall) -> None:
+    def __init__(self, layer: Callable[Inputs, Result], running: Running, current: CurrentCall) -> None:
         self._layer, self._running, self._current = layer, running, current
         self._has_run = False
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Inputs.args, **kwargs: Inputs.kwargs) -> Result:
         if not self._has_run:
             self._has_run = True
             return self._layer(*args, **kwargs)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 from torch import nn
 
-from attnscope.hooks.attachment import Attachment, attach, attached_to
+from attnscope.families.protocols import Model
+from attnscope.hooks.attachment import Attachment, find_or_attach
 
 # What nnsight writes into every module that it wraps, and does not take back.
 _WRITTEN = ("forward", "__nnsight__")
@@ -16,7 +18,7 @@ _WRITTEN = ("forward", "__nnsight__")
 class _Runner(nn.Module):
     """A pipeline as a module: calling it runs the pipeline; its networks are children."""
 
-    def __init__(self, model: Any, taps: dict[str, nn.Module], networks: dict[str, nn.Module]) -> None:
+    def __init__(self, model: Model, taps: dict[str, nn.Module], networks: dict[str, nn.Module]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList()
         for name, tap in taps.items():
@@ -29,15 +31,15 @@ class _Runner(nn.Module):
         for name, network in networks.items():
             self.add_module(name, network)
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *args: object, **kwargs: object) -> object:
         return self._model[0](*args, **kwargs)
 
 
-def _written(module: nn.Module) -> dict[str, Any]:
+def _written(module: nn.Module) -> dict[str, object]:
     return {name: module.__dict__[name] for name in _WRITTEN if name in module.__dict__}
 
 
-def _take_back(module: nn.Module, before: dict[str, Any]) -> None:
+def _take_back(module: nn.Module, before: dict[str, object]) -> None:
     now = _written(module)
     if type(now.get("forward")).__module__.partition(".")[0] != "nnsight":
         # A forward that somebody else has put over nnsight's meanwhile was meant to stay.
@@ -48,7 +50,7 @@ def _take_back(module: nn.Module, before: dict[str, Any]) -> None:
 
 
 @functools.cache
-def _traced() -> Any:
+def _traced() -> Callable[[_Runner, Attachment | None], Any]:
     """Return the class of what is handed out; made at first use, because nnsight is slow to import."""
     from nnsight import NNsight
 
@@ -60,7 +62,7 @@ def _traced() -> Any:
             self._opened = opened
             super().__init__(runner)
 
-        def __enter__(self) -> Any:
+        def __enter__(self) -> Self:
             return self
 
         def __exit__(self, *error: object) -> None:
@@ -72,7 +74,7 @@ def _traced() -> Any:
     return Traced
 
 
-def as_nnsight(model: Any) -> Any:
+def as_nnsight(model: Model | Attachment) -> Any:
     """Open an attached pipeline in nnsight, with the hook points under the names they have everywhere else.
 
     `model.blocks[6].attn.hook_frame_mass.output` in a trace is what `run_with_cache` records under
@@ -96,6 +98,7 @@ def as_nnsight(model: Any) -> Any:
     Examples
     --------
     >>> from attnscope.testing.wan import tiny_wan
+    >>> from attnscope.hooks import attached_to
     >>> pipe = tiny_wan(num_layers=2)
     >>> with as_nnsight(pipe) as model:
     ...     model.blocks[1].attn.hook_q.path
@@ -103,8 +106,7 @@ def as_nnsight(model: Any) -> Any:
     >>> attached_to(pipe) is None
     True
     """
-    there = model if isinstance(model, Attachment) else attached_to(model)
-    attachment = there or attach(model)
+    attachment, is_new = find_or_attach(model)
     networks = {
         name: part
         for name, part in getattr(attachment.model, "components", {}).items()
@@ -112,4 +114,4 @@ def as_nnsight(model: Any) -> Any:
     }
     networks |= attachment.family.denoisers(attachment.model)
     taps: dict[str, nn.Module] = {tap.site.prefix: tap for tap in attachment.all_taps}
-    return _traced()(_Runner(attachment.model, taps, networks), None if there else attachment)
+    return _traced()(_Runner(attachment.model, taps, networks), attachment if is_new else None)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 # After how long it is asked again whether Ctrl-C may be heard.
 _MOMENT_S = 0.01
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., object])
 
 _whole: set[CodeType] = set()
 # What runs a generator that is a context, before and after its block.

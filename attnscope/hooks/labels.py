@@ -31,7 +31,7 @@ class Moment:
     context: str
     sigma: float | None
 
-    def label(self, denoiser: str, samples: tuple[Sample, ...], scheduler: Any) -> Pass:
+    def label(self, denoiser: str, samples: tuple[Sample, ...], scheduler: object) -> Pass:
         """Return the pass that began then, with these videos in its batch."""
         # One timestep a token or a frame: a frame that is given stands at 0, the others at what is being denoised.
         now = self.timestep.max()
@@ -55,18 +55,18 @@ class Labels:
     was set anew starts again at 0.
     """
 
-    def __init__(self, scheduler: Callable[[], Any]) -> None:
+    def __init__(self, scheduler: Callable[[], object]) -> None:
         self._find_scheduler = scheduler
         self._context = ""
         self._facts: Mapping[str, Any] = {}
         self._step = -1
         self._num_passes = 0
         self._timestep: Tensor | None = None
-        self._counted: tuple[Any, ...] = ()
+        self._counted: tuple[object, ...] = ()
         self._schedule: object = None
 
     @property
-    def scheduler(self) -> Any:
+    def scheduler(self) -> object:
         """The pipeline's scheduler, asked for anew: it can be exchanged while taps are attached."""
         return self._find_scheduler()
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 
-def noise_level(scheduler: Any, timestep: Tensor) -> float:
+def noise_level(scheduler: object, timestep: Tensor) -> float:
     """Return the share of noise in what is denoised: 0 is a clean video, 1 is noise alone; nan where nobody knows.
 
     Where video and noise are mixed as `(1 - s) * video + s * noise` (flow matching) it is s. Elsewhere they are mixed
@@ -48,7 +48,7 @@ def noise_level(scheduler: Any, timestep: Tensor) -> float:
     return sigma if sigmas is getattr(scheduler, "betas", None) else sigma / math.sqrt(1 + sigma**2)
 
 
-def _place(scheduler: Any, timestep: Tensor) -> int | None:
+def _place(scheduler: object, timestep: Tensor) -> int | None:
     """The index of the pass among the scheduler's timesteps: what it has counted, unless another one is denoised."""
     timesteps = getattr(scheduler, "timesteps", None)
     if timesteps is None:
@@ -62,7 +62,7 @@ def _place(scheduler: Any, timestep: Tensor) -> int | None:
     return int(same[0]) if same else None
 
 
-def _sigma_between(scheduler: Any, place: int) -> float | None:
+def _sigma_between(scheduler: object, place: int) -> float | None:
     """The noise of the second pass of a step, where it lies between two of the scheduler's own; else None."""
     if getattr(scheduler, "state_in_first_order", True):
         return None
@@ -74,7 +74,7 @@ def _sigma_between(scheduler: Any, place: int) -> float | None:
     return None if middle is None else float(middle)
 
 
-def _mixes_linearly(scheduler: Any) -> bool:
+def _mixes_linearly(scheduler: object) -> bool:
     """Whether noise takes the place of the video (flow matching), rather than being added to it."""
     return (
         bool(_setting(scheduler, "use_flow_sigmas"))
@@ -83,5 +83,5 @@ def _mixes_linearly(scheduler: Any) -> bool:
     )
 
 
-def _setting(scheduler: Any, name: str) -> Any:
+def _setting(scheduler: object, name: str) -> Any:
     return getattr(getattr(scheduler, "config", None), name, None)

@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from attnscope.errors import UnsupportedModelError
 from attnscope.hooks.seam import AttentionCall
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Heads:
 
     rank: int
     size: int
-    group: Any
+    group: ProcessGroup
     device: torch.device
 
     def of(self, num_heads: int) -> slice:
@@ -52,7 +55,7 @@ class Heads:
         return None if 2 in sent.tolist() else [bool(flag) for flag in sent.tolist()]
 
 
-def heads_here(processor: Any) -> Heads | None:
+def heads_here(processor: object) -> Heads | None:
     """Say which heads the attention of this processor has in this process; None if it has them all.
 
     Raises

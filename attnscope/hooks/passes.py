@@ -11,7 +11,9 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from attnscope._types import Arguments
 from attnscope.families import DenoiserCall, Family
+from attnscope.families.protocols import Model
 from attnscope.hooks.calls import Call, Pass, Sample
 from attnscope.hooks.current import CurrentCall
 from attnscope.hooks.denoising import Checkpoints, SkipGuard
@@ -46,7 +48,7 @@ class DenoiserPasses:
         self,
         name: str,
         denoiser: nn.Module,
-        model: Any,
+        model: Model,
         family: Family,
         labels: Labels,
         current: CurrentCall,
@@ -69,7 +71,7 @@ class DenoiserPasses:
             undo.callback(self.denoiser.register_forward_hook(end, always_call=True).remove)
             return undo.pop_all().close
 
-    def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _begin(self, module: nn.Module, args: tuple[object, ...], kwargs: Arguments) -> None:
         self._guard.check()
         self._follow()
         given = DenoiserCall.bind(module, self.family.video_argument, args, kwargs)
@@ -79,7 +81,7 @@ class DenoiserPasses:
         for callback in tuple(self._callbacks["before"]):
             callback(running.known.call)
 
-    def _end(self, module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
+    def _end(self, module: nn.Module, args: tuple[object, ...], result: object) -> None:
         ended, self._current.running = self._current.running, None
         self._checkpoints.end()
         if result is not None and ended is not None:

@@ -99,9 +99,11 @@ class HookPoint(nn.Module):
         """Whether the point must be passed at all: somebody listens, or an nnsight trace counts the visits."""
         return self.has_listeners or self._trace() is not None
 
-    def forward(self, value: Any) -> Any:
+    def forward(self, value: Tensor | None) -> Tensor | None:
         """Pass the value by all listeners in turn, one guidance branch at a time where several share the batch."""
-        parts = self._current.parts if self._hooks and value is not None else ()
+        if value is None:  # nobody listens: a trace that counts the visits counts this one
+            return None
+        parts = self._current.parts if self._hooks else ()
         if len(parts) < 2:
             return self._notify(value)
         shown = self.split_branches(value, parts)
@@ -113,15 +115,15 @@ class HookPoint(nn.Module):
             return value
         return self.join_branches(left, parts)
 
-    def split_branches(self, value: Any, parts: Sequence[Part]) -> list[Any]:
+    def split_branches(self, value: Tensor, parts: Sequence[Part]) -> list[Tensor]:
         """Return what each guidance branch has of a value."""
         return [value[part.rows(len(value))] for part in parts]
 
-    def join_branches(self, pieces: Sequence[Any], parts: Sequence[Part]) -> Any:
+    def join_branches(self, pieces: Sequence[Tensor], parts: Sequence[Part]) -> Tensor:
         """Return the value that the branches have together."""
         return torch.cat(list(pieces))
 
-    def _notify(self, value: Any) -> Any:
+    def _notify(self, value: Tensor) -> Tensor:
         for hook in tuple(self._hooks):
             replaced = hook(value, self)
             if replaced is not None:

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from attnscope._types import Arguments
 from attnscope.errors import InputError, quote
 from attnscope.families.calling import require_text_encoder
+from attnscope.families.protocols import Model
 from attnscope.hooks.attachment import Attachment, join_or_attach
 from attnscope.hooks.calls import Call
 from attnscope.hooks.points import Hook, HookPoint, NameFilter, match_names
@@ -22,7 +24,7 @@ class Record(NamedTuple):
     value: Tensor
 
 
-def hook_points(model: Any) -> tuple[str, ...]:
+def hook_points(model: Model | Attachment) -> tuple[str, ...]:
     """List the names of all places in a model's attention where one can look or write.
 
     Parameters
@@ -47,7 +49,7 @@ def hook_points(model: Any) -> tuple[str, ...]:
 
 
 def run_with_hooks(
-    model: Any, *args: Any, fwd_hooks: Sequence[tuple[NameFilter, Hook]], **kwargs: Any
+    model: Model | Attachment, *args: object, fwd_hooks: Sequence[tuple[NameFilter, Hook]], **kwargs: object
 ) -> Any:
     """Run a video pipeline once while functions of yours look at, or change, what passes through its attention.
 
@@ -82,11 +84,11 @@ def run_with_hooks(
 
 
 def run_with_cache(
-    model: Any,
-    *args: Any,
+    model: Model | Attachment,
+    *args: object,
     names_filter: NameFilter,
     device: str | torch.device | None = None,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> tuple[Any, dict[str, list[Record]]]:
     """Run a video pipeline once and remember what passed by the hook points you name.
 
@@ -127,8 +129,8 @@ def run_with_cache(
 
 def _run(
     attachment: Attachment,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    args: tuple[object, ...],
+    kwargs: Arguments,
     hooks: Sequence[tuple[NameFilter, Hook]],
 ) -> Any:
     require_text_encoder(attachment.model, kwargs)
@@ -142,7 +144,7 @@ def _run(
             remove()
 
 
-def _require_pairs(hooks: Any) -> list[tuple[NameFilter, Hook]]:
+def _require_pairs(hooks: object) -> list[tuple[NameFilter, Hook]]:
     pairs = None if isinstance(hooks, str | Mapping) or not isinstance(hooks, Iterable) else list(hooks)
     if pairs is not None and all(
         isinstance(each, Sequence) and len(each) == 2 and callable(each[1]) for each in pairs

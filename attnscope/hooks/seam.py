@@ -74,7 +74,7 @@ _openings: dict[int, _Opening] = {}
 def handling(handler: AttentionHandler | None, processor: object = None) -> Iterator[None]:
     """Let `handler`, or nobody, answer the attention calls of this thread, or of this processor, for a while."""
     before, _here.handler = _here.handler, handler
-    fused: AbstractContextManager[Any] = nullcontext()
+    fused: AbstractContextManager[object] = nullcontext()
     if processor is not None and not _dispatches(processor):
         fused = _Fused()
     try:
@@ -106,7 +106,7 @@ def open_seam(processor: object) -> Callable[[], None]:
     return functools.partial(_close, namespace)
 
 
-def _close(namespace: dict[str, Any]) -> None:
+def _close(namespace: dict[str, object]) -> None:
     with _lock:
         opening = _openings[id(namespace)]
         opening.count -= 1
@@ -157,13 +157,13 @@ def _wrap(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
         is_causal: bool = False,
         scale: float | None = None,
         enable_gqa: bool = False,
-        **rest: Any,
+        **rest: object,
     ) -> Tensor:
         handler = _here.handler
         if handler is None:
             return original(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, **rest)
 
-        def run(q: Tensor, k: Tensor, v: Tensor, **others: Any) -> Tensor:
+        def run(q: Tensor, k: Tensor, v: Tensor, **others: object) -> Tensor:
             return original(q, k, v, attn_mask, dropout_p, is_causal, scale, enable_gqa, **{**rest, **others})
 
         alone = functools.partial(run, parallel_config=None)
@@ -179,8 +179,12 @@ class _Fused(TorchFunctionMode):
     """Catches the attention that a processor asks PyTorch for itself; its tensors have heads before tokens."""
 
     def __torch_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self,
+        function: Callable[..., object],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
         handler = _here.handler
         if function is not scaled_dot_product_attention or handler is None:
             return function(*args, **(kwargs or {}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from attnscope.errors import InputError
 from attnscope.families import Site
@@ -51,7 +51,7 @@ class TappedSite:
         UnsupportedModelError
             If the processor calls no attention function that is known.
         """
-        processor: Any = self._module.processor
+        processor = self._module.processor
         if processor is self.tap:
             return None
         if not self._is_own(processor):
@@ -62,7 +62,7 @@ class TappedSite:
 
     def put_back(self) -> None:
         """Leave the processor without the tap."""
-        processor: Any = self._module.processor
+        processor = self._module.processor
         if self._is_own(processor):
             # A plain object cannot take the place of a registered child module; the child has to leave first.
             del self._module.processor
@@ -71,16 +71,16 @@ class TappedSite:
         for name, each in kept.items():
             kept[name] = each.inner if self._is_own(each) else each
 
-    def _tap_around(self, processor: Any) -> Tap:
+    def _tap_around(self, processor: Callable[..., Tensor]) -> Tap:
         self._seams.append(open_seam(processor))
         kind = tap_class(cast("Hashable", type(processor)))
         return kind(processor, self.site, self._points, self._current, self._attachment)
 
-    def _is_own(self, processor: Any) -> bool:
+    def _is_own(self, processor: object) -> bool:
         return isinstance(processor, Tap) and processor.attachment is self._attachment
 
 
-def _without_closed(processor: Any, site: Site) -> Any:
+def _without_closed(processor: Callable[..., Tensor], site: Site) -> Callable[..., Tensor]:
     """Take off taps that were read while an attachment was open and set back when it was closed."""
     while isinstance(processor, Tap):
         if getattr(processor.attachment, "is_open", True):

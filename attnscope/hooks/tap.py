@@ -34,6 +34,18 @@ class Tap(nn.Module):
     somebody listens. Made by `attach`; its points are `tap.hook_q` to `tap.hook_out`.
     """
 
+    hook_q: HookPoint
+    hook_k: HookPoint
+    hook_v: HookPoint
+    hook_mask: HookPoint
+    hook_scores: HookPoint
+    hook_pattern: HookPoint
+    hook_frame_mass: HookPoint
+    hook_token_frame: HookPoint
+    hook_lse: HookPoint
+    hook_z: HookPoint
+    hook_out: HookPoint
+
     def __init__(
         self,
         inner: Callable[..., Tensor],
@@ -54,22 +66,22 @@ class Tap(nn.Module):
             self.add_module(f"hook_{member}", point)
 
     @property
-    def _attention_backend(self) -> Any:
+    def _attention_backend(self) -> object:
         return self.inner._attention_backend
 
     @_attention_backend.setter
-    def _attention_backend(self, backend: Any) -> None:
+    def _attention_backend(self, backend: object) -> None:
         self.inner._attention_backend = backend
 
     @property
-    def _parallel_config(self) -> Any:
+    def _parallel_config(self) -> object:
         return self.inner._parallel_config
 
     @_parallel_config.setter
-    def _parallel_config(self, config: Any) -> None:
+    def _parallel_config(self, config: object) -> None:
         self.inner._parallel_config = config
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *args: object, **kwargs: object) -> object:
         """Run the processor; stand between it and its attention only if somebody listens to this tap."""
         if not any(point.is_active for point in self._points.values()):
             return self.inner(*args, **kwargs)
@@ -227,7 +239,7 @@ def tap_class(processor: type) -> type[Tap]:
     diffusers drops arguments that are not named in `inspect.signature(processor.__call__)`.
     """
 
-    def __call__(self: Tap, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self: Tap, *args: object, **kwargs: object) -> object:
         # While nobody listens to any tap, an attention call costs these few questions and nothing else.
         if not (self._listeners or TRACE in self.__dict__ or self._forward_hooks or self._forward_pre_hooks):
             return self.inner(*args, **kwargs)

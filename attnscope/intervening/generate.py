@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attnscope._types import Arguments, Range
+from attnscope._types import Arguments, Floats32, Range
 from attnscope.checks import require_whole
 from attnscope.errors import InputError, MaskError, quote
 from attnscope.families import Family, find
@@ -28,6 +28,9 @@ from attnscope.probing.progress import hushed, progress_bar
 from attnscope.ranges import parse_range
 from attnscope.shots import LatentPlan, ShotPlan
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 def generate(
     pipe: Pipeline,
@@ -42,7 +45,7 @@ def generate(
     decode_shots: bool = False,
     seed: int = 0,
     progress: bool = True,
-    **arguments: Any,
+    **arguments: object,
 ) -> Film:
     """Make a film whose shots are held apart by a rule, and look where it is cut.
 
@@ -159,7 +162,7 @@ def _require_film(shots: object, seed: object, rule: object, layers: object, arg
         )
 
 
-def _require_prompt(prompt: Any, captions: Any, arguments: Arguments) -> None:
+def _require_prompt(prompt: object, captions: object, arguments: Arguments) -> None:
     has_embeds = arguments.get("prompt_embeds") is not None
     if not (isinstance(prompt, str) or (prompt is None and has_embeds)):
         raise InputError(
@@ -177,7 +180,9 @@ def _require_prompt(prompt: Any, captions: Any, arguments: Arguments) -> None:
         )
 
 
-def _require_steps(pipe: Any, family: Family, changes: Sequence[Intervention], called: Arguments) -> None:
+def _require_steps(
+    pipe: Pipeline, family: Family, changes: Sequence[Intervention], called: Arguments
+) -> None:
     """Refuse steps that this run will not have; only then is it asked how many it has."""
     if any(each.steps != "all" for each in changes):
         num_steps = rehearse(pipe, family, called)
@@ -185,7 +190,7 @@ def _require_steps(pipe: Any, family: Family, changes: Sequence[Intervention], c
             parse_range(each.steps, range(num_steps), name="steps")
 
 
-def _decoded_by_shot(family: Family, pipe: Any, latents: Any, plan: LatentPlan) -> Any:
+def _decoded_by_shot(family: Family, pipe: Pipeline, latents: Tensor, plan: LatentPlan) -> Floats32:
     """Decode a latent video (1, channels, frames, height, width) shot by shot; returns as many frames as in one go."""
     import torch
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Unpack
 
 from attnscope.errors import MaskError, quote
+from attnscope.families.protocols import Model
 from attnscope.hooks import Attachment, join_or_attach, uninterrupted
 from attnscope.intervening.captions import ShotText
 from attnscope.intervening.masking import Masker, place
 from attnscope.masks import Intervention, MaskRule
+from attnscope.masks.interventions import Scope
 
 Change = MaskRule | Intervention | Sequence[Intervention]
 
 
 @contextmanager
 @uninterrupted
-def intervene(pipe: Any, rule: Change, *, text: ShotText | None = None, **scope: Any) -> Iterator[Attachment]:
+def intervene(
+    pipe: Model | Attachment, rule: Change, *, text: ShotText | None = None, **scope: Unpack[Scope]
+) -> Iterator[Attachment]:
     """Hold the shots of a film apart, or join them, while a model makes it.
 
     Within the block every attention call that the scope names runs under the rule: hidden frames are not computed and
@@ -78,7 +82,7 @@ def intervene(pipe: Any, rule: Change, *, text: ShotText | None = None, **scope:
             attachment.changes[:] = before
 
 
-def interventions_of(rule: Change, scope: dict[str, Any]) -> tuple[Intervention, ...]:
+def interventions_of(rule: Change, scope: Scope) -> tuple[Intervention, ...]:
     """Bring what may be given as a change to one form.
 
     Raises
@@ -97,7 +101,7 @@ def interventions_of(rule: Change, scope: dict[str, Any]) -> tuple[Intervention,
                     remedy="leave it out",
                 )
         return (Intervention(rule, **scope),)
-    given: Any = (rule,) if isinstance(rule, Intervention) else rule
+    given: object = (rule,) if isinstance(rule, Intervention) else rule
     if isinstance(given, str) or not isinstance(given, Sequence) or not given:
         raise MaskError(
             expected="a mask rule or interventions",

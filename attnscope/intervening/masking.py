@@ -110,7 +110,9 @@ class Masker:
             if layer in each.layers and each.intervention.attention != besides
         ]
 
-    def _add(self, undo: ExitStack, point: Any, hook: Callable[[Tensor, HookPoint], Tensor | None]) -> None:
+    def _add(
+        self, undo: ExitStack, point: HookPoint, hook: Callable[[Tensor, HookPoint], Tensor | None]
+    ) -> None:
         undo.callback(self._attachment.listen(point.name, hook))
 
 
@@ -121,7 +123,7 @@ class _Numbers:
         self.attachment = attachment
         self.stride = attachment.family.temporal_stride(attachment.model)
         self._placed = placed
-        self._compiled: dict[tuple[Any, ...], Tensor | None] = {}
+        self._compiled: dict[tuple[object, ...], Tensor | None] = {}
         self._steps: dict[tuple[int, int], frozenset[int]] = {}
         self._seen: dict[str, Tensor] = {}
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import xarray as xr
 
-from attnscope._types import Range
+from attnscope._types import Numbers, Range
 from attnscope.errors import InputError, MaskError, quote
+from attnscope.families.protocols import Model
 from attnscope.hooks import Attachment, HookPoint, join_or_attach, uninterrupted
 from attnscope.hooks.reweighting import bias_for_mass
+from attnscope.hooks.tap import Tap
 from attnscope.ranges import format_range, parse_range
 from attnscope.schema import BRANCH, HEAD, KEY_FRAME, LAYER, MASS, PROMPT, QUERY_FRAME, STEP
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @contextmanager
 @uninterrupted
 def patch_mass(
-    pipe: Any,
+    pipe: Model | Attachment,
     attention: xr.Dataset,
     *,
     layers: Range = "all",
@@ -138,7 +139,7 @@ class _Record:
         """Where it is patched."""
         return f"layers {format_range(self.layers)}, heads {format_range(self.heads)}, steps {format_range(self.steps)}"
 
-    def at(self, step: int, branch: str, layer: int) -> np.ndarray[Any, Any] | None:
+    def at(self, step: int, branch: str, layer: int) -> Numbers | None:
         """The masses (heads, F, G) to patch in, None where nothing shall happen."""
         if step not in self.steps or branch not in self._branches:
             return None
@@ -161,7 +162,7 @@ class _Patch:
         self._attachment, self._record = attachment, record
         self._query, self._key = _Seen(), _Seen()
 
-    def listen(self, tap: Any, undo: ExitStack) -> None:
+    def listen(self, tap: Tap, undo: ExitStack) -> None:
         """Begin to write; `undo` ends it."""
         for point, hook in (
             (tap.hook_q, self._query),
@@ -204,7 +205,7 @@ class _Patch:
         return relation.double().to(bias.device) + bias
 
 
-def _token_mass(query: Tensor, key: Tensor, offsets: Any, relation: Tensor) -> Tensor:
+def _token_mass(query: Tensor, key: Tensor, offsets: Sequence[int], relation: Tensor) -> Tensor:
     from attnscope_kernels import token_mass
 
     under = relation if bool(relation.any()) else None

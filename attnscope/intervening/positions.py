@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attnscope._types import Range
+from attnscope._types import Numbers, Range
 from attnscope.checks import is_number
 from attnscope.errors import InputError, ShotPlanError, quote
-from attnscope.families.protocols import MovesInTime, require
+from attnscope.families.protocols import Model, MovesInTime, require
 from attnscope.hooks import Attachment, HookPoint, join_or_attach, uninterrupted
 from attnscope.ranges import format_range, parse_range
 from attnscope.shots import LatentPlan, ShotPlan
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @contextmanager
 @uninterrupted
 def offset_shots(
-    pipe: Any,
+    pipe: Model | Attachment,
     shots: ShotPlan | LatentPlan,
     by: float | Sequence[float] = 4.0,
     *,
@@ -85,7 +85,7 @@ def offset_shots(
         frequencies = require(family, MovesInTime, denoiser).temporal_frequencies(denoiser)
         shift = np.array(offsets)[latent.shot_of_frame]
         for layer in labels:
-            tap: Any = attachment.taps[layer]
+            tap = attachment.taps[layer]
             for point in (tap.hook_q, tap.hook_k):
                 undo.callback(attachment.listen(point.name, _Turn(attachment, shift, frequencies)))
         moved = ", ".join(f"{each:g}" for each in offsets)
@@ -112,7 +112,7 @@ class _Turn:
     """Turns queries or keys by what a shift of each latent frame means to them: a listener."""
 
     attachment: Attachment
-    shift: np.ndarray[Any, Any]
+    shift: Numbers
     frequencies: Tensor
 
     def __call__(self, value: Tensor, point: HookPoint) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from attnscope._types import Plan
 from attnscope.errors import MaskError, quote
@@ -76,7 +76,7 @@ class _Reader:
     def __init__(self, text: str, plan: Plan) -> None:
         self._text, self._plan = text, plan
 
-    def read(self, node: ast.expr) -> Any:
+    def read(self, node: ast.expr) -> object:
         match node:
             case ast.Constant(value=bool() | int() | float() | str() as value):
                 return value
@@ -103,7 +103,7 @@ class _Reader:
         rule = self.read(node)
         return rule if isinstance(rule, MaskRule) else _refuse(self._text, quote(ast.unparse(node)))
 
-    def _build(self, name: str, arguments: list[Any], named: dict[str, Any]) -> Any:
+    def _build(self, name: str, arguments: list[object], named: dict[str, object]) -> object:
         if name not in BY_NAME:
             _refuse(self._text, quote(name))
         build = BY_NAME[name]

@@ -6,13 +6,13 @@ import inspect
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from attnscope._types import Plan
+from attnscope._types import Document, Plan
 from attnscope.errors import InputError, MaskError, quote
 from attnscope.masks.interventions import Intervention
 from attnscope.masks.rebinding import rebind
@@ -24,7 +24,7 @@ FORMAT, VERSION = "attnscope interventions", 1
 _PARTS = {"rule", "first", "second"}  # what rules call the rules in them
 _SCOPE = tuple(each.name for each in fields(Intervention) if each.name != "rule")
 # Rules that are not built by their fields, and how they are; all others are.
-_BUILT: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+_BUILT: dict[str, Callable[[Document], Document]] = {
     "first_frame": lambda part: {"num_frames": part["num_frames"], "times": part["multiplicity"]},
     "shot_starts": lambda part: {
         **{name: part[name] for name in ("plan", "num_frames", "of")},
@@ -101,24 +101,28 @@ def load_interventions(path: str | os.PathLike[str], plan: Plan | None = None) -
     return found if plan is None else rebind(found, plan)
 
 
-def interventions_as_json(interventions: MaskRule | Intervention | Sequence[Intervention]) -> dict[str, Any]:
+def interventions_as_json(interventions: MaskRule | Intervention | Sequence[Intervention]) -> Document:
     """Return what :func:`save_interventions` writes."""
-    given: Any = Intervention(interventions) if isinstance(interventions, MaskRule) else interventions
+    given = Intervention(interventions) if isinstance(interventions, MaskRule) else interventions
     several = (given,) if isinstance(given, Intervention) else tuple(given)
     for each in several:
-        if not isinstance(each, Intervention):
-            require_rule(each, "save_interventions")
-            raise MaskError(
-                expected="interventions",
-                got="a bare rule among them",
-                where="in save_interventions",
-                remedy="wrap it in Intervention(rule, layers=...)",
-            )
+        _require_intervention(each)
     written = [
         {"rule": _written(each.rule), **{name: _plain(getattr(each, name)) for name in _SCOPE}}
         for each in several
     ]
     return {"format": FORMAT, "version": VERSION, "interventions": written}
+
+
+def _require_intervention(given: object) -> None:
+    if not isinstance(given, Intervention):
+        require_rule(given, "save_interventions")
+        raise MaskError(
+            expected="interventions",
+            got="a bare rule among them",
+            where="in save_interventions",
+            remedy="wrap it in Intervention(rule, layers=...)",
+        )
 
 
 def interventions_from_json(table: Any, where: str) -> tuple[Intervention, ...]:
@@ -146,9 +150,9 @@ def interventions_from_json(table: Any, where: str) -> tuple[Intervention, ...]:
         ) from error
 
 
-def _intervention(table: dict[str, Any]) -> Intervention:
+def _intervention(table: Document) -> Intervention:
     rule = _read(table["rule"])
-    scope: dict[str, Any] = {
+    scope: Document = {
         name: tuple(value) if isinstance(value, list) else value for name, value in table.items()
     }
     scope["rule"] = require_rule(rule, "a file")
@@ -167,15 +171,15 @@ def _kinds() -> dict[str, type]:
     return found
 
 
-def _written(rule: MaskRule | Ramp) -> dict[str, Any]:
+def _written(rule: MaskRule | Ramp) -> Document:
     return {"kind": type(rule).__name__.lower(), **{name: _plain(part) for name, part in vars(rule).items()}}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, MaskRule | Ramp):
         return _written(value)
     if isinstance(value, ShotPlan):
-        facts: dict[str, Any] = {"kind": "shotplan", "cuts_frame": list(value.cuts_frame)}
+        facts: Document = {"kind": "shotplan", "cuts_frame": list(value.cuts_frame)}
         return facts | {"num_frames": value.num_frames, "fps": str(value.fps), "notes": list(value.notes)}
     if isinstance(value, LatentPlan):
         facts = {name: _plain(part) for name, part in vars(value).items()}

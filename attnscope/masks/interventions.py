@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 from attnscope._types import Range
 from attnscope.errors import MaskError, quote
@@ -14,6 +14,18 @@ Attention = Literal["any", "self", "cross"]
 Architecture = Literal["any", "DiT", "UNet"]
 
 BRANCHES = ("cond", "uncond")
+
+
+class Scope(TypedDict, total=False):
+    """Where and when a rule holds, as keywords: the fields of `Intervention` beside the rule, each of them optional."""
+
+    layers: Range
+    heads: Range
+    steps: Range
+    sigmas: tuple[float, float]
+    branch: str
+    attention: Attention
+    architecture: Architecture
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
 
 from attnscope._types import Plan, Range
 from attnscope.errors import MaskError, quote
@@ -22,7 +21,7 @@ from attnscope.masks.text_rules import general_text, own_text, padding_text, tra
 Preset = tuple[Intervention, ...]
 
 
-def preset(name: str, plan: Plan, **options: Any) -> Preset:
+def preset(name: str, plan: Plan, **options: object) -> Preset:
     """Hold the shots of a film apart in a way that was published, by its name.
 
     Every preset takes ``layers`` to act elsewhere than it was published for; :func:`list_presets` says what each one
@@ -84,20 +83,22 @@ def _cinetrans_dit(
     rule: MaskRule = same_shot(plan)
     if first_frame:
         rule = rule | first_frame_rule()
-    where = _published("DiT", "7-28", layers)
-    return (Intervention(rule | _own_and_general(plan, padding), **where),)
+    layers, architecture = _published("DiT", "7-28", layers)
+    reading = rule | _own_and_general(plan, padding)
+    return (Intervention(reading, layers=layers, architecture=architecture),)
 
 
 def _cinetrans_unet(plan: Plan, *, layers: Range | None = None) -> Preset:
     """CineTrans on a UNet: own shot, in the last six temporal attentions in the order they run."""
-    return (Intervention(same_shot(plan), attention="self", **_published("UNet", "-6:", layers)),)
+    layers, architecture = _published("UNet", "-6:", layers)
+    return (Intervention(same_shot(plan), layers=layers, attention="self", architecture=architecture),)
 
 
-def _published(architecture: Architecture, published: Range, layers: Range | None) -> dict[str, Any]:
+def _published(
+    architecture: Architecture, published: Range, layers: Range | None
+) -> tuple[Range, Architecture]:
     """The layers of a publication, and in which models they are; layers that somebody chose are good for any."""
-    if layers is None:
-        return {"layers": published, "architecture": architecture}
-    return {"layers": layers}
+    return (published, architecture) if layers is None else (layers, "any")
 
 
 def _holocine(plan: Plan, *, layers: Range = "all") -> Preset:
@@ -163,7 +164,7 @@ def _held_together(
     return (Intervention(rule, layers=layers, steps=steps, attention="self"),)
 
 
-def _own_and_general(plan: Plan, padding: bool) -> Any:
+def _own_and_general(plan: Plan, padding: bool) -> MaskRule:
     text = own_text(plan) | general_text(plan)
     return text if padding else text & ~padding_text()
 

@@ -13,7 +13,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ Relation = NDArray[np.float64]
 Shown = NDArray[np.bool_]
 
 
-BY_NAME: dict[str, Callable[..., Any]] = {}
+BY_NAME: dict[str, Callable[..., object]] = {}
 """What can be written in the text of a rule; each rule enters itself here with :func:`by_name`."""
 
 _Built = TypeVar("_Built", bound=type)

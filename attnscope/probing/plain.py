@@ -11,7 +11,7 @@ from os import PathLike, fspath
 from typing import Any
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """Return a value as JSON can hold it, without loss where that is possible.
 
     Numbers of numpy and torch become numbers, infinities and nan the text that says so, an enumeration its value, a

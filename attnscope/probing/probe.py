@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING
 
 import xarray as xr
 
@@ -36,6 +36,9 @@ from attnscope.probing.share import WHOLE, Share
 from attnscope.storage import Store, StoreHeader
 from attnscope.video.files import DEFAULT_SIGMAS, fps_of
 
+if TYPE_CHECKING:
+    import torch
+
 
 def probe(
     pipe: Pipeline,
@@ -50,9 +53,9 @@ def probe(
     out: str | os.PathLike[str] | None = None,
     share: tuple[int, int] = (0, 1),
     on_step: OnProgress | None = None,
-    on_video: Callable[[int, Any], None] | None = None,
+    on_video: Callable[[int, object], None] | None = None,
     progress: bool = True,
-    **arguments: Any,
+    **arguments: object,
 ) -> xr.Dataset:
     """Watch which frames look at which while a model makes a video.
 
@@ -147,7 +150,7 @@ def probe(
         return _watch(pipe, header, run, out, on_step or bar, always=on_video is not None, share=part)
 
 
-def _noise(seed: int) -> dict[str, Any]:
+def _noise(seed: int) -> dict[str, torch.Generator]:
     """What a pipeline draws its noise from."""
     import torch
 

@@ -66,12 +66,12 @@ def _way(pipe: Pipeline, family: Family, size: tuple[int, int, int]) -> str:
     )
 
 
-def _public(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _public(settings: Mapping[str, object]) -> Document:
     """Settings as JSON holds them, without those that diffusers keeps for itself."""
     return {str(name): plain(item) for name, item in settings.items() if not str(name).startswith("_")}
 
 
-def _revision(denoiser: Any) -> str:
+def _revision(denoiser: object) -> str:
     """The commit of a model that came from a hub, where the folder that it was loaded from says it."""
     found = re.search(r"/snapshots/([0-9a-f]{40})", str(getattr(denoiser, "name_or_path", "") or ""))
     return found[1] if found else str(dict(getattr(denoiser, "config", {})).get("_commit_hash") or "")

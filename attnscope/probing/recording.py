@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import xarray as xr
@@ -142,7 +142,7 @@ class Recorder:
         self, attachment: Attachment, header: StoreHeader, sink: Sink, on_step: Callable[[], None]
     ) -> None:
         self._attachment, self._header, self._sink, self._on_step = attachment, header, sink, on_step
-        points = [cast(HookPoint, tap.hook_frame_mass) for tap in attachment.taps.values()]
+        points = [tap.hook_frame_mass for tap in attachment.taps.values()]
         self._names = [point.name for point in points if point.layer in header.layers]
         self._prompt, self._step, self._num_steps = 0, -1, 0
         self._unit: dict[tuple[str, int], tuple[Floats32, Floats32 | None]] = {}

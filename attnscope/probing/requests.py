@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
@@ -56,7 +55,7 @@ def require_prompts(prompt: str | Sequence[str] | None, *, has_embeds: bool = Fa
     """
     if prompt is None and has_embeds:
         return ("",)
-    prompts: Any = (prompt,) if isinstance(prompt, str) else prompt
+    prompts: object = (prompt,) if isinstance(prompt, str) else prompt
     if (
         not isinstance(prompts, Iterable)
         or not (prompts := tuple(prompts))
@@ -95,8 +94,8 @@ def plans_of(
     prompts: tuple[str, ...],
     shots: Plans,
     fps: Fraction,
-    arguments: dict[str, Any],
-    asked_frames: int | None = None,
+    arguments: dict[str, object],
+    asked_frames: object = None,
 ) -> tuple[ShotPlan | None, ...]:
     """Give every prompt its plan, and the pipeline the number of frames that the plans need."""
     if shots is None:
@@ -194,7 +193,7 @@ def require_sigmas(sigmas: Iterable[float] | float) -> tuple[float, ...]:
     >>> require_sigmas([0.25, np.float32(0.5)])
     (0.5, 0.25)
     """
-    levels: Any = sigmas if isinstance(sigmas, Iterable) else (sigmas,)
+    levels: Iterable[float] = sigmas if isinstance(sigmas, Iterable) else (sigmas,)
     found = tuple(sorted((require_sigma(each) for each in levels), reverse=True))
     if not found:
         raise InputError(

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import zarr
 import zarr.buffer.cpu
-from numpy.typing import NDArray
 from zarr.abc.buffer import Buffer
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
+from attnscope._types import Document, Numbers
 from attnscope.schema import DIMS, DONE, MASS, PROMPT, SIGMA, STEP, TEXT_DIMS, TEXT_MASS, TIMESTEP
 from attnscope.storage.header import StoreHeader
 
@@ -56,12 +56,12 @@ class ChunkCodec:
         """How many chunks there are along each dim."""
         return tuple(self._array.cdata_shape)
 
-    def encode(self, index: ChunkIndex, values: NDArray[Any]) -> bytes:
+    def encode(self, index: ChunkIndex, values: Numbers) -> bytes:
         """Return the file content of one chunk."""
         self._array.set_block_selection(index, values)
         return self._files.pop(chunk_name(index)).to_bytes()
 
-    def decode(self, index: ChunkIndex, content: bytes) -> NDArray[Any]:
+    def decode(self, index: ChunkIndex, content: bytes) -> Numbers:
         """Return the values of one chunk."""
         self._files[chunk_name(index)] = _buffer(content)
         try:
@@ -88,7 +88,7 @@ def unit_index(name: str, prompt: int, step: int) -> ChunkIndex:
     return (prompt, step, *[0] * num_more)
 
 
-def initial_files(header: StoreHeader) -> tuple[dict[str, Any], dict[str, bytes]]:
+def initial_files(header: StoreHeader) -> tuple[Document, dict[str, bytes]]:
     """Return the metadata of every array, and the chunks of the coordinates that are known from the start."""
     files: dict[str, Buffer] = {}
     memory = MemoryStore(files)
@@ -115,7 +115,7 @@ def initial_files(header: StoreHeader) -> tuple[dict[str, Any], dict[str, bytes]
     return documents, {path: content for path, content in contents.items() if not path.endswith("zarr.json")}
 
 
-def document_bytes(document: Mapping[str, Any]) -> bytes:
+def document_bytes(document: Mapping[str, object]) -> bytes:
     """Return metadata as the one text that stands for it, so that any changed byte shows."""
     return json.dumps(document, indent=2, sort_keys=True, allow_nan=False).encode()
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from attnscope._types import Numbers
 from attnscope.errors import AttnscopeError, quote
 from attnscope.schema import DONE, MASS, TEXT_MASS, row_violations
 from attnscope.storage.arrays import (
@@ -65,7 +64,7 @@ def _check(place: Path, root: Root) -> Iterator[str]:
     yield from _check_missing(place, root, set(done))
 
 
-def _check_coordinate(directory: Path, codec: ChunkCodec, wanted: NDArray[Any] | None) -> Iterator[str]:
+def _check_coordinate(directory: Path, codec: ChunkCodec, wanted: Numbers | None) -> Iterator[str]:
     for index, content in _chunks(directory):
         values = _decode(codec, index, content)
         if values is None:
@@ -93,7 +92,7 @@ def _check_units(
     names = [name for name in (TEXT_MASS, MASS) if name in codecs]
     seen = {*done} | {index[:2] for name in names for index, _ in _chunks(place / name)}
     for unit in sorted(seen):
-        arrays: dict[str, NDArray[Any]] = {}
+        arrays: dict[str, Numbers] = {}
         contents: dict[str, bytes] = {}
         for name in names:
             index = unit_index(name, unit[0], unit[1])
@@ -187,7 +186,7 @@ def _content(file: Path) -> bytes | None:
         return None
 
 
-def _decode(codec: ChunkCodec, index: ChunkIndex, content: bytes) -> NDArray[Any] | None:
+def _decode(codec: ChunkCodec, index: ChunkIndex, content: bytes) -> Numbers | None:
     try:
         return codec.decode(index, content)
     except DAMAGE:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
+from attnscope._types import Numbers
 from attnscope.errors import StoreError
 from attnscope.storage.arrays import DAMAGE, ChunkCodec, ChunkIndex, chunk_name, document_bytes
 from attnscope.storage.disk import explain
@@ -16,7 +14,7 @@ from attnscope.storage.disk import explain
 class Chunks:
     """The chunks of all arrays of one store; ``documents`` holds the ``zarr.json`` of each array."""
 
-    def __init__(self, path: Path, documents: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, documents: Mapping[str, Mapping[str, object]]) -> None:
         self.path = path
         self._codecs = {name: ChunkCodec(document_bytes(each)) for name, each in documents.items()}
 
@@ -24,7 +22,7 @@ class Chunks:
         """Return where a chunk lies."""
         return self.path / name / chunk_name(index)
 
-    def encode(self, name: str, index: ChunkIndex, values: NDArray[Any]) -> bytes:
+    def encode(self, name: str, index: ChunkIndex, values: Numbers) -> bytes:
         """Return what the file of a chunk holds."""
         return self._codecs[name].encode(index, values)
 
@@ -34,7 +32,7 @@ class Chunks:
         with explain(file):
             return file.read_bytes() if file.exists() else None
 
-    def decode(self, name: str, index: ChunkIndex, content: bytes | None) -> NDArray[Any]:
+    def decode(self, name: str, index: ChunkIndex, content: bytes | None) -> Numbers:
         """Return the values of a chunk.
 
         Raises

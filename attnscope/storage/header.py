@@ -7,10 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
+from attnscope._types import Document
 from attnscope.errors import StoreError, quote
 from attnscope.schema import DEFAULT_TOLERANCE, Coordinate, Labels, coordinates, shot_coordinates
 from attnscope.shots import LatentPlan
@@ -68,7 +68,7 @@ class StoreHeader:
     steps: tuple[int, ...] = ()
     has_text_mass: bool = False
     tolerance: float = DEFAULT_TOLERANCE
-    attrs: Mapping[str, Any] = field(default_factory=dict)
+    attrs: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps) or tuple(range(self.num_steps)))
@@ -169,7 +169,7 @@ class StoreHeader:
             self.plans, num_prompts=len(self.prompts), num_frames=self.num_frames
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Document:
         """Return the header without ``attrs`` as plain JSON values."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "attrs"}
         values["fps"] = str(self.fps)
@@ -180,7 +180,7 @@ class StoreHeader:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any], attrs: Mapping[str, Any] | None = None) -> StoreHeader:
+    def from_json(cls, values: Document, attrs: Mapping[str, object] | None = None) -> StoreHeader:
         """Read a header back."""
         fps, num_frames, stride = Fraction(values["fps"]), values["num_frames"], values["stride"]
         plans = tuple(

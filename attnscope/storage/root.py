@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
+from attnscope._types import Document
 from attnscope.errors import AttnscopeError, StoreError, quote
 from attnscope.schema import DIMS, MASS, SCHEMA_VERSION, TEXT_MASS, TOLERANCE
 from attnscope.storage.arrays import document_bytes
@@ -38,7 +38,7 @@ class Root:
 
     header: StoreHeader
     created_at: str
-    documents: Mapping[str, Any]
+    documents: Mapping[str, Document]
     finalised: bool = False
     schema: int = SCHEMA_VERSION
     header_text: str = ""
@@ -56,7 +56,7 @@ class Root:
             )
 
     @property
-    def attrs(self) -> dict[str, Any]:
+    def attrs(self) -> dict[str, object]:
         """What a reader of the dataset wants to know about where it comes from."""
         own = {_SCHEMA: self.schema, _CREATED: self.created_at, TOLERANCE: self.header.tolerance}
         return {**own, **self.header.attrs}
@@ -180,7 +180,7 @@ def _require_store(path: Path) -> None:
     )
 
 
-def _parse(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parse(content: bytes, path: Path) -> tuple[Document, Document]:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -114,7 +114,7 @@ def _with_checksum(kind: str, body: bytes) -> bytes:
     return b'{"kind": ' + name + b', "sha256": "' + digest + b'", "body": ' + body + b"}\n"
 
 
-def _require_plain(value: Any, depth: int) -> None:
+def _require_plain(value: object, depth: int) -> None:
     """Refuse what JSON would change in silence, and what nests deeper than any document of ours."""
     if depth > MAX_DEPTH:
         raise ValueError(f"more than {MAX_DEPTH} levels")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 from attnscope._types import Arguments, FilmPlans, OnProgress
 from attnscope.errors import InputError, quote
@@ -45,7 +45,7 @@ def find_layers(
     processes: int = 1,
     on_film: OnProgress | None = None,
     loading: Arguments = MappingProxyType({}),
-    **arguments: Any,
+    **arguments: object,
 ) -> FoundLayers:
     """Find a smallest set of layers in which a mask cuts nearly as well as in all of them.
 

@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import xarray as xr
 
+from attnscope._types import Document
 from attnscope.errors import InputError, StoreError, quote
 from attnscope.intervening.cut_check import CutCheck
 from attnscope.storage.disk import create_tree, explain
@@ -42,7 +43,7 @@ class SweepHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seeds: list[int]
     num_frames: list[int]
     cuts_frame: list[list[int]]
-    arguments: dict[str, Any]
+    arguments: Document
 
 
 class WrittenVariant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -216,7 +217,7 @@ class SweepStore:
         return found
 
 
-def _coordinates(header: SweepHeader, variants: Sequence[Variant]) -> dict[str, Any]:
+def _coordinates(header: SweepHeader, variants: Sequence[Variant]) -> dict[str, object]:
     cuts = [",".join(map(str, asked)) for asked in header.cuts_frame]
     of_variants = {
         name: ("cell", [getattr(variant, name) for variant in variants])

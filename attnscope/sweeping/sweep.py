@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import xarray as xr
 
@@ -33,7 +32,7 @@ def sweep(
     processes: int = 1,
     on_film: OnProgress | None = None,
     loading: Arguments = MappingProxyType({}),
-    **arguments: Any,
+    **arguments: object,
 ) -> xr.Dataset:
     """Make the same films with the attention changed in one place after another, and see which change cuts them.
 

@@ -7,10 +7,11 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
+from attnscope._types import Document
 from attnscope.checks import require_whole
 from attnscope.errors import InputError, quote
 from attnscope.masks import Intervention, parse_rule
@@ -182,11 +183,11 @@ def _label(over: str, window: Iterable[int], of_layer: Variant | None) -> str:
     return said if of_layer is None else f"layers {of_layer.layers} {said}"
 
 
-def variant_from(facts: dict[str, Any]) -> Variant:
+def variant_from(facts: Document) -> Variant:
     """Read a variant that was written down; infinity is written as null."""
     return Variant(**{**facts, "strength": math.inf if facts["strength"] is None else facts["strength"]})
 
 
-def facts_of(variant: Variant) -> dict[str, Any]:
+def facts_of(variant: Variant) -> Document:
     """Write a variant down as JSON can hold it."""
     return {**asdict(variant), "strength": None if math.isinf(variant.strength) else variant.strength}

@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attnscope._types import Range
 from attnscope.errors import MaskError, quote
 from attnscope.hooks import Attachment, HookPoint
 from attnscope.intervening.captions import ShotText
 from attnscope.intervening.intervene import Change, interventions_of
 from attnscope.intervening.masking import Placed, largest_scores, place
 from attnscope.masks import Group, Intervention, MaskRule, Sides, compile_rule, parse_rule, preset
+from attnscope.masks.interventions import Scope
 from attnscope.masks.presets import PRESETS
 from attnscope.masks.rebinding import rebind
 from attnscope.masks.rules import Relation
@@ -41,7 +43,7 @@ class Subject:
     has_text: bool
 
 
-def rule_for(rule: Rule, plan: LatentPlan, layers: Any = None) -> tuple[Intervention, ...]:
+def rule_for(rule: Rule, plan: LatentPlan, layers: Range | None = None) -> tuple[Intervention, ...]:
     """Return what a rule means for the shots of one film.
 
     Raises
@@ -49,7 +51,7 @@ def rule_for(rule: Rule, plan: LatentPlan, layers: Any = None) -> tuple[Interven
     MaskError
         It is no rule, or acts at denoising steps, which training has none of.
     """
-    scope = {} if layers is None else {"layers": layers}
+    scope: Scope = {} if layers is None else {"layers": layers}
     if rule is None:
         found: tuple[Intervention, ...] = ()
     elif isinstance(rule, str):

@@ -18,7 +18,7 @@ _ROUNDING = 1e-3  # how far float arithmetic may carry a pixel beyond 0 and 1
 _FORMS = "frames of shape (frames, height, width, 3), uint8 0 to 255 or float 0 to 1"
 
 
-def as_frames(video: Any, *, where: str = "as video", fewest: int = _FEWEST_FRAMES) -> Frames:
+def as_frames(video: object, *, where: str = "as video", fewest: int = _FEWEST_FRAMES) -> Frames:
     """Bring a video in memory to uint8 frames.
 
     Parameters
@@ -83,7 +83,7 @@ def as_videos(video: Any, *, where: str = "as video", fewest: int = _FEWEST_FRAM
     return [as_frames(video, where=where, fewest=fewest)]
 
 
-def _as_array(video: Any, where: str) -> Numbers:
+def _as_array(video: object, where: str) -> Numbers:
     if isinstance(video, Sequence) and not isinstance(video, str | bytes):
         if len(video) == 1 and not _is_picture(video[0]):
             return _as_array(video[0], where)  # a pipeline's output: a list of one video
@@ -99,7 +99,7 @@ def _as_array(video: Any, where: str) -> Numbers:
     return _numbers(video)
 
 
-def _is_picture(value: Any) -> bool:
+def _is_picture(value: object) -> bool:
     return hasattr(value, "getbands") or getattr(value, "ndim", 0) == 3
 
 

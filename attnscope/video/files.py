@@ -9,7 +9,6 @@ import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -44,7 +43,7 @@ class Footage:
         return int(np.searchsorted(self.source_frame, source_frame))
 
 
-def fps_of(pipe: Any) -> Fraction:
+def fps_of(pipe: object) -> Fraction:
     """Frames per second of a pipeline's videos: what it says itself, else 16, which the Wan models make."""
     return Fraction(getattr(pipe, "fps", 16))
 

@@ -9,7 +9,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from typing_extensions import override
@@ -76,7 +76,7 @@ class ArrayVideo(Video):
     (3, (32, 64), 3)
     """
 
-    def __init__(self, frames: Any, fps: Fraction | int | float) -> None:
+    def __init__(self, frames: object, fps: Fraction | int | float) -> None:
         self._frames = as_frames(frames)
         self.fps = positive_rate(fps)
         self.size = (int(self._frames.shape[1]), int(self._frames.shape[2]))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from attnscope._types import Floats32, Frames
 from attnscope.errors import InputError, quote
@@ -18,6 +18,9 @@ from attnscope.metrics.detection.lasting import keep_lasting
 from attnscope.metrics.detection.span import SPAN_THRESHOLD, SpanDetector
 from attnscope.metrics.detection.transition import Transition
 from attnscope.video.streams import ArrayVideo, Video
+
+if TYPE_CHECKING:
+    import av
 
 DetectorName = Literal["transnetv2", "content", "adaptive", "vote", "span"]
 
@@ -162,7 +165,7 @@ as detector; use one of them
         else:
             self._parts["thumbnails"] = watching.ThumbnailKeeper()
 
-    def process(self, picture: Any) -> None:
+    def process(self, picture: av.VideoFrame) -> None:
         """Take the next picture of the video."""
         for part in self._parts.values():
             part.process(picture)

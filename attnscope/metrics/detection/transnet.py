@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from attnscope._types import Frames
+from attnscope._types import Frames, Numbers
 
 Arithmetic = Literal["float32", "bfloat16"]
 Curves = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
@@ -165,7 +165,7 @@ class TransNet:
     multiply in bfloat16 (and sum in float32); the rest stays in float32.
     """
 
-    def __init__(self, arrays: dict[str, npt.NDArray[Any]], *, arithmetic: Arithmetic = "float32") -> None:
+    def __init__(self, arrays: dict[str, Numbers], *, arithmetic: Arithmetic = "float32") -> None:
         weights = {name: torch.from_numpy(value) for name, value in arrays.items()}
         dtype = torch.bfloat16 if arithmetic == "bfloat16" else torch.float32
         parts = [_parts(weights, f"SDDCNN.{stage}.DDCNN.{block}") for stage in (0, 1, 2) for block in (0, 1)]

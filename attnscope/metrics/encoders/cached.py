@@ -47,7 +47,7 @@ def load(repository: str, kind: str, cache_dir: Path | None, name: str) -> tuple
     if found is None:
         raise UnavailableError(f"{name} is not in the local model cache as safetensors")
     transformers: Any = import_module("transformers")  # untyped calls
-    options: dict[str, Any] = {"cache_dir": cache_dir, "local_files_only": True}
+    options: dict[str, object] = {"cache_dir": cache_dir, "local_files_only": True}
     logging = transformers.utils.logging
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
@@ -90,7 +90,7 @@ def aesthetic_judge(
 
 
 def picture_encoder(
-    model: Any, kind: str, mean: Sequence[float], deviation: Sequence[float]
+    model: Callable[..., Any], kind: str, mean: Sequence[float], deviation: Sequence[float]
 ) -> Callable[[Frames], npt.NDArray[np.float32]]:
     """Return what gives pictures (N, H, W, 3) their vectors (N, D): the class token, or CLIP's projection."""
     torch: Any = import_module("torch")

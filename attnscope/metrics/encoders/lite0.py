@@ -7,12 +7,14 @@ Source: Tan and Le, EfficientNet, arXiv 1905.11946; the "lite" form has ReLU6 an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
+
+from attnscope._types import Numbers
 
 SIDE = 224
 # repeats, kernel, stride of the first, of each of the seven stages
@@ -40,7 +42,7 @@ _Block = tuple[list[_Convolution], bool]  # and whether its input is added
 class Lite0:
     """Gives a vector of 1280 numbers for each picture, and the logits of 1000 classes."""
 
-    def __init__(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+    def __init__(self, arrays: dict[str, Numbers]) -> None:
         weights = {name: torch.from_numpy(value) for name, value in arrays.items()}
         self._stem = _fold(weights, "_conv_stem", "_bn0", stride=2)
         self._blocks: list[_Block] = []

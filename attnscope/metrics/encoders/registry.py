@@ -12,15 +12,17 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
-from attnscope._types import Frames, Vectors
+from attnscope._types import Frames, Numbers, Vectors
 from attnscope.errors import InputError, SetupError, quote
 from attnscope.metrics.encoders.cached import UnavailableError
 from attnscope.metrics.encoders.weights import LITE0, WEIGHTS
+
+if TYPE_CHECKING:
+    from attnscope.metrics.encoders.lite0 import Lite0
 
 Task = Literal["visual", "background", "semantic", "text_video", "aesthetic"]
 Encode = Callable[[Frames], Vectors]
@@ -200,7 +202,7 @@ def _build(entry: _Entry, task: Task, cache_dir: Path | None) -> Encoder:
     return entry.build(entry.name, task, cache_dir)
 
 
-def _normalise(vectors: npt.NDArray[Any]) -> Vectors:
+def _normalise(vectors: Numbers) -> Vectors:
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(length, 1e-12), np.float32)
 
@@ -216,7 +218,7 @@ def _file_digest(paths: Sequence[Path]) -> str:
 class _LastSeen:
     """A picture network that remembers its last answer: two encoders look at the same pictures one after the other."""
 
-    def __init__(self, net: Any) -> None:
+    def __init__(self, net: Lite0) -> None:
         self._net = net
         self._seen: Frames = np.zeros(0, np.uint8)
         self._answer: tuple[Vectors, Vectors] | None = None

@@ -8,10 +8,8 @@ import importlib.util
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
+from attnscope._types import Numbers
 from attnscope.errors import SetupError
 
 
@@ -34,7 +32,7 @@ class PackagedFile:
         """
         return _check_file(self)
 
-    def read(self) -> dict[str, NDArray[Any]]:
+    def read(self) -> dict[str, Numbers]:
         """Give the numbers of a checked file of torch, by the names that they have in it.
 
         Only a file with the very bytes that were tested comes so far, and only tensors are made of it: a pickle is a

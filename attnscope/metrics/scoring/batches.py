@@ -13,7 +13,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from attnscope import __version__
 from attnscope._types import OnProgress
@@ -184,7 +183,7 @@ def _digest_content(path: Path) -> str:
         return "unreadable"  # scored anew, to say why
 
 
-def _to_text(value: Any) -> str:
+def _to_text(value: object) -> str:
     if isinstance(value, Fraction | Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} in a contract")

@@ -19,7 +19,7 @@ class KeptRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A row, and the request that it answers; ``nan`` are the ways to what is nan in it, which JSON cannot hold."""
 
     request: str
-    row: dict[str, Any]
+    row: Row
     nan: list[list[str | int]]
 
 
@@ -53,7 +53,7 @@ def _row_path(folder: Path, request: str) -> Path:
     return folder / "rows" / f"{request}.json"
 
 
-def _without_nan(value: Any, way: list[str | int], found: list[list[str | int]]) -> Any:
+def _without_nan(value: object, way: list[str | int], found: list[list[str | int]]) -> Any:
     """The same value with null for nan; notes the way to each."""
     if isinstance(value, float) and math.isnan(value):
         found.append(way)

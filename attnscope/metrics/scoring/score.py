@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from attnscope._types import Crop, Vectors
+from attnscope._types import Crop, Document, Vectors
 from attnscope.errors import VideoError
 from attnscope.metrics import consistency, control, quality
 from attnscope.metrics.detection.cuts import SHORTEST_SHOT_S, CutDetector, Detection, DetectorName
@@ -21,7 +21,7 @@ from attnscope.shots import ShotPlan
 from attnscope.video.display import NO_CROP
 from attnscope.video.streams import ArrayVideo, FileVideo, Video
 
-Row = dict[str, Any]
+Row = Document
 
 _INTER: Mapping[str, Task] = {"inter_semantic": "semantic", "inter_visual": "visual"}
 _INTRA: Mapping[str, Task] = {"intra_subject": "visual", "intra_background": "background"}
@@ -47,7 +47,7 @@ class Settings:
 
 
 def score(
-    video: Any,
+    video: object,
     plan: ShotPlan | None = None,
     *,
     fps: Fraction | int | float | None = None,
