@@ -1,4 +1,4 @@
-"""A kind of value has one name and a name means one kind: no alias is defined twice."""
+"""A kind of value has one name and a name means one kind; `Any`, which says nothing, is said seldom."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
+TOO_MANY_ANY = 150  # what is left: libraries without types, JSON that is read, keywords that are handed on
 
 
 def aliases(source: str) -> list[str]:
@@ -32,6 +35,51 @@ def defined_twice(sources: dict[str, str]) -> dict[str, list[str]]:
         for name in aliases(source):
             where[name].append(path)
     return {name: paths for name, paths in where.items() if len(paths) > 1}
+
+
+def uses_of_any(source: str) -> int:
+    """How often a module says `Any`, under whatever name it was imported; the imports themselves do not count."""
+    tree = ast.parse(source)
+    names = {
+        each.asname or each.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in ("typing", "typing_extensions")
+        for each in node.names
+        if each.name == "Any"
+    }
+    return sum(_says(node, names) for node in ast.walk(tree))
+
+
+def _says(node: ast.AST, names: set[str]) -> int:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and "Any" in node.value:
+        try:  # a type in quotes
+            return sum(_says(each, names) for each in ast.walk(ast.parse(node.value, mode="eval")))
+        except SyntaxError:
+            return 0
+    if isinstance(node, ast.Attribute):
+        return node.attr == "Any"
+    return isinstance(node, ast.Name) and node.id in names
+
+
+def test_any_is_said_seldom() -> None:
+    paths = [path for root in ("attnscope", "kernels") for path in sorted((ROOT / root).rglob("*.py"))]
+    uses = {str(path.relative_to(ROOT)): uses_of_any(path.read_text(encoding="utf-8")) for path in paths}
+    most = sorted(uses, key=uses.__getitem__, reverse=True)[:5]
+    assert sum(uses.values()) < TOO_MANY_ANY, f"say what is meant; most are in {', '.join(most)}"
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("from typing import Any\ndef run(pipe: Any) -> dict[str, Any]: ...", 2),
+        ("from typing import Any as Whatever\nx: Whatever = 1", 1),
+        ("import typing\nx: list[typing.Any] = []", 1),
+        ("from typing import Any, cast\nx = cast('dict[str, Any]', 1)", 1),
+        ("'Any draw that comes.'\nclass Any: ...\nx: Any = Any()", 0),
+    ],
+)
+def test_each_any_is_seen(source: str, count: int) -> None:
+    assert uses_of_any(source) == count
 
 
 def test_no_alias_is_defined_twice() -> None:

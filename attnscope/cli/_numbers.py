@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter, Token
 
@@ -14,8 +14,8 @@ from attnscope.errors import InputError, quote
 _WHOLE = re.compile(r"\d{1,18}", re.ASCII)  # fits 64 bits
 
 
-def _whole(least: int, most: int = 10**18) -> Callable[[Any, Sequence[Token]], int]:
-    def read(_: Any, tokens: Sequence[Token]) -> int:
+def _whole(least: int, most: int = 10**18) -> Callable[[object, Sequence[Token]], int]:
+    def read(_: object, tokens: Sequence[Token]) -> int:
         text = tokens[0].value
         if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
             span = f"from {least} to {most}" if most < 10**18 else f"from {least}"
@@ -30,7 +30,7 @@ def _whole(least: int, most: int = 10**18) -> Callable[[Any, Sequence[Token]], i
     return read
 
 
-def _finite(_: Any, tokens: Sequence[Token]) -> float:
+def _finite(_: object, tokens: Sequence[Token]) -> float:
     try:
         value = float(tokens[0].value)
     except ValueError:
@@ -45,7 +45,7 @@ def _finite(_: Any, tokens: Sequence[Token]) -> float:
     return value
 
 
-def _above_0(hint: Any, tokens: Sequence[Token]) -> float:
+def _above_0(hint: object, tokens: Sequence[Token]) -> float:
     value = _finite(hint, tokens)
     if value <= 0:
         raise InputError(
@@ -57,7 +57,7 @@ def _above_0(hint: Any, tokens: Sequence[Token]) -> float:
     return value
 
 
-def _between_0_and_1(hint: Any, tokens: Sequence[Token]) -> float:
+def _between_0_and_1(hint: object, tokens: Sequence[Token]) -> float:
     value = _finite(hint, tokens)
     if not 0 < value < 1:
         raise InputError(

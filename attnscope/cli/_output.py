@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
-def print_json(document: Mapping[str, Any]) -> None:
+def print_json(document: Mapping[str, object]) -> None:
     """Print one JSON document on stdout; NaN and infinity become null."""
     json.dump(finite(document), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
     sys.stdout.write("\n")
@@ -35,7 +35,7 @@ def _cell(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def finite(value: Any) -> Any:
+def finite(value: object) -> Any:
     """Replace NaN and infinity, which JSON lacks, by null, and keys by text."""
     if isinstance(value, Mapping):
         return {str(key): finite(item) for key, item in value.items()}

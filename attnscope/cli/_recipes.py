@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from attnscope._types import Frames
     from attnscope.plots import Page
 
+Keywords: TypeAlias = dict[str, Any]
+"""What a plot function is told by name."""
+
 Needs: TypeAlias = Literal["attention", "cuts", "film", "second", "sweep"]
 
 _THRESHOLD = 0.2
@@ -52,7 +55,7 @@ class Sources:
         object.__setattr__(self, "has", frozenset(found))
 
     @property
-    def view(self) -> dict[str, Any]:
+    def view(self) -> Keywords:
         """Which video and guidance branch a plot function shows."""
         return {"prompt": self.prompt, "branch": self.branch, "title": self.title}
 
@@ -92,22 +95,22 @@ _WANTED: Mapping[Needs, str] = {
 def _maps(sources: Sources) -> Page:
     from attnscope import plots
 
-    shown = {"layers": sources.layers, "steps": sources.steps, **sources.view}
+    shown: Keywords = {"layers": sources.layers, "steps": sources.steps, **sources.view}
     return plots.plot_maps(sources.store, **shown, width_in=sources.text_in)
 
 
 def _profile(sources: Sources) -> Page:
     from attnscope import plots
 
-    curves: dict[str, Any] = dict(layer_curves(sources.store, branch=sources.branch))
+    curves: Keywords = dict(layer_curves(sources.store, branch=sources.branch))
     return plots.plot_profile(**curves, width_in=sources.text_in, title=sources.title)
 
 
 def _overview(sources: Sources) -> Page:
     from attnscope import plots
 
-    curves: dict[str, Any] = dict(layer_curves(sources.store, branch=sources.branch))
-    shown = {"layer": sources.layer, "steps": sources.steps, "film": sources.film, **sources.view}
+    curves: Keywords = dict(layer_curves(sources.store, branch=sources.branch))
+    shown: Keywords = {"layer": sources.layer, "steps": sources.steps, "film": sources.film, **sources.view}
     return plots.plot_overview(sources.store, **curves, **shown, width_in=sources.text_in)
 
 
@@ -128,7 +131,7 @@ def _steps(sources: Sources) -> Page:
     return plots.plot_table(by_step, centre=0, **_as_table(sources))
 
 
-def _as_table(sources: Sources) -> dict[str, Any]:
+def _as_table(sources: Sources) -> Keywords:
     return {
         "label": "adjusted r",
         "width_in": sources.column_in,
@@ -144,7 +147,7 @@ def _novelty(sources: Sources) -> Page:
         one = one.sel(layer=list(sources.layers))
     found = structure.boundaries(structure.mean_map(one), threshold=_THRESHOLD)
     cuts = np.flatnonzero(np.diff(one["query_shot"].values)) + 1
-    options: dict[str, Any] = {"width_in": sources.column_in, "title": sources.title}
+    options: Keywords = {"width_in": sources.column_in, "title": sources.title}
     return plots.plot_novelty(found, cuts.tolist(), threshold=_THRESHOLD, **options)
 
 
@@ -152,7 +155,11 @@ def _film(sources: Sources) -> Page:
     from attnscope import plots
 
     assert sources.film is not None
-    shown = {"layer": sources.layer, "step": sources.steps[0] if sources.steps else None, **sources.view}
+    shown: Keywords = {
+        "layer": sources.layer,
+        "step": sources.steps[0] if sources.steps else None,
+        **sources.view,
+    }
     return plots.plot_film(sources.store, sources.film, **shown, width_in=sources.text_in)
 
 
@@ -178,7 +185,7 @@ def _comparison(sources: Sources) -> Page:
     )
     with np.errstate(divide="ignore"):
         change = first.copy(data=np.log2(second.values / first.values)).rename("log2 of the ratio of shares")
-    shown: dict[str, Any] = {"layer": layer, "names": sources.names, "label": "adjusted r", **sources.view}
+    shown: Keywords = {"layer": layer, "names": sources.names, "label": "adjusted r", **sources.view}
     return plots.plot_comparison(
         pair[0], pair[1], change, curves, difference, **shown, width_in=sources.text_in
     )
@@ -224,7 +231,7 @@ def _dose(sources: Sources) -> Page:
             remedy="run attnscope sweep strength",
         )
     dose = effect.isel(cell=np.isfinite(strength)).assign_coords(strength=strength[np.isfinite(strength)])
-    ends: dict[str, Any] = {
+    ends: Keywords = {
         name: effect.sel(cell=cell) if cell in effect["cell"].values else None
         for name, cell in (("untouched", "none"), ("hidden", "full"))
     }

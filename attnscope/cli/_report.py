@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from attnscope._types import Document, Frames
 from attnscope.cli._output import finite, print_json, print_table
 from attnscope.ranges import format_range
 from attnscope.storage.store import Store
@@ -33,7 +34,7 @@ LINES = (
 )
 
 
-def print_summary(summary: Mapping[str, Any], *, against: str = "the cuts") -> None:
+def print_summary(summary: Document, *, against: str = "the cuts") -> None:
     """Print the headline numbers, and the layers where attention follows the cuts most on these films."""
     rows = [(words, summary[name], _range(summary.get(f"{name}_ci"))) for name, words in LINES]
     title = f"Attention across {against} (mean over heads, steps, layers)"
@@ -58,7 +59,7 @@ def _range(ends: Sequence[float | None] | None) -> str | None:
     return " to ".join(f"{end:.3g}" for end in ends)
 
 
-def measure(dataset: xr.Dataset, *, branch: str) -> dict[str, Any]:
+def measure(dataset: xr.Dataset, *, branch: str) -> Document:
     """Compute the summary; where no shots are known the video counts as one shot, and what needs cuts is None."""
     from attnscope import structure
 
@@ -82,9 +83,9 @@ def report_probe(
     folder: Path,
     *,
     as_json: bool,
-    film: Any | None,
+    film: Frames | None,
     found: list[list[int]] | None,
-    asked_s: list[Any] | None,
+    asked_s: list[float] | list[list[float]] | None,
     detector: str | None = None,
 ) -> None:
     """Draw the pictures, write summary.json, and print the same as a table or as JSON.
@@ -116,7 +117,7 @@ def report_probe(
     _print_probe(document)
 
 
-def _print_probe(document: Mapping[str, Any]) -> None:
+def _print_probe(document: Document) -> None:
     found = document.get("against_cuts_found")
     print_summary(document, against="the cuts" if found is None else "the cuts asked for")
     if found is not None:
@@ -134,7 +135,7 @@ def _print_probe(document: Mapping[str, Any]) -> None:
     print(f"pictures  {', '.join(path for path in document['figures'] if path.endswith('.png'))}")
 
 
-def _against(dataset: xr.Dataset, found: list[list[int]], branch: str) -> dict[str, Any]:
+def _against(dataset: xr.Dataset, found: list[list[int]], branch: str) -> Document:
     """Measure against the cuts that the films have; one list of them, or one for each prompt."""
     from attnscope.structure import with_cuts
 
@@ -145,7 +146,7 @@ def _against(dataset: xr.Dataset, found: list[list[int]], branch: str) -> dict[s
     return {"cuts_found_frame": found[0] if len(found) == 1 else found, **summary}
 
 
-def _cuts(store: Path, asked_s: list[Any] | None) -> dict[str, list[Any]]:
+def _cuts(store: Path, asked_s: list[float] | list[list[float]] | None) -> Document:
     """Where the cuts were asked and where they fall on the latent grid: one list, or one for each prompt.
 
     What was written on the command line is given as it was written: the plan knows only the frames it was brought to.
@@ -164,7 +165,7 @@ def _cuts(store: Path, asked_s: list[Any] | None) -> dict[str, list[Any]]:
     }
 
 
-def draw_figures(dataset: xr.Dataset, folder: Path, *, branch: str, film: Any | None) -> list[str]:
+def draw_figures(dataset: xr.Dataset, folder: Path, *, branch: str, film: Frames | None) -> list[str]:
     """Draw maps, and where there are cuts the profile over layers and the overview; PNG and PDF each.
 
     ``film`` has one picture for each latent frame, shown in the overview.

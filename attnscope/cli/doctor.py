@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from functools import partial
-from typing import Any
 
+from attnscope._types import Document
 from attnscope.cli._options import AsJson
 from attnscope.cli._output import print_json, print_table
 
@@ -43,7 +43,7 @@ def doctor_command(*, as_json: AsJson = False) -> None:
     from attnscope.metrics.encoders.registry import list_cached, list_weights
 
     weights, encoders = list_weights(), list_cached()
-    facts: dict[str, Any] = {
+    facts: Document = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "torch_cuda": torch.version.cuda,

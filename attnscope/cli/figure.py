@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from cyclopts import Parameter
 
+from attnscope._types import Document
 from attnscope.cli._options import AsJson
 from attnscope.cli._output import print_json
 from attnscope.errors import InputError, SetupError, StoreError, quote
@@ -105,7 +107,7 @@ def figure_command(
         print(*paths, sep="\n")
 
 
-def _list(recipes: Any, *, as_json: bool) -> None:
+def _list(recipes: Mapping[str, Recipe], *, as_json: bool) -> None:
     if as_json:
         print_json(
             {name: {"shows": each.sentence, "needs": list(each.needs)} for name, each in recipes.items()}
@@ -138,7 +140,7 @@ def _read(
     venue: str,
     layers: str | None,
     steps: str | None,
-    shown: dict[str, Any],
+    shown: Document,
 ) -> Sources:
     from attnscope import plots
     from attnscope.cli._recipes import Sources

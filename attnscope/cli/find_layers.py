@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from attnscope._types import Document
 from attnscope.cli._numbers import Finite
 from attnscope.cli._options import (
     USUAL_FILMS,
@@ -87,7 +88,7 @@ def find_layers_command(
         _say(document)
 
 
-def _say(document: dict[str, Any]) -> None:
+def _say(document: Document) -> None:
     over, measure = document["over"], document["measure"].replace("_", " ")
     print_table(
         f"Tried over {document['num_films']} films, {document['num_seeds']} seeds",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from attnscope._types import Document
 from attnscope.cli._lines import read_lines
 from attnscope.cli._numbers import Seed
 from attnscope.cli._options import USUAL_LOADING, USUAL_SAMPLING, AsJson, Loading, Sampling
@@ -122,7 +123,7 @@ def generate_command(
     _say(document, plan)
 
 
-def _came_out(film: Film) -> dict[str, Any]:
+def _came_out(film: Film) -> Document:
     """What was asked for, what the latent grid allows, what the finished pictures show."""
     return {
         "cuts_requested_frame": film.plan.requested_frame,
@@ -136,7 +137,7 @@ def _came_out(film: Film) -> dict[str, Any]:
     }
 
 
-def _say(document: dict[str, Any], plan: ShotPlan) -> None:
+def _say(document: Document, plan: ShotPlan) -> None:
     def places(frames: tuple[int, ...]) -> str:
         shown = (f"{frame} ({float(frame / plan.fps):g} s)" for frame in frames)
         return ", ".join(shown) or "none"

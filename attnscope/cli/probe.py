@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attnscope._types import Crop, Document
+from attnscope._types import Crop, Document, Floats32
 from attnscope.cli._footage import Shown, draw_shown, list_places, read_shown, size_for
 from attnscope.cli._lines import read_lines
 from attnscope.cli._numbers import NumFrames, Seed
@@ -140,7 +140,7 @@ def _asked_s(shots: str, fps: Fraction) -> list[float]:
     return [float(start if unit == "s" else start / fps) for start, _ in spans[1:]]
 
 
-def _folder_of(loading: Loading, asked: list[Any], pipeline: Document, captions: Path | None) -> Path:
+def _folder_of(loading: Loading, asked: Sequence[object], pipeline: Document, captions: Path | None) -> Path:
     """The folder of a request that was given none: named after the model and what was asked for."""
     unusual = [loading.settings, str(captions)] if loading.settings or captions else []
     text = json.dumps([loading.model, *asked, pipeline, *unusual], sort_keys=True, default=str)
@@ -243,10 +243,10 @@ def _say_share(folder: Path, share: Share, as_json: bool) -> None:
     )
 
 
-def _keep(videos: list[Path], fps: Fraction) -> Callable[[int, Any], None]:
+def _keep(videos: list[Path], fps: Fraction) -> Callable[[int, Floats32], None]:
     """Return what saves the video of a run, whole or not at all."""
 
-    def save(index: int, frames: Any) -> None:
+    def save(index: int, frames: Floats32) -> None:
         part = videos[index].with_suffix(".partial.mp4")
         write_video(part, np.round(255 * np.clip(frames, 0, 1)).astype(np.uint8), fps)
         part.replace(videos[index])

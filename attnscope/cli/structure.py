@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
+from attnscope._types import Document
 from attnscope.cli._options import AsJson
 from attnscope.cli._output import print_json
 from attnscope.cli._report import measure, print_summary
@@ -29,7 +30,7 @@ def structure_command(
     from attnscope.storage import open_store
 
     dataset = open_store(store)
-    summary: dict[str, Any] = {
+    summary: Document = {
         "store": str(store),
         "num_steps_done": int(dataset.done.sum()),
         "num_steps": int(dataset.done.size),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -13,6 +13,9 @@ from attnscope.cli._numbers import Amount, Hours, Jobs
 from attnscope.cli._options import AsJson
 from attnscope.cli._output import print_json
 from attnscope.errors import InputError, RunError, SetupError, quote
+
+if TYPE_CHECKING:
+    import submitit
 
 Word = Annotated[str, Parameter(allow_leading_hyphen=True)]
 
@@ -57,7 +60,7 @@ def submit_command(
     """
     _require_probe(words)
     executor = _executor(cluster, logs)
-    settings: dict[str, Any] = {
+    settings: dict[str, object] = {
         "timeout_min": math.ceil(60 * hours),
         "cpus_per_task": cpus,
         "gpus_per_node": gpus,
@@ -134,7 +137,7 @@ def _executor(cluster: str, logs: Path) -> Any:
         ) from error
 
 
-def _wait(jobs: list[Any]) -> None:
+def _wait(jobs: list[submitit.Job[None]]) -> None:
     """Wait for jobs of this machine."""
     failed = [job.job_id for job in jobs if job.exception() is not None]
     if failed:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from attnscope._types import Document
 from attnscope.cli._numbers import Count
 from attnscope.cli._options import (
     USUAL_FILMS,
@@ -121,14 +122,14 @@ def _values(text: str | None) -> list[str] | None:
     return parts
 
 
-def _cells(swept: xr.Dataset) -> list[dict[str, Any]]:
+def _cells(swept: xr.Dataset) -> list[Document]:
     """What each cell came to: means with the range they would likely fall in for other prompts."""
     from attnscope.structure import causal_effect
 
     effects = {measure: causal_effect(swept, measure) for measure in _MEASURES}
     rows = []
     for place, name in enumerate(swept["cell"].values.tolist()):
-        row: dict[str, Any] = {"cell": name}
+        row: Document = {"cell": name}
         row |= {label: swept[label].values[place].item() for label in ("layers", "heads", "steps")}
         for measure, effect in effects.items():
             at = effect.isel(cell=place)
@@ -140,7 +141,7 @@ def _cells(swept: xr.Dataset) -> list[dict[str, Any]]:
     return rows
 
 
-def _say(document: dict[str, Any]) -> None:
+def _say(document: Document) -> None:
     columns = ("cell", "recall", "from", "to", "precision", "transition control", "effect on recall")
     rows = [
         (

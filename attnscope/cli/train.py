@@ -5,15 +5,20 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 from cyclopts import Parameter
 
+from attnscope._types import Document
 from attnscope.cli._numbers import Count, Seed
 from attnscope.cli._options import AsJson
 from attnscope.cli._output import print_json
 from attnscope.errors import InputError, quote
 from attnscope.training.recipe import Recipe, read_toml
+
+if TYPE_CHECKING:
+    from attnscope.training.clips import Data, DrawnFilms
+    from attnscope.training.rules import Rule
 
 Job = Literal["lora", "full", "resume"]
 
@@ -118,20 +123,18 @@ def train_command(
     return _run(asked, cache=cache, dry_run=dry_run, tensorboard=tensorboard, as_json=json)
 
 
-def _run(
-    asked: dict[str, Any], *, cache: Path | None, dry_run: bool, tensorboard: bool, as_json: bool
-) -> int:
+def _run(asked: Document, *, cache: Path | None, dry_run: bool, tensorboard: bool, as_json: bool) -> int:
     from attnscope.models import load
     from attnscope.training.clips import DrawnFilms
     from attnscope.training.finetune import finetune
     from attnscope.training.loop import device_of_rank
 
     recipe: Recipe = asked["recipe"]
-    pipe: Any = load(asked["model"], device=device_of_rank())
+    pipe = load(asked["model"], device=device_of_rank())
     pipe.set_progress_bar_config(disable=True)
-    data: Any = asked["data"]
+    data: Data = asked["data"]
     if "drawn" in asked:
-        frames: dict[str, Any] = {"num_frames": recipe.num_frames} if recipe.num_frames else {}
+        frames: Document = {"num_frames": recipe.num_frames} if recipe.num_frames else {}
         data = (
             asked["drawn"]
             if isinstance(asked["drawn"], DrawnFilms)
@@ -172,7 +175,7 @@ def _run(
     return 0
 
 
-def _rule(text: str | None) -> Any:
+def _rule(text: str | None) -> Rule:
     """A rule as text, or what a file of interventions holds."""
     if not text or not text.endswith(".json"):
         return text or None
@@ -181,7 +184,7 @@ def _rule(text: str | None) -> Any:
     return load_interventions(text)
 
 
-def _stopped(folder: Path | None) -> dict[str, Any]:
+def _stopped(folder: Path | None) -> Document:
     """What a run that was stopped had been asked to do."""
     if folder is None:
         _refuse("the folder of a run", "none", "with resume", "write attnscope train resume FOLDER")
@@ -214,7 +217,7 @@ def _stopped(folder: Path | None) -> dict[str, Any]:
     return asked
 
 
-def _drawn(source: str, path: Path) -> Any:
+def _drawn(source: str, path: Path) -> DrawnFilms:
     """Drawn films as they were written down; the text is parsed, never run."""
     from attnscope.training.clips import DrawnFilms
 
@@ -226,8 +229,8 @@ def _drawn(source: str, path: Path) -> Any:
         _refuse("films to draw", quote(source), f"as source in {path}", "restore the file")
 
 
-def _recipe_table(config: Path | None, settings: list[str]) -> dict[str, Any]:
-    table: dict[str, Any] = {} if config is None else dict(read_toml(config).get("recipe", {}))
+def _recipe_table(config: Path | None, settings: list[str]) -> Document:
+    table: Document = {} if config is None else dict(read_toml(config).get("recipe", {}))
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
@@ -236,7 +239,7 @@ def _recipe_table(config: Path | None, settings: list[str]) -> dict[str, Any]:
     return table
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> str | bool | int | float | list[str]:
     """A number, true or false, several words with commas between, or a word."""
     if text in ("true", "false"):
         return text == "true"

@@ -146,8 +146,8 @@ def require_runnable(arguments: Arguments, branches: tuple[str, ...]) -> None:
                 where=f"as {name}",
                 remedy="leave it out, and give the prompt several times for several seeds",
             )
-    embeds: Any = arguments.get("prompt_embeds")
-    if hasattr(embeds, "shape") and len(embeds) != 1:
+    embeds = arguments.get("prompt_embeds")
+    if embeds is not None and hasattr(embeds, "shape") and len(embeds) != 1:
         raise InputError(
             expected="the embeddings of one prompt, (1, tokens, width)",
             got=f"shape {tuple(embeds.shape)}",

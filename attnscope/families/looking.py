@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ class _Catcher:
         return getattr(self._denoiser, name)
 
     def __call__(self, *args: object, **kwargs: object) -> None:
-        call = DenoiserCall.bind(cast(Any, self._denoiser), self._video_argument, args, kwargs)
+        call = DenoiserCall.bind(self._denoiser, self._video_argument, args, kwargs)
         raise PreparedCall(call.arguments)
 
 
@@ -162,7 +162,7 @@ def require_text_alone(model: Pipeline) -> None:
         )
 
 
-def scale_latents(vae: Any, latents: Tensor) -> Tensor:
+def scale_latents(vae: Denoiser, latents: Tensor) -> Tensor:
     """Bring what a VAE makes to the scale that a denoiser was trained on: mean 0 and width 1, by channel or at once."""
     mean, std = (_statistic(vae, name) for name in ("latents_mean", "latents_std"))
     factor = float(dict(vae.config).get("scaling_factor") or 1.0)
@@ -172,7 +172,7 @@ def scale_latents(vae: Any, latents: Tensor) -> Tensor:
     return (latents - mean) * factor / std
 
 
-def _statistic(vae: Any, name: str) -> Tensor | None:
+def _statistic(vae: Denoiser, name: str) -> Tensor | None:
     found = dict(vae.config).get(name)
     found = dict(vae.named_buffers(recurse=False)).get(name) if found is None else found
     return None if found is None else torch.as_tensor(found)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, cast
 
 import torch
 from torch import nn
 
+from attnscope._types import Arguments
 from attnscope.errors import AttnscopeError, InputError, quote
 from attnscope.families.base import Family
+from attnscope.families.protocols import Pipeline
 
 # What pipelines raise where an argument cannot be used; all else is a fault of its own.
 _REFUSALS = (ValueError, TypeError, AttributeError, LookupError, AssertionError, NotImplementedError)
@@ -26,14 +27,14 @@ class _FirstStep:
     def __init__(self, *, ends: bool) -> None:
         self.has_begun, self._ends = False, ends
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+    def __call__(self, module: nn.Module, args: tuple[object, ...]) -> None:
         self.has_begun = True
         if self._ends:
             raise _Begun
 
 
 def run_pipeline(
-    pipe: Any, family: Family, arguments: Mapping[str, Any], *, first: _FirstStep | None = None
+    pipe: Pipeline, family: Family, arguments: Arguments, *, first: _FirstStep | None = None
 ) -> Any:
     """Run a pipeline; what it refuses before its first step is said in one line.
 
@@ -62,7 +63,7 @@ def run_pipeline(
             ) from error
 
 
-def rehearse(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> int:
+def rehearse(pipe: Pipeline, family: Family, arguments: Arguments) -> int:
     """Run a pipeline up to its first step; return how many steps it would make.
 
     Methods of second order and warm-up phases run the model more often than `num_inference_steps`, a video that is
@@ -101,7 +102,7 @@ def rehearse(pipe: Any, family: Family, arguments: Mapping[str, Any]) -> int:
     )
 
 
-def num_steps_of(pipe: Any) -> int:
+def num_steps_of(pipe: object) -> int:
     """Return how many steps the run has that a pipeline has begun; 0 if it has begun none.
 
     >>> num_steps_of(object())
@@ -114,6 +115,6 @@ def num_steps_of(pipe: Any) -> int:
     return 0 if timesteps is None else len(timesteps)
 
 
-def _networks(pipe: Any) -> list[Any]:
+def _networks(pipe: Pipeline) -> list[Any]:
     parts = getattr(pipe, "components", {}).values()
     return [part for part in parts if isinstance(part, nn.Module) and hasattr(part, "device")]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -91,7 +91,7 @@ def over_heads(
     UnsupportedModelError
         If the heads cannot be dealt out evenly, or the model masks this attention.
     """
-    dispatch: Any = import_module("diffusers.models.attention_dispatch")  # untyped, and slow to import
+    dispatch = import_module("diffusers.models.attention_dispatch")
     swap = dispatch.SeqAllToAllDim.apply
 
     num_heads = call.query.shape[2]

@@ -45,7 +45,7 @@ class ModelCard:
     name: str
     summary: str
     path: Path
-    facts: dict[str, Any]
+    facts: Document
 
     @property
     def num_layers(self) -> int:
@@ -251,17 +251,17 @@ def _unknown(text: str) -> UnknownModelError:
     )
 
 
-def _load_embedded(card: ModelCard, dtype: torch.dtype) -> Any:
-    diffusers: Any = import_module("diffusers")  # untyped calls
-    transformers: Any = import_module("transformers")
-    mini: Any = import_module("attnscope.models._mini")
+def _load_embedded(card: ModelCard, dtype: torch.dtype) -> Pipeline:
+    diffusers = import_module("diffusers")
+    transformers = import_module("transformers")
+    mini = import_module("attnscope.models._mini")
     base = _WEIGHTS / card.facts.get(_SHARED_WITH, card.name)
     local = {"local_files_only": True, "dtype": dtype, "use_safetensors": True}
     with _no_loading_bar():
         text_encoder = transformers.UMT5EncoderModel.from_pretrained(
             base / "text_encoder", local_files_only=True, dtype=dtype, use_safetensors=True
         )
-    return mini.WanMiniPipeline(
+    pipe: Pipeline = mini.WanMiniPipeline(
         tokenizer=transformers.T5Tokenizer.from_pretrained(base / "tokenizer", local_files_only=True),
         text_encoder=text_encoder.eval(),
         vae=diffusers.AutoencoderKLWan.from_pretrained(base / "vae", **local).eval(),
@@ -272,13 +272,14 @@ def _load_embedded(card: ModelCard, dtype: torch.dtype) -> Any:
             base / "scheduler", local_files_only=True
         ),
     )
+    return pipe
 
 
 @contextmanager
 def _no_loading_bar() -> Iterator[None]:
     """Hush the bars of transformers and diffusers, for weights that are there at once."""
     names = ("transformers.utils.logging", "diffusers.utils.logging")
-    shown: list[Any] = [each for each in map(import_module, names) if each.is_progress_bar_enabled()]
+    shown = [each for each in map(import_module, names) if each.is_progress_bar_enabled()]
     for each in shown:
         each.disable_progress_bar()
     try:
@@ -297,12 +298,12 @@ def _class_of(text: str) -> Any:
     return import_module("diffusers").DiffusionPipeline
 
 
-def _load_pipeline(text: str, dtype: torch.dtype, settings: Document) -> Any:
+def _load_pipeline(text: str, dtype: torch.dtype, settings: Document) -> Pipeline:
     local = os.path.isdir(text)
     try:
         # what is on disk comes up without a word; a download shows how far it is
         with _no_loading_bar() if local else nullcontext():
-            pipe = _class_of(text).from_pretrained(
+            pipe: Pipeline = _class_of(text).from_pretrained(
                 text,
                 dtype=dtype,
                 use_safetensors=True,
@@ -321,7 +322,7 @@ def _load_pipeline(text: str, dtype: torch.dtype, settings: Document) -> Any:
     return pipe
 
 
-def _require_whole(pipe: Any, text: str) -> None:
+def _require_whole(pipe: Pipeline, text: str) -> None:
     """Refuse a network that asks for more weights than its files hold: what is missing was left without values."""
     for name, part in pipe.components.items():
         weights = part.named_parameters() if hasattr(part, "named_parameters") else ()

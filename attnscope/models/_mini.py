@@ -25,7 +25,7 @@ class WanMiniPipeline(WanPipeline):
         num_frames: int = 49,
         num_inference_steps: int = 20,
         guidance_scale: float = 2.5,
-        **arguments: Any,
+        **arguments: object,
     ) -> Any:
         """Generate a video; the arguments are those of WanPipeline."""
         parent: Any = super()  # untyped upstream

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attnscope._types import Document
 from attnscope.errors import InputError, RunError, quote
@@ -13,6 +13,8 @@ from attnscope.models.choices import LoadChoice, LoadRequest, advice
 from attnscope.models.machine import CPU
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from attnscope.families.protocols import Pipeline
 
 _CHOICE = "attnscope_choice"  # the name under which a pipeline keeps how it was loaded
@@ -26,7 +28,7 @@ _QUANTISERS = {
 
 def known_backends() -> tuple[str, ...]:
     """Return the names that diffusers has for ways to compute attention."""
-    dispatch: Any = import_module("diffusers.models.attention_dispatch")
+    dispatch = import_module("diffusers.models.attention_dispatch")
     return tuple(sorted(each.value for each in dispatch.AttentionBackendName))
 
 
@@ -36,7 +38,7 @@ def loading_settings(request: LoadRequest, denoisers: tuple[str, ...]) -> Docume
         name: getattr(request, name) for name in ("revision", "variant") if getattr(request, name) is not None
     }
     if request.quantize != "none":
-        quantisers: Any = import_module("diffusers.quantizers")
+        quantisers = import_module("diffusers.quantizers")
         backend, arguments = _QUANTISERS[request.quantize]
         settings["quantization_config"] = quantisers.PipelineQuantizationConfig(
             quant_backend=backend, quant_kwargs=arguments, components_to_quantize=list(denoisers)
@@ -85,7 +87,7 @@ def prepare(pipe: Pipeline, choice: LoadChoice, denoisers: tuple[str, ...]) -> P
     return pipe
 
 
-def _bring(pipe: Pipeline, choice: LoadChoice, networks: list[Any]) -> None:
+def _bring(pipe: Pipeline, choice: LoadChoice, networks: list[nn.Module]) -> None:
     """Put the weights on the device, or let them come and go."""
     offload = choice.request.offload
     if offload == "model":
@@ -93,7 +95,7 @@ def _bring(pipe: Pipeline, choice: LoadChoice, networks: list[Any]) -> None:
     elif offload == "sequential":
         pipe.enable_sequential_cpu_offload(device=choice.device)
     elif offload == "group":
-        torch: Any = import_module("torch")
+        torch = import_module("torch")
         onload, rest = torch.device(choice.device), torch.device(CPU)
         pipe.enable_group_offload(onload_device=onload, offload_device=rest, offload_type="leaf_level")
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +55,7 @@ def draw_map(
 
 def mark_cuts(ax: Axes, cuts: Sequence[int], *, line: float = 0.9, colour: str = "white") -> None:
     """Draw each cut as a dashed line across both directions of a map."""
-    style: dict[str, Any] = {"color": colour, "linewidth": line, "linestyle": (0, (4, 2)), "alpha": 0.95}
+    style: _theme.Style = {"color": colour, "linewidth": line, "linestyle": (0, (4, 2)), "alpha": 0.95}
     for cut in cuts:
         ax.axvline(cut - 0.5, **style)
         ax.axhline(cut - 0.5, **style)
@@ -66,7 +65,7 @@ def mark_shots(ax: Axes, view: View, bar: float) -> None:
     """Draw each shot as a bar of thickness `bar` (share of the side) below the map and at its left."""
     for index, (start, stop) in enumerate(view.spans):
         colour = _theme.SHOT_COLOURS[index % len(_theme.SHOT_COLOURS)]
-        flat: dict[str, Any] = {"facecolor": colour, "edgecolor": "white", "linewidth": 0.5, "clip_on": False}
+        flat: _theme.Style = {"facecolor": colour, "edgecolor": "white", "linewidth": 0.5, "clip_on": False}
         gap = bar / 2
         below = Rectangle(
             (start - 0.5, -gap - bar), stop - start, bar, transform=ax.get_xaxis_transform(), **flat
@@ -145,5 +144,5 @@ def prepare_layer_axis(ax: Axes, curve: xr.Dataset, band: tuple[int, int] | None
     if named:
         place = (max(band[0] - 0.5, layer.min() - 0.6), 1.0)
         note = f" layers {band[0]}–{band[1]}"
-        style: dict[str, Any] = {"va": "bottom", "fontsize": 6.5, "color": _theme.MUTED}
+        style: _theme.Style = {"va": "bottom", "fontsize": 6.5, "color": _theme.MUTED}
         ax.annotate(note, place, xycoords=ax.get_xaxis_transform(), **style)

@@ -11,6 +11,9 @@ from matplotlib.colors import Colormap
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
 
+Style = dict[str, Any]
+"""How something is drawn, as keywords of matplotlib: sizes, colours and names side by side."""
+
 WIDTH_COLUMN_IN: Final = 3.25
 WIDTH_TEXT_IN: Final = 5.5
 WIDTH_PAGE_IN: Final = 6.75
@@ -44,7 +47,7 @@ SHOT_COLOURS: Final = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#
 BELOW_SCALE: Final = "#12001c"
 NOT_RECORDED: Final = "#d4d4da"
 
-_STYLE: Final[dict[str, Any]] = {
+_STYLE: Final[Style] = {
     "font.family": "DejaVu Sans",
     "mathtext.fontset": "dejavusans",
     "font.size": 7.5,
@@ -77,7 +80,7 @@ _STYLE: Final[dict[str, Any]] = {
 
 def theme() -> AbstractContextManager[None]:
     """Give the context in which a figure is built and saved; nothing outside it changes."""
-    return matplotlib.rc_context(cast("dict[RcKeyType, Any]", _STYLE))
+    return matplotlib.rc_context(cast("dict[RcKeyType, object]", _STYLE))
 
 
 def change_colours() -> Colormap:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +30,7 @@ class View:
     """The frame maps of one video by step and layer, and its shots."""
 
     mass: xr.DataArray  # step, layer, query_frame, key_frame
-    shot: npt.NDArray[np.integer[Any]]  # -1 where none was given
+    shot: npt.NDArray[np.integer]  # -1 where none was given
     heads: str  # in words, for the label of the colour scale
 
     @property
@@ -64,7 +63,9 @@ class View:
         return f"step {step}\nσ = {float(self.mass['sigma'].sel({STEP: step})):.2f}"
 
 
-def view_of(ds: xr.Dataset, *, prompt: Any = None, branch: str = "cond", head: int | None = None) -> View:
+def view_of(
+    ds: xr.Dataset, *, prompt: int | str | None = None, branch: str = "cond", head: int | None = None
+) -> View:
     """Select one video and branch; without `head` the heads are averaged, and the colour scale says so."""
     one = _choose(ds, PROMPT, prompt)
     one = _choose(one, BRANCH, branch)
@@ -82,7 +83,7 @@ def view_of(ds: xr.Dataset, *, prompt: Any = None, branch: str = "cond", head: i
     return View(ordered, np.asarray(shot), heads)
 
 
-def _choose(ds: xr.Dataset, dim: str, label: Any) -> xr.Dataset:
+def _choose(ds: xr.Dataset, dim: str, label: str | int | None) -> xr.Dataset:
     """Select by label; None is the first."""
     if dim not in ds.dims:
         return ds

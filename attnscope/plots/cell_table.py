@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +30,7 @@ def plot_table(
     table: xr.DataArray,
     *,
     centre: float | None = None,
-    marks: Iterable[tuple[Any, Any]] = (),
+    marks: Iterable[tuple[Hashable, Hashable]] = (),
     label: str | None = None,
     title: str | None = None,
     width_in: float | None = _theme.WIDTH_COLUMN_IN,
@@ -174,7 +173,7 @@ def _name_ticks(ax: Axes, axis: str, names: list[str], room: float, apart: float
 
 
 def _write_numbers(ax: Axes, values: Values, norm: Normalize, *, is_change: bool) -> None:
-    centred: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 5.5}
+    centred: _theme.Style = {"ha": "center", "va": "center", "fontsize": 5.5}
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
             share = float(norm(value))

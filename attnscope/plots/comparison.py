@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -41,7 +39,7 @@ def plot_comparison(
     *,
     names: tuple[str, str] = ("first", "second"),
     layer: int | None = None,
-    prompt: Any = None,
+    prompt: int | str | None = None,
     branch: str = "cond",
     label: str = "contrast",
     width_in: float = _theme.WIDTH_PAGE_IN,
@@ -128,7 +126,7 @@ def _draw_change(fig: Page, page: Comparison, view: View, changed: Panel, label:
     """Draw the change on colours that go both ways from 0, with the cuts of the second store."""
     known = changed[np.isfinite(changed)]
     reach = float(np.abs(known).max(initial=0.0)) or 1.0
-    colours: dict[str, Any] = {"norm": Normalize(-reach, reach), "cmap": _theme.change_colours()}
+    colours: _theme.Style = {"norm": Normalize(-reach, reach), "cmap": _theme.change_colours()}
     ax = fig.axes_in(page.maps[2])
     image = ax.imshow(np.clip(changed, -reach, reach), interpolation="nearest", rasterized=True, **colours)
     mark_cuts(ax, view.cuts if view.spans else [], colour=_theme.INK)

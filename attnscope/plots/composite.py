@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -32,7 +31,7 @@ def plot_overview(
     adjusted: xr.Dataset | None = None,
     layer: int | None = None,
     steps: Sequence[int] | None = None,
-    prompt: Any = None,
+    prompt: int | str | None = None,
     branch: str = "cond",
     band: tuple[int, int] | None = None,
     cmap: str = "viridis",
@@ -134,7 +133,7 @@ def _maps(fig: Page, page: Overview, view: View, layer: int, steps: list[int], c
 def _name_shots(ax: Axes, view: View) -> None:
     """Write the shot numbers into the map's own diagonal blocks, top left, where there is more than one shot."""
     edge = withStroke(linewidth=1.6, foreground=_theme.INK, alpha=0.75)
-    style: dict[str, Any] = {"color": "white", "fontsize": 7, "fontweight": "bold", "path_effects": [edge]}
+    style: _theme.Style = {"color": "white", "fontsize": 7, "fontweight": "bold", "path_effects": [edge]}
     for index, (start, stop) in enumerate(view.spans):
         if len(view.spans) > 1 and stop - start > 1:
             ax.text(stop - 0.65, start - 0.3, f"shot {index + 1}", ha="right", va="top", **style)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import xarray as xr
@@ -150,9 +149,9 @@ def _dim_of(effect: xr.Dataset, where: str) -> str:
     return str(effect["mean"].dims[0])
 
 
-def _write_numbers(ax: Axes, rows: Any, numbers: Any) -> None:
-    style: dict[str, Any] = {"va": "center", "fontsize": 6, "color": _theme.MUTED, "annotation_clip": False}
-    beside: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points"}
+def _write_numbers(ax: Axes, rows: Iterable[float], numbers: Iterable[float]) -> None:
+    style: _theme.Style = {"va": "center", "fontsize": 6, "color": _theme.MUTED, "annotation_clip": False}
+    beside: _theme.Style = {"xytext": (4, 0), "textcoords": "offset points"}
     for row, num in zip(rows, numbers, strict=True):
         ax.annotate(f"{int(num)}", (1, float(row)), xycoords=ax.get_yaxis_transform(), **beside, **style)
 

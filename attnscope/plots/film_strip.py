@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -29,7 +27,7 @@ def plot_film(
     *,
     layer: int | None = None,
     step: int | None = None,
-    prompt: Any = None,
+    prompt: int | str | None = None,
     branch: str = "cond",
     head: int | None = None,
     cmap: str = "viridis",

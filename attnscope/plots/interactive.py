@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
+from attnscope._types import Document
 from attnscope.plots import _theme
 from attnscope.plots._panels import shared_scale
 from attnscope.plots._view import View, chosen, view_of
@@ -31,7 +32,7 @@ class _Place:
     layer: int
     step: int
     head: int | None  # None is the mean
-    prompt: Any
+    prompt: int | str | None
 
 
 def figure_maps(
@@ -39,7 +40,7 @@ def figure_maps(
     *,
     layers: Sequence[int] | None = None,
     steps: Sequence[int] | None = None,
-    prompt: Any = None,
+    prompt: int | str | None = None,
     branch: str = "cond",
     head: int | None = None,
     cmap: str = "Viridis",
@@ -114,7 +115,7 @@ def _hover(view: View, place: _Place) -> str:
     return f"query frame %{{y}}, key frame %{{x}}<br>share %{{customdata:.2e}}<extra>{where}</extra>"
 
 
-def _states(places: list[_Place], at: _Place) -> dict[str, list[Any]]:
+def _states(places: list[_Place], at: _Place) -> dict[str, list[object]]:
     """What every slider says of every map when it points at one: each slider owns properties that no other touches.
 
     Plotly's sliders know nothing of each other. A map shows if its step is visible, its layer opaque, and neither its
@@ -132,10 +133,10 @@ def _states(places: list[_Place], at: _Place) -> dict[str, list[Any]]:
 _OWNED = {"layer": ("opacity", "hoverinfo"), "step": ("visible",), "head": ("y0",), "prompt": ("x0",)}
 
 
-def _sliders(views: dict[tuple[Any, int | None], View], places: list[_Place]) -> list[dict[str, Any]]:
+def _sliders(views: dict[tuple[int | str | None, int | None], View], places: list[_Place]) -> list[Document]:
     view = next(iter(views.values()))
     common = {"x": 0.0, "len": 1.0, "pad": {"t": 8, "b": 0}, "tickcolor": _theme.MUTED}
-    sliders: list[dict[str, Any]] = []
+    sliders: list[Document] = []
     for dim, owned in _OWNED.items():
         labels = list(dict.fromkeys(getattr(place, dim) for place in places))
         if len(labels) < 2:
@@ -151,13 +152,13 @@ def _sliders(views: dict[tuple[Any, int | None], View], places: list[_Place]) ->
     return sliders
 
 
-def _name(view: View, dim: str, label: Any) -> str:
-    if dim == "step":
+def _name(view: View, dim: str, label: int | None) -> str:
+    if dim == "step" and label is not None:
         return view.step_title(label).removeprefix("step ").replace("\n", ", ")
     return "mean" if label is None else str(label)
 
 
-def _cut_lines(view: View) -> list[dict[str, Any]]:
+def _cut_lines(view: View) -> list[Document]:
     dashed = {"color": "white", "width": 1.5, "dash": "dash"}
     ends = (-0.5, len(view.shot) - 0.5)
     return [
@@ -170,7 +171,7 @@ def _cut_lines(view: View) -> list[dict[str, Any]]:
     ]
 
 
-def _layout(view: View, low: float, high: float, cmap: str) -> dict[str, Any]:
+def _layout(view: View, low: float, high: float, cmap: str) -> Document:
     num_frames = len(view.shot)
     decades = np.arange(np.ceil(low), np.floor(high) + 1)
     bar = {

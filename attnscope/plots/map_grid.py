@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import xarray as xr
 from matplotlib.axes import Axes
@@ -24,7 +23,7 @@ def plot_maps(
     *,
     layers: Sequence[int] | None = None,
     steps: Sequence[int] | None = None,
-    prompt: Any = None,
+    prompt: int | str | None = None,
     branch: str = "cond",
     head: int | None = None,
     cmap: str = "viridis",
@@ -89,8 +88,8 @@ def _name(ax: Axes, view: View, layer: int | None, step: int | None) -> None:
     if step is not None:
         ax.set_title(view.step_title(step), pad=3, linespacing=1.25)
     if layer is not None:
-        upright: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "center"}
-        at: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+        upright: _theme.Style = {"rotation": 90, "ha": "right", "va": "center"}
+        at: _theme.Style = {"xycoords": "axes fraction", "textcoords": "offset points"}
         ax.annotate(f"layer {layer}", (0, 0.5), xytext=(-26, 0), fontweight="bold", **at, **upright)
-        small: dict[str, Any] = {"fontsize": 6.5, "color": _theme.MUTED}
+        small: _theme.Style = {"fontsize": 6.5, "color": _theme.MUTED}
         ax.annotate("query frame", (0, 0.5), xytext=(-17, 0), **small, **at, **upright)

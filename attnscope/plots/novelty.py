@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -88,8 +87,8 @@ def plot_novelty(
         ax.set_ylabel("novelty")
         handles, labels = ax.get_legend_handles_labels()
         once = dict(zip(labels, handles, strict=True))
-        tight: dict[str, Any] = {"columnspacing": 0.9, "handlelength": 1.2, "handletextpad": 0.4}
-        above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1), "borderaxespad": 0.1}
+        tight: _theme.Style = {"columnspacing": 0.9, "handlelength": 1.2, "handletextpad": 0.4}
+        above: _theme.Style = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1), "borderaxespad": 0.1}
         ax.legend(once.values(), once.keys(), ncols=4, **above, **tight)
         fig.write_title(0.1, title)
     return fig

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -111,7 +110,7 @@ def _explain(ax: Axes, *, is_hard: bool, has_hidden: bool) -> None:
     shown = [Patch(facecolor=_theme.mass_colours()(1.0), label="visible")] if is_hard else []
     hidden = [Patch(facecolor=_theme.BELOW_SCALE, label="hidden")] if has_hidden else []
     if shown or hidden:
-        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.17), "borderaxespad": 0}
+        place: _theme.Style = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.17), "borderaxespad": 0}
         ax.legend(handles=[*shown, *hidden], ncols=2, handlelength=1, handleheight=1, **place)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from attnscope.plots import _theme
 
 # What matplotlib would write into a file that changes from run to run or from version to version, and None is not.
-_METADATA: dict[str, dict[str, Any]] = {
+_METADATA: dict[str, dict[str, str | None]] = {
     ".png": {"Software": None},
     ".pdf": {"CreationDate": None, "Creator": "attnscope", "Producer": None},
     ".svg": {"Date": None, "Creator": "attnscope"},

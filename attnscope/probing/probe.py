@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from attnscope._types import Frames, OnProgress, Plans, Range
+from attnscope._types import Floats32, Frames, OnProgress, Plans, Range
 from attnscope.checks import require_seed
 from attnscope.families import find
 from attnscope.families.calling import fill_defaults, rename_for_pipeline, require_runnable, require_size
@@ -53,7 +53,7 @@ def probe(
     out: str | os.PathLike[str] | None = None,
     share: tuple[int, int] = (0, 1),
     on_step: OnProgress | None = None,
-    on_video: Callable[[int, object], None] | None = None,
+    on_video: Callable[[int, Floats32], None] | None = None,
     progress: bool = True,
     **arguments: object,
 ) -> xr.Dataset:

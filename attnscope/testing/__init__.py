@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attnscope.errors import UnknownModelError, quote
 
 if TYPE_CHECKING:
+    from attnscope.families.protocols import Pipeline
     from attnscope.testing.specimens import Specimen
 
 # Each name, and the module that builds it.
@@ -42,7 +43,7 @@ TINY_MODELS = {
 }
 
 
-def tiny(name: str) -> Any:
+def tiny(name: str) -> Pipeline:
     """Build a small video model of a family: the real classes, random weights, no knowledge.
 
     Everything is there that a run needs, text encoder and tokenizer included; one or two blocks, a video of a few

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 from attnscope.families import Allegro
 from attnscope.testing.building import TinyPipeline, seeded, small_settings
@@ -14,7 +13,7 @@ from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 @seeded
 def tiny_allegro(*, num_layers: int = 2) -> TinyPipeline:
     """Build Allegro: 2 heads of size 12; 9 frames of 32 x 32 become 3 latent frames of 4 tokens."""
-    diffusers: Any = import_module("diffusers")
+    diffusers = import_module("diffusers")
     return diffusers.AllegroPipeline(
         tokenizer=tokenizer(),
         text_encoder=t5_encoder(),

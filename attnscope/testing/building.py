@@ -17,7 +17,7 @@ def seeded(build: Callable[..., TinyPipeline]) -> Callable[..., TinyPipeline]:
     """Build with the weights that belong to `seed`, leaving the global generator alone; hush the progress bar."""
 
     @functools.wraps(build)
-    def built(*args: Any, seed: int = 0, **changes: Any) -> TinyPipeline:
+    def built(*args: object, seed: int = 0, **changes: object) -> TinyPipeline:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             pipe = build(*args, **changes)
@@ -30,7 +30,7 @@ def seeded(build: Callable[..., TinyPipeline]) -> Callable[..., TinyPipeline]:
     return built
 
 
-def small_settings(**settings: Any) -> dict[str, Any]:
+def small_settings(**settings: object) -> dict[str, object]:
     """The arguments of a small run: two steps, latents instead of pictures."""
     return {
         "prompt": "two shots a red ball on the beach",
@@ -40,15 +40,15 @@ def small_settings(**settings: Any) -> dict[str, Any]:
     }
 
 
-def picture(height: int, width: int) -> Any:
+def picture(height: int, width: int) -> object:
     """Return a picture to begin a video with."""
-    image: Any = import_module("PIL.Image")
+    image = import_module("PIL.Image")
     return image.new("RGB", (width, height), (200, 60, 30))
 
 
-def picture_vae() -> Any:
+def picture_vae() -> object:
     """Return a VAE for single pictures that does not shrink them."""
-    diffusers: Any = import_module("diffusers")
+    diffusers = import_module("diffusers")
     return diffusers.AutoencoderKL(
         block_out_channels=(8,),
         norm_num_groups=2,
@@ -58,15 +58,15 @@ def picture_vae() -> Any:
     )
 
 
-def wan_vae() -> Any:
+def wan_vae() -> object:
     """Return the VAE of Wan, thinned out: one latent frame holds 4 frames, one element 8 x 8 pixels."""
-    diffusers: Any = import_module("diffusers")
+    diffusers = import_module("diffusers")
     return diffusers.AutoencoderKLWan(base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1)
 
 
-def picture_encoder() -> dict[str, Any]:
+def picture_encoder() -> dict[str, object]:
     """Return what reads the picture that a video begins with: a CLIP vision model of two layers and its processor."""
-    transformers: Any = import_module("transformers")
+    transformers = import_module("transformers")
     config = transformers.CLIPVisionConfig(
         hidden_size=4,
         projection_dim=4,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from importlib import import_module
-from typing import Any
 
 from attnscope.families import CogVideoX
 from attnscope.testing.building import TinyPipeline, picture, seeded, small_settings
@@ -17,7 +16,7 @@ def tiny_cogvideox(
     kind: str = "CogVideoXPipeline", *, num_layers: int = 2, is_1_5: bool = False
 ) -> TinyPipeline:
     """Build CogVideoX 1.0 or 1.5: 2 heads of size 16, 16 x 16 pixels, 9 or 17 frames."""
-    diffusers: Any = import_module("diffusers")
+    diffusers = import_module("diffusers")
     later = {"patch_size_t": 2, "use_rotary_positional_embeddings": True} if is_1_5 else {}
     given = 4 if kind == "CogVideoXImageToVideoPipeline" else 0
     return getattr(diffusers, kind)(
@@ -42,8 +41,8 @@ def tiny_cogvideox(
     )
 
 
-def _vae() -> Any:
-    diffusers: Any = import_module("diffusers")
+def _vae() -> object:
+    diffusers = import_module("diffusers")
     return diffusers.AutoencoderKLCogVideoX(
         down_block_types=("CogVideoXDownBlock3D",) * 4,
         up_block_types=("CogVideoXUpBlock3D",) * 4,

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from attnscope.errors import UnsupportedModelError
-from attnscope.hooks import HookPoint, Record, as_nnsight, attach
+from attnscope.families.protocols import Denoiser, Pipeline
+from attnscope.hooks import Attachment, HookPoint, Record, as_nnsight, attach
 from attnscope.testing.reference import (
     by_brute_force,
     dense_mask,
@@ -253,19 +254,17 @@ clauses: dict[str, Callable[[Specimen], Verdict]] = {
 }
 
 
-def skip_layers(denoiser: nn.Module) -> None:
+def skip_layers(denoiser: Denoiser) -> None:
     """Switch on a cache of diffusers that skips layers: its own, or one put on every attention where it has none."""
-    hooks: Any = import_module("diffusers.hooks")
+    hooks = import_module("diffusers.hooks")
     try:
         cast(Any, denoiser).enable_cache(hooks.FirstBlockCacheConfig(threshold=0.2))
     except (AttributeError, ValueError, KeyError):
-        registry: Any = import_module("diffusers.hooks.hooks").HookRegistry.check_if_exists_or_initialize(
-            denoiser
-        )
+        registry = import_module("diffusers.hooks.hooks").HookRegistry.check_if_exists_or_initialize(denoiser)
         registry.register_hook(hooks.ModelHook(), "faster_cache_denoiser")
 
 
-def _own_bias(specimen: Specimen, attachment: Any, point: HookPoint) -> Tensor | None:
+def _own_bias(specimen: Specimen, attachment: Attachment, point: HookPoint) -> Tensor | None:
     if specimen.own_bias is None:
         return None
     denoiser = specimen.family.first_denoiser(attachment.model)
@@ -273,12 +272,12 @@ def _own_bias(specimen: Specimen, attachment: Any, point: HookPoint) -> Tensor |
     return specimen.own_bias(attention, attachment.layout.num_frames)
 
 
-def _names(pipe: Any) -> tuple[str, ...]:
+def _names(pipe: Pipeline) -> tuple[str, ...]:
     with attach(pipe) as attachment:
         return tuple(attachment.points)
 
 
-def _idle(specimen: Specimen, pipe: Any) -> Tensor:
+def _idle(specimen: Specimen, pipe: Pipeline) -> Tensor:
     with attach(pipe) as attachment:
         return specimen.hooked(attachment, [])
 
@@ -298,12 +297,12 @@ def _of_videos(name: str, records: list[Record], videos: int) -> bool:
     return len(sizes) == 1 and sizes.pop() % videos == 0
 
 
-def _traces(specimen: Specimen, pipe: Any) -> dict[str, object]:
+def _traces(specimen: Specimen, pipe: Pipeline) -> dict[str, object]:
     """Everything an attachment touches; processors and functions are equal only to themselves."""
     seen: dict[str, object] = {}
     for name, denoiser in specimen.family.denoisers(pipe).items():
         for site in specimen.family.sites(denoiser):
-            processor: Any = denoiser.get_submodule(site.module).processor
+            processor = denoiser.get_submodule(site.module).processor
             seen[f"{name}.{site.module}"] = processor
             namespace = type(processor).__call__.__globals__
             seen[f"{name}.{site.module} calls"] = namespace.get("dispatch_attention_fn")
@@ -314,7 +313,7 @@ def _traces(specimen: Specimen, pipe: Any) -> dict[str, object]:
     return seen
 
 
-def _add_lora(specimen: Specimen, denoiser: Any) -> None:
+def _add_lora(specimen: Specimen, denoiser: Denoiser) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
     with torch.random.fork_rng(devices=[]):
@@ -325,7 +324,7 @@ def _add_lora(specimen: Specimen, denoiser: Any) -> None:
         if hasattr(denoiser, "add_adapter"):
             denoiser.add_adapter(config)
         else:
-            inject_adapter_in_model(config, denoiser)
+            inject_adapter_in_model(config, cast(nn.Module, denoiser))
 
 
 def _query_with_lora(specimen: Specimen, first: str) -> Tensor:

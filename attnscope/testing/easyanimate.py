@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 from attnscope.families import EasyAnimate
 from attnscope.testing.building import TinyPipeline, seeded, small_settings
@@ -17,7 +16,7 @@ _CHAT = "{% for message in messages %}{{ message['content'][0]['text'] }}{% endf
 @seeded
 def tiny_easyanimate(*, num_layers: int = 2, mmdit_layers: int = 1) -> TinyPipeline:
     """Build EasyAnimate: 2 heads of size 16, one block with weights of its own for the text, one without."""
-    diffusers: Any = import_module("diffusers")
+    diffusers = import_module("diffusers")
     return diffusers.EasyAnimatePipeline(
         tokenizer=tokenizer(chat_template=_CHAT),
         text_encoder=llama(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 from attnscope.families import HunyuanVideo
 from attnscope.testing.building import TinyPipeline, seeded, small_settings
@@ -14,7 +13,7 @@ from attnscope.testing.text import WIDTH, clip_text, llama, tokenizer
 @seeded
 def tiny_hunyuan_video(*, num_layers: int = 1, num_single_layers: int = 1) -> TinyPipeline:
     """Build HunyuanVideo: a double and a single block; 9 frames of 32 x 32 become 3 latent frames of 4 tokens."""
-    diffusers: Any = import_module("diffusers")
+    diffusers = import_module("diffusers")
     return diffusers.HunyuanVideoPipeline(
         text_encoder=llama(),
         tokenizer=tokenizer(),
@@ -40,8 +39,8 @@ def tiny_hunyuan_video(*, num_layers: int = 1, num_single_layers: int = 1) -> Ti
     )
 
 
-def _vae() -> Any:
-    diffusers: Any = import_module("diffusers")
+def _vae() -> object:
+    diffusers = import_module("diffusers")
     return diffusers.AutoencoderKLHunyuanVideo(
         in_channels=3,
         out_channels=3,

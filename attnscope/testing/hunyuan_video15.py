@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 from attnscope.families import HunyuanVideo15
 from attnscope.testing.building import TinyPipeline, seeded, small_settings
-from attnscope.testing.specimens import BOTH, Specimen
+from attnscope.testing.specimens import BOTH, Guidance, Specimen
 from attnscope.testing.text import WIDTH, llama, t5_encoder, tokenizer
 
 _LAST_WORDS = "{{ messages[-1]['content'] }} </s>"
@@ -16,7 +15,7 @@ _LAST_WORDS = "{{ messages[-1]['content'] }} </s>"
 @seeded
 def tiny_hunyuan_video15(*, num_layers: int = 2) -> TinyPipeline:
     """Build HunyuanVideo 1.5: 2 heads of size 16; 9 frames of 64 x 64 become 3 latent frames of 16 tokens."""
-    diffusers: Any = import_module("diffusers")
+    diffusers = import_module("diffusers")
     pipe = diffusers.HunyuanVideo15Pipeline(
         text_encoder=llama(),
         tokenizer=tokenizer(chat_template=_LAST_WORDS),
@@ -47,7 +46,7 @@ def tiny_hunyuan_video15(*, num_layers: int = 2) -> TinyPipeline:
 
 
 SETTINGS = small_settings(num_frames=9, height=64, width=64, negative_prompt="a dog")
-GUIDANCE: tuple[Any, ...] = (
+GUIDANCE: Guidance = (
     ({}, BOTH),
     ({"prompt": ["a cat", "a dog"], "negative_prompt": ["the beach", "the street"]}, BOTH),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 from attnscope.families import I2VGenXL
 from attnscope.testing.building import TinyPipeline, picture, seeded, small_settings
@@ -15,7 +14,7 @@ from attnscope.testing.text import WIDTH
 @seeded
 def tiny_i2vgen_xl() -> TinyPipeline:
     """Build I2VGen-XL: heads of size 8; it needs an image."""
-    diffusers: Any = import_module("diffusers")
+    diffusers = import_module("diffusers")
     unet = diffusers.I2VGenXLUNet(
         sample_size=4,
         block_out_channels=(8, 16),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 from attnscope.families import Latte
 from attnscope.testing.building import TinyPipeline, picture_vae, seeded, small_settings
@@ -14,7 +13,7 @@ from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 @seeded
 def tiny_latte(*, num_layers: int = 2) -> TinyPipeline:
     """Build Latte: 2 heads of size 16; 4 frames of 8 x 8 latent elements, 16 places."""
-    diffusers: Any = import_module("diffusers")
+    diffusers = import_module("diffusers")
     return diffusers.LattePipeline(
         tokenizer=tokenizer(model_max_length=16),
         text_encoder=t5_encoder(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -17,7 +16,7 @@ from attnscope.testing.text import WIDTH
 @seeded
 def tiny_lavie(*, is_deep: bool = False) -> TinyPipeline:
     """Build LaVie: 2 heads of size 4 or 8; with `is_deep` in the published layout, 16 layers."""
-    lavie: Any = import_module("attnscope.models.lavie")
+    lavie = import_module("attnscope.models.lavie")
     unet = lavie.LaVieUNet(
         sample_size=4,
         block_out_channels=(8, 8, 16, 16) if is_deep else (8, 16),

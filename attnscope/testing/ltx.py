@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from importlib import import_module
-from typing import Any
 
 from attnscope.families import LTX
 from attnscope.testing.building import TinyPipeline, picture, seeded, small_settings
@@ -15,7 +14,7 @@ from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 @seeded
 def tiny_ltx(kind: str = "LTXPipeline", *, num_layers: int = 2) -> TinyPipeline:
     """Build LTX-Video: 2 heads of size 16; 9 frames of 32 x 32 become 5 latent frames of 16 tokens."""
-    diffusers: Any = import_module("diffusers")
+    diffusers = import_module("diffusers")
     return getattr(diffusers, kind)(
         tokenizer=tokenizer(),
         text_encoder=t5_encoder(),
@@ -33,8 +32,8 @@ def tiny_ltx(kind: str = "LTXPipeline", *, num_layers: int = 2) -> TinyPipeline:
     )
 
 
-def _vae() -> Any:
-    diffusers: Any = import_module("diffusers")
+def _vae() -> object:
+    diffusers = import_module("diffusers")
     vae = diffusers.AutoencoderKLLTXVideo(
         latent_channels=8,
         block_out_channels=(8, 8, 8, 8),

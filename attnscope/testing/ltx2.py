@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from types import ModuleType
 
 from attnscope.families import LTX2
 from attnscope.testing.building import TinyPipeline, seeded, small_settings
-from attnscope.testing.specimens import BOTH, Specimen
+from attnscope.testing.specimens import BOTH, Guidance, Specimen
 from attnscope.testing.text import WIDTH, llama, tokenizer
 
 
 @seeded
 def tiny_ltx2(*, num_layers: int = 2) -> TinyPipeline:
     """Build LTX-2: 2 heads of size 8; 9 frames of 32 x 32 become 3 latent frames of 16 tokens, beside the sound."""
-    diffusers: Any = import_module("diffusers")
-    parts: Any = import_module("diffusers.pipelines.ltx2")
+    diffusers = import_module("diffusers")
+    parts = import_module("diffusers.pipelines.ltx2")
     text_encoder = llama()
     return diffusers.LTX2Pipeline(
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
@@ -58,8 +58,8 @@ def tiny_ltx2(*, num_layers: int = 2) -> TinyPipeline:
     )
 
 
-def _vae() -> Any:
-    diffusers: Any = import_module("diffusers")
+def _vae() -> object:
+    diffusers = import_module("diffusers")
     return diffusers.AutoencoderKLLTX2Video(
         latent_channels=4,
         block_out_channels=(8,),
@@ -80,8 +80,8 @@ def _vae() -> Any:
     )
 
 
-def _connectors(parts: Any, num_states: int) -> Any:
-    sides: dict[str, Any] = {}
+def _connectors(parts: ModuleType, num_states: int) -> object:
+    sides: dict[str, object] = {}
     for side in ("video", "audio"):
         sides |= {
             f"{side}_connector_num_attention_heads": 4,
@@ -110,7 +110,7 @@ SETTINGS = small_settings(
     audio_modality_scale=1.0,
 )
 UNGUIDED = {"guidance_scale": 1.0, "audio_guidance_scale": 1.0}
-GUIDANCE: tuple[Any, ...] = (
+GUIDANCE: Guidance = (
     ({}, BOTH[::-1]),
     (UNGUIDED, BOTH[:1]),
     ({"num_videos_per_prompt": 2}, BOTH[::-1]),

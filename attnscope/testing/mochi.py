@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 from attnscope.families import Mochi
 from attnscope.testing.building import TinyPipeline, seeded, small_settings
@@ -14,7 +13,7 @@ from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 @seeded
 def tiny_mochi(*, num_layers: int = 2) -> TinyPipeline:
     """Build Mochi: 2 heads of size 8; 19 frames of 16 x 32 become 4 latent frames of 2 tokens."""
-    diffusers: Any = import_module("diffusers")
+    diffusers = import_module("diffusers")
     return diffusers.MochiPipeline(
         tokenizer=tokenizer(),
         text_encoder=t5_encoder(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 from attnscope.families import ModelScope
 from attnscope.testing.building import TinyPipeline, seeded, small_settings
@@ -15,7 +14,7 @@ from attnscope.testing.text import WIDTH
 @seeded
 def tiny_modelscope() -> TinyPipeline:
     """Build ModelScope: heads of size 8; 32 x 32 pixels by default."""
-    diffusers: Any = import_module("diffusers")
+    diffusers = import_module("diffusers")
     unet = diffusers.UNet3DConditionModel(
         sample_size=4,
         block_out_channels=(8, 16),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 from attnscope.testing.text import WIDTH, clip_text, tokenizer
 
@@ -11,9 +10,9 @@ LENGTH = 9
 """Tokens that prompts are padded to."""
 
 
-def eightfold_vae(kind: str = "AutoencoderKL") -> Any:
+def eightfold_vae(kind: str = "AutoencoderKL") -> object:
     """Return a VAE of pictures: 8 x 8 pixels become one, four channels."""
-    diffusers: Any = import_module("diffusers")
+    diffusers = import_module("diffusers")
     shared = {"block_out_channels": (32,) * 4, "layers_per_block": 1, "latent_channels": 4}
     if kind == "AutoencoderKL":
         shared |= {
@@ -24,7 +23,7 @@ def eightfold_vae(kind: str = "AutoencoderKL") -> Any:
     return getattr(diffusers, kind)(down_block_types=("DownEncoderBlock2D",) * 4, **shared)
 
 
-def clip_texts() -> dict[str, Any]:
+def clip_texts() -> dict[str, object]:
     """Return a CLIP text encoder of one layer, and its tokenizer."""
     return {
         "text_encoder": clip_text(max_position_embeddings=LENGTH, bos_token_id=1),
@@ -32,9 +31,9 @@ def clip_texts() -> dict[str, Any]:
     }
 
 
-def clip_pictures(side: int) -> dict[str, Any]:
+def clip_pictures(side: int) -> dict[str, object]:
     """Return a CLIP picture encoder of one layer, and what prepares pictures of this many pixels a side for it."""
-    transformers: Any = import_module("transformers")
+    transformers = import_module("transformers")
     config = transformers.CLIPVisionConfig(
         hidden_size=WIDTH,
         projection_dim=WIDTH,
@@ -50,9 +49,9 @@ def clip_pictures(side: int) -> dict[str, Any]:
     }
 
 
-def ddim() -> Any:
+def ddim() -> object:
     """Return the scheduler that these models were published with."""
-    diffusers: Any = import_module("diffusers")
+    diffusers = import_module("diffusers")
     return diffusers.DDIMScheduler(
         beta_schedule="linear", steps_offset=1, clip_sample=False, timestep_spacing="leading"
     )

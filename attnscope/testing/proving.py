@@ -6,10 +6,10 @@ import difflib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from attnscope.errors import AttnscopeError, UnknownModelError, quote
 from attnscope.families import FAMILIES, Family, find
+from attnscope.families.protocols import Pipeline
 from attnscope.models._load import INDEX
 from attnscope.testing import TINY_MODELS, specimen
 from attnscope.testing.contract import Verdict, clauses
@@ -123,8 +123,8 @@ def _unknown(name: str) -> UnknownModelError:
 def _prove_folder(path: str) -> Proof:
     from attnscope.models import load
 
-    def build() -> Any:
-        pipe: Any = load(path)
+    def build() -> Pipeline:
+        pipe = load(path)
         pipe.set_progress_bar_config(disable=True)
         return pipe
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from importlib import import_module
-from typing import Any
 
 from attnscope.families import SkyReels
 from attnscope.testing.building import TinyPipeline, seeded, small_settings, wan_vae
@@ -17,7 +16,7 @@ def tiny_skyreels(
     kind: str = "SkyReelsV2Pipeline", *, num_layers: int = 2, num_frame_per_block: int = 1
 ) -> TinyPipeline:
     """Build SkyReels-V2: 2 heads of size 12; 13 frames of 32 x 32 become 4 latent frames of 4 tokens."""
-    diffusers: Any = import_module("diffusers")
+    diffusers = import_module("diffusers")
     return getattr(diffusers, kind)(
         tokenizer=tokenizer(),
         text_encoder=t5_encoder("UMT5"),

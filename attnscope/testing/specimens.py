@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,19 +12,23 @@ from torch import Tensor, nn
 
 from attnscope._types import Arguments
 from attnscope.families.base import Family
-from attnscope.families.protocols import Denoiser
+from attnscope.families.protocols import Denoiser, Pipeline
 from attnscope.hooks import Attachment, Record, run_with_cache, run_with_hooks
+from attnscope.hooks.points import Hook, NameFilter
+
+Guidance = tuple[tuple[Arguments, tuple[str, ...]], ...]
+"""Changes to a run, each with the branches that then run, in their order."""
 
 BOTH = ("cond", "uncond")
 # What to change in a run, and which branches then run in which order: guidance on, off, two videos at once.
-ONE_AFTER_THE_OTHER: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
+ONE_AFTER_THE_OTHER: Guidance = (
     ({}, BOTH),
     ({"guidance_scale": 1.0}, BOTH[:1]),
     ({"num_videos_per_prompt": 2}, BOTH),
 )
 IN_ONE_CALL = tuple((changes, tuple(reversed(branches))) for changes, branches in ONE_AFTER_THE_OTHER)
 # Models distilled for guidance run one branch, and a second one only for true guidance.
-DISTILLED: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
+DISTILLED: Guidance = (
     ({}, BOTH[:1]),
     ({"true_cfg_scale": 3.0, "negative_prompt": "a dog"}, BOTH),
     ({"num_videos_per_prompt": 2}, BOTH[:1]),
@@ -51,30 +55,34 @@ class Specimen:
     """
 
     family: Family
-    build: Callable[[], Any]
-    settings: dict[str, Any]
+    build: Callable[[], Pipeline]
+    settings: Arguments
     num_steps: int = 2
-    guidance: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = ONE_AFTER_THE_OTHER
+    guidance: Guidance = ONE_AFTER_THE_OTHER
     lora_targets: tuple[str, ...] = ("to_q", "to_k", "to_v")
     one_by_one: bool = False
     hides: Callable[[int, int], bool] = nothing
     own_bias: Callable[[nn.Module, int], Tensor] | None = None
     draws_globally: bool = False
 
-    def run(self, pipe: Any, **changes: Any) -> Tensor:
+    def run(self, pipe: Pipeline, **changes: object) -> Tensor:
         """Run the pipeline with its small settings and a fixed seed; return the latents."""
         return self.latents(pipe(**self.arguments(changes)))
 
-    def hooked(self, attachment: Attachment, hooks: list[tuple[Any, Any]], **changes: Any) -> Tensor:
+    def hooked(
+        self, attachment: Attachment, hooks: Sequence[tuple[NameFilter, Hook]], **changes: object
+    ) -> Tensor:
         """Run the pipeline with listeners at hook points."""
         return self.latents(run_with_hooks(attachment, fwd_hooks=hooks, **self.arguments(changes)))
 
-    def cached(self, pipe: Any, names: Any, **changes: Any) -> tuple[Tensor, dict[str, list[Record]]]:
+    def cached(
+        self, pipe: Pipeline, names: NameFilter, **changes: object
+    ) -> tuple[Tensor, dict[str, list[Record]]]:
         """Run with a cache of the hook points named."""
         result, cache = run_with_cache(pipe, names_filter=names, **self.arguments(changes))
         return self.latents(result), cache
 
-    def arguments(self, changes: dict[str, Any]) -> dict[str, Any]:
+    def arguments(self, changes: Arguments) -> dict[str, Any]:
         """The arguments of a small run; called for each run, so that all of them draw the same."""
         if self.draws_globally:
             torch.manual_seed(7)
@@ -85,12 +93,12 @@ class Specimen:
         video: Tensor = result.frames if hasattr(result, "frames") else result[0]
         return video
 
-    def denoiser_call(self, pipe: Any) -> tuple[Denoiser, Arguments]:
+    def denoiser_call(self, pipe: Pipeline) -> tuple[Denoiser, Arguments]:
         """Return a denoiser and what the pipeline calls it with, to run it once outside the pipeline."""
         denoiser = self.family.first_denoiser(pipe)
-        seen: list[dict[str, Any]] = []
+        seen: list[Arguments] = []
 
-        def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        def note(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
             seen.append(named_arguments(module, args, kwargs))
 
         remove = denoiser.register_forward_pre_hook(note, with_kwargs=True).remove
@@ -99,7 +107,9 @@ class Specimen:
         return denoiser, seen[0]
 
 
-def named_arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def named_arguments(
+    module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+) -> dict[str, object]:
     """Name what a module was called with."""
     names = list(inspect.signature(type(module).forward).parameters)[1:]
     return dict(zip(names, args, strict=False)) | kwargs

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 from attnscope.families import StableVideoDiffusion
 from attnscope.testing.building import TinyPipeline, picture, seeded
 from attnscope.testing.pictures import clip_pictures, eightfold_vae
-from attnscope.testing.specimens import BOTH, Specimen
+from attnscope.testing.specimens import BOTH, Guidance, Specimen
 from attnscope.testing.text import WIDTH
 
 
 @seeded
 def tiny_svd() -> TinyPipeline:
     """Build Stable Video Diffusion: 2 and 4 heads of size 16; it needs an image and reads no text."""
-    diffusers: Any = import_module("diffusers")
+    diffusers = import_module("diffusers")
     unet = diffusers.UNetSpatioTemporalConditionModel(
         sample_size=4,
         num_frames=5,
@@ -44,7 +43,7 @@ SETTINGS = {
     "num_inference_steps": 2,
     "output_type": "latent",
 }
-GUIDANCE: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
+GUIDANCE: Guidance = (
     ({}, BOTH[::-1]),
     ({"max_guidance_scale": 1.0}, BOTH[:1]),
     ({"num_videos_per_prompt": 2}, BOTH[::-1]),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 WIDTH = 32
 _WORDS = [
@@ -26,13 +29,13 @@ _SPECIAL = ("<pad>", "</s>", "<unk>")
 VOCABULARY = len(_WORDS) + len(_SPECIAL)
 
 
-def tokenizer(*, is_closed: bool = True, **settings: Any) -> Any:
+def tokenizer(*, is_closed: bool = True, **settings: object) -> object:
     """Return a tokenizer that knows fourteen words and takes everything else for `<unk>`.
 
     `is_closed` says whether a text ends with `</s>`.
     """
-    tokenizers: Any = import_module("tokenizers")
-    transformers: Any = import_module("transformers")
+    tokenizers = import_module("tokenizers")
+    transformers = import_module("transformers")
     vocabulary = {word: index for index, word in enumerate((*_SPECIAL, *_WORDS))}
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<unk>"))
     words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
@@ -45,9 +48,9 @@ def tokenizer(*, is_closed: bool = True, **settings: Any) -> Any:
     )
 
 
-def t5_encoder(kind: str = "T5") -> Any:
+def t5_encoder(kind: str = "T5") -> object:
     """Return a T5 or UMT5 encoder of one layer."""
-    transformers: Any = import_module("transformers")
+    transformers = import_module("transformers")
     config = getattr(transformers, f"{kind}Config")(
         vocab_size=VOCABULARY,
         d_model=WIDTH,
@@ -62,9 +65,9 @@ def t5_encoder(kind: str = "T5") -> Any:
     return getattr(transformers, f"{kind}EncoderModel")(config).eval()
 
 
-def llama() -> Any:
+def llama() -> PreTrainedModel:
     """Return a Llama model of three layers: HunyuanVideo reads the third state from the end."""
-    transformers: Any = import_module("transformers")
+    transformers = import_module("transformers")
     config = transformers.LlamaConfig(
         vocab_size=VOCABULARY,
         hidden_size=WIDTH,
@@ -75,13 +78,14 @@ def llama() -> Any:
         bos_token_id=None,
         eos_token_id=1,
     )
-    return transformers.LlamaModel(config).eval()
+    model: PreTrainedModel = transformers.LlamaModel(config).eval()
+    return model
 
 
-def clip_text(**changes: Any) -> Any:
+def clip_text(**changes: object) -> object:
     """Return a CLIP text model of one layer; `changes` go to its configuration."""
-    transformers: Any = import_module("transformers")
-    settings: dict[str, Any] = {
+    transformers = import_module("transformers")
+    settings: dict[str, object] = {
         "vocab_size": VOCABULARY,
         "hidden_size": WIDTH,
         "intermediate_size": 37,

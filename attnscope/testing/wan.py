@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from importlib import import_module
-from typing import Any
 
 import torch
 
@@ -14,7 +13,7 @@ from attnscope.testing.specimens import ONE_AFTER_THE_OTHER, Specimen
 from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 
 
-def tiny_wan(num_layers: int = 4, seed: int = 0, *, two_stages: bool = False) -> Any:
+def tiny_wan(num_layers: int = 4, seed: int = 0, *, two_stages: bool = False) -> TinyPipeline:
     """Build a `WanPipeline` that has everything but knowledge: no download, well under a second.
 
     4 blocks of 2 heads of size 12; 17 frames of 64 x 64 become 5 latent frames of 16 tokens. With `two_stages`
@@ -24,7 +23,7 @@ def tiny_wan(num_layers: int = 4, seed: int = 0, *, two_stages: bool = False) ->
     >>> type(pipe).__name__, len(pipe.transformer.blocks)
     ('WanPipeline', 2)
     """
-    diffusers: Any = import_module("diffusers")  # untyped calls, and slow to import
+    diffusers = import_module("diffusers")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         pipe = diffusers.WanPipeline(
@@ -40,8 +39,8 @@ def tiny_wan(num_layers: int = 4, seed: int = 0, *, two_stages: bool = False) ->
     return pipe
 
 
-def _transformer(num_layers: int) -> Any:
-    diffusers: Any = import_module("diffusers")
+def _transformer(num_layers: int) -> object:
+    diffusers = import_module("diffusers")
     return diffusers.WanTransformer3DModel(
         patch_size=(1, 2, 2),
         num_attention_heads=2,
@@ -60,7 +59,7 @@ def _transformer(num_layers: int) -> Any:
 @seeded
 def tiny_wan_given(kind: str, *, num_layers: int = 2) -> TinyPipeline:
     """Build Wan 2.1 for a picture (`WanImageToVideoPipeline`) or a video (`WanVideoToVideoPipeline`)."""
-    diffusers: Any = import_module("diffusers")
+    diffusers = import_module("diffusers")
     from_picture = kind == "WanImageToVideoPipeline"
     looks_at_image = {"image_dim": 4, "added_kv_proj_dim": 24} if from_picture else {}
     return getattr(diffusers, kind)(

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from attnscope._types import Document
 from attnscope.errors import AttnscopeError, InputError, quote
 from attnscope.families import EncodedText
 from attnscope.shots import LatentPlan
@@ -203,7 +203,7 @@ def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _plan_as_json(plan: LatentPlan) -> dict[str, Any]:
+def _plan_as_json(plan: LatentPlan) -> Document:
     return {
         "num_frames": plan.num_frames,
         "cuts": plan.cuts,
@@ -213,7 +213,7 @@ def _plan_as_json(plan: LatentPlan) -> dict[str, Any]:
     }
 
 
-def _plan_from_json(table: Mapping[str, Any]) -> LatentPlan:
+def _plan_from_json(table: Document) -> LatentPlan:
     return LatentPlan(
         table["num_frames"],
         tuple(table["cuts"]),

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +22,7 @@ def save_checkpoint(
     run: Path,
     step: int,
     weights: Mapping[str, nn.Parameter],
-    optimiser: Any,
+    optimiser: torch.optim.Optimizer,
     average: Mapping[str, Tensor] | None,
     *,
     keep: int,
@@ -94,7 +93,7 @@ def last_good(run: Path) -> tuple[Path, dict[str, Tensor], dict[str, str]] | Non
 def restore(
     state: tuple[Path, dict[str, Tensor], dict[str, str]],
     weights: Mapping[str, nn.Parameter],
-    optimiser: Any,
+    optimiser: torch.optim.Optimizer,
     average: dict[str, Tensor] | None,
 ) -> int:
     """Put a state back; returns the number of updates it has seen.
@@ -119,7 +118,7 @@ def restore(
         weight.copy_(like(tensors.pop(f"weight.{name}"), weight))
         if average is not None:
             average[name].copy_(like(tensors.pop(f"average.{name}"), weight))
-    by_name: dict[str, dict[str, Any]] = {}
+    by_name: dict[str, dict[str, object]] = {}
     for key, value in (*tensors.items(), *numbers.items()):
         kind, name = key.split(".", 1)
         by_name.setdefault(name, {})[kind] = value

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from attnscope._types import Frames
+from attnscope._types import Document, Frames
 from attnscope.dataset import Scene, render, sample_scene
 from attnscope.errors import InputError, quote
 from attnscope.metrics.scoring.manifests import Listed, read_usable_lines
@@ -101,7 +101,7 @@ class DrawnFilms:
     num_frames: int = 49
     fps: int = 16
     first_seed: int = 0
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Document = field(default_factory=dict)
 
     def clips(self) -> list[Clip]:
         """Invent the films; nothing is drawn yet."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from attnscope._types import Frames
 from attnscope.errors import InputError, UnsupportedModelError, quote
 from attnscope.families import EncodedText, Family, Wan, find
+from attnscope.families.protocols import Pipeline
 from attnscope.intervening.captions import TEXT_LENGTH
 
 Given = Mapping[str, Tensor]
@@ -33,7 +34,7 @@ class Trainable(ABC):
     by_flow: ClassVar[bool]
     reads_captions: ClassVar[bool]
 
-    def __init__(self, pipe: Any, part: str) -> None:
+    def __init__(self, pipe: Pipeline, part: str) -> None:
         self.pipe, self.part = pipe, part
         self.family: Family = find(pipe)
         self.denoiser: nn.Module = getattr(pipe, part)
@@ -106,7 +107,7 @@ class TrainableWan(Trainable):
         self, denoiser: nn.Module, shown: Tensor, timesteps: Tensor, text: Tensor, given: Given
     ) -> Tensor:
         """Return the velocity that the network predicts for these noisy latents."""
-        told: dict[str, Any] = {"return_dict": False}
+        told: dict[str, object] = {"return_dict": False}
         if "condition" in given:
             shown = torch.cat([shown, given["condition"].to(shown)], 1)
         if "picture" in given:
@@ -146,7 +147,7 @@ class TrainableLaVie(Trainable):
 _OF_FAMILY: dict[str, type[Trainable]] = {"Wan": TrainableWan, "LaVie": TrainableLaVie}
 
 
-def trainable(pipe: Any, part: str = "") -> Trainable:
+def trainable(pipe: Pipeline, part: str = "") -> Trainable:
     """Say how a pipeline's denoiser is trained.
 
     Raises

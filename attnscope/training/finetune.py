@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from attnscope import __version__
+from attnscope._types import Arguments, Document, Range
 from attnscope.errors import InputError, quote
 from attnscope.families.calling import fill_defaults, require_size
+from attnscope.families.protocols import Denoiser, Pipeline
 from attnscope.masks import MaskRule
 from attnscope.masks.files import save_interventions
 from attnscope.storage.disk import explain, write_durably
@@ -54,23 +55,23 @@ class Training:
 
 
 def finetune(
-    pipe: Any,
+    pipe: Pipeline,
     data: Data,
     *,
     out: str | Path,
     rule: Rule = None,
-    layers: Any = None,
-    text_layers: Any = "all",
+    layers: Range | None = None,
+    text_layers: Range = "all",
     recipe: Recipe | None = None,
     initial: str | Path | None = None,
     cache: str | Path | None = None,
-    validation: Mapping[str, Any] | None = None,
+    validation: Arguments | None = None,
     validation_films: int = 2,
     tensorboard: bool = False,
     model_name: str = "",
     dry_run: bool = False,
     on_step: OnStep = lambda done, total: None,
-    **changes: Any,
+    **changes: object,
 ) -> Training:
     """Train a video model on films with cuts, under the mask that will hold when it makes films.
 
@@ -174,7 +175,7 @@ def finetune(
     return Training(run, weights, recipe.steps, sum(losses) / len(losses), len(films), tuple(left_out))
 
 
-def _recipe(recipe: Recipe | None, changes: Mapping[str, Any]) -> Recipe:
+def _recipe(recipe: Recipe | None, changes: Mapping[str, object]) -> Recipe:
     if recipe is not None and not isinstance(recipe, Recipe):
         raise InputError(
             expected="a Recipe",
@@ -212,7 +213,7 @@ def _adapted(model: Trainable, recipe: Recipe, initial: str | Path | None, *, ke
         yield
         done = keep
     finally:
-        denoiser: Any = model.denoiser
+        denoiser: Denoiser = model.denoiser
         denoiser.requires_grad_(False)
         if recipe.checkpointing:
             denoiser.disable_gradient_checkpointing()
@@ -226,8 +227,8 @@ class _Asked:
 
     model_name: str
     rule: Rule
-    layers: Any
-    text_layers: Any
+    layers: Range | None
+    text_layers: Range
     data: Data
     initial: str | Path | None
     left_out: tuple[str, ...]
@@ -261,13 +262,13 @@ def _settle(run: Path, model: Trainable, recipe: Recipe, films: Sequence[Encoded
     write_durably(path, write_toml(tables).encode())
 
 
-def _as_read(value: Any) -> Any:
+def _as_read(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
 def _tables(
     run: Path, model: Trainable, recipe: Recipe, films: Sequence[Encoded], asked: _Asked
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Document]:
     pipe = model.pipe
     return {
         "run": {
@@ -302,13 +303,13 @@ def _rule_words(run: Path, rule: Rule, film: Encoded) -> str:
     )
 
 
-def _words(chosen: Any) -> str:
+def _words(chosen: Range | None) -> str:
     return (
         "" if chosen is None else chosen if isinstance(chosen, str) else ",".join(map(str, _listed(chosen)))
     )
 
 
-def _listed(chosen: Any) -> list[Any]:
+def _listed(chosen: int | Iterable[int]) -> list[int]:
     return [chosen] if isinstance(chosen, int) else list(chosen)
 
 

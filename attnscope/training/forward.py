@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from attnscope._types import Range
 from attnscope.hooks import Attachment, attach
 from attnscope.masks import Intervention, general_text, own_text
 from attnscope.shots import LatentPlan
@@ -60,7 +60,12 @@ class TrainingForward:
 
 @contextmanager
 def training_forward(
-    model: Trainable, objective: Objective, rule: Rule, *, layers: Any = None, text_layers: Any = "all"
+    model: Trainable,
+    objective: Objective,
+    rule: Rule,
+    *,
+    layers: Range | None = None,
+    text_layers: Range = "all",
 ) -> Iterator[TrainingForward]:
     """Open a denoiser for training under a rule; on leaving, its processors are what they were.
 

@@ -6,10 +6,14 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from attnscope._types import Document
 from attnscope.errors import SetupError
 from attnscope.storage.disk import explain, write_durably
+
+if TYPE_CHECKING:
+    import torch
 
 LOG = "log.jsonl"
 
@@ -25,13 +29,13 @@ class Journal:
         lines = [line for line in read_lines(self.path) if line["step"] <= first_step]
         write_durably(self.path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
-    def write(self, line: Mapping[str, Any]) -> None:
+    def write(self, line: Mapping[str, object]) -> None:
         """Add a line to the end of the file."""
         with explain(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(dict(line)) + "\n")
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[Document]:
     """Read the lines of a journal; one that a killed run left half written is no line."""
     found = []
     if path.exists():
@@ -113,7 +117,7 @@ class Curves:
             self._writer.close()
 
 
-def peak_memory_gib(device: Any) -> float:
+def peak_memory_gib(device: torch.device) -> float:
     """Return the most memory that was in use so far: of the GPU where training runs on one, else of the process."""
     import torch
 

@@ -11,13 +11,14 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from attnscope._types import Document
 from attnscope.errors import RunError, SetupError
+from attnscope.families.protocols import Denoiser
 from attnscope.training.batches import Assembly, Batch, Order
 from attnscope.training.checkpoints import last_good, list_checkpoints, restore, save_checkpoint
 from attnscope.training.forward import TrainingForward
@@ -61,7 +62,7 @@ class Loop:
 
         self._run, self._recipe, self._forward, self._assembly = run, recipe, forward, assembly
         self._on_step = on_step
-        denoiser: Any = forward.model.denoiser
+        denoiser: Denoiser = forward.model.denoiser
         on_cpu = next(denoiser.parameters()).device.type == "cpu"
         self.accelerator = Accelerator(gradient_accumulation_steps=recipe.accumulate, cpu=on_cpu)
         self._order = Order(shapes, recipe.batch_size * self.accelerator.num_processes, seed=recipe.seed)
@@ -78,7 +79,7 @@ class Loop:
     def train(
         self,
         record: AttentionRecord | None = None,
-        validate: Callable[[int], list[dict[str, Any]]] | None = None,
+        validate: Callable[[int], list[Document]] | None = None,
     ) -> None:
         """Run all steps that are left.
 
@@ -197,7 +198,7 @@ class Loop:
         self,
         step: int,
         record: AttentionRecord | None,
-        validate: Callable[[int], list[dict[str, Any]]] | None,
+        validate: Callable[[int], list[Document]] | None,
         journals: list[Journal],
     ) -> None:
         """Record attention and make films where it is time to; the average does it, where there is one."""
@@ -259,11 +260,11 @@ def build_optimiser(weights: Sequence[nn.Parameter], recipe: Recipe) -> torch.op
     SetupError
         States of 8 bits are wanted and bitsandbytes is not installed.
     """
-    options: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    options: Document = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(weights, **options)
     try:
-        AdamW8bit: Any = import_module("bitsandbytes.optim").AdamW8bit
+        AdamW8bit = import_module("bitsandbytes.optim").AdamW8bit
     except ImportError as error:
         raise SetupError(
             expected="the package bitsandbytes",

@@ -6,12 +6,13 @@ Legend: B films, x clean latents, n noise, s the noise level (0 clean, 1 only no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from attnscope.errors import InputError, UnsupportedModelError, quote
+from attnscope.families.protocols import Pipeline
 from attnscope.training.recipe import Recipe
 
 _MIN_SNR = 5.0  # gamma of Hang et al. 2023, as published
@@ -103,7 +104,7 @@ class Epsilon:
 
 
 def objective_of(
-    pipe: Any, recipe: Recipe, *, by_flow: bool, bounds: tuple[float, float] = (0.0, 1.0)
+    pipe: Pipeline, recipe: Recipe, *, by_flow: bool, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> Objective:
     """Return the objective that a pipeline's scheduler was made for, with the weighting of the recipe.
 

@@ -7,8 +7,9 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
+from attnscope._types import Arguments, Document
 from attnscope.checks import is_number, is_whole
 from attnscope.errors import InputError, quote
 from attnscope.intervening.captions import Padding
@@ -158,7 +159,7 @@ class Recipe:
         left = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
         return self.learning_rate * left[self.schedule]
 
-    def table(self) -> dict[str, Any]:
+    def table(self) -> Document:
         """Return what TOML can hold of it: numbers that are None are left out."""
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -167,7 +168,7 @@ class Recipe:
         }
 
     @classmethod
-    def from_table(cls, table: Mapping[str, Any], where: str) -> Recipe:
+    def from_table(cls, table: Arguments, where: str) -> Recipe:
         """Read a recipe from a table.
 
         Raises
@@ -187,7 +188,7 @@ class Recipe:
         return replace(cls(), **table)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> Document:
     """Read a TOML file.
 
     Raises
@@ -206,7 +207,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def write_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
+def write_toml(tables: Mapping[str, Mapping[str, object]]) -> str:
     r"""Write tables of plain values as TOML, which Python can read and not write.
 
     >>> write_toml({"recipe": {"rank": 4, "targets": ["self"], "note": 'a "b"'}})
@@ -219,7 +220,7 @@ def write_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(parts)
 
 
-def _literal(value: Any) -> str:
+def _literal(value: object) -> str:
     import json
 
     if isinstance(value, bool):
@@ -232,7 +233,7 @@ def _literal(value: Any) -> str:
 
 
 _MOST = 10**9
-_CHOICES: dict[str, Any] = {
+_CHOICES: dict[str, object] = {
     "method": Trained,
     "schedule": Schedule,
     "optimiser": Optimiser,
@@ -274,8 +275,8 @@ _NUMBERS = {
 _DEFAULTS = {each.name: each.default for each in fields(Recipe)}
 
 
-def _texts(given: Any, name: str) -> tuple[str, ...]:
-    found: tuple[Any, ...] = (given,) if isinstance(given, str) else ()
+def _texts(given: object, name: str) -> tuple[str, ...]:
+    found: tuple[str, ...] = (given,) if isinstance(given, str) else ()
     found = tuple(given) if isinstance(given, list | tuple) else found
     if not found or not all(isinstance(each, str) and each for each in found):
         _refuse(name, given, f"names out of {', '.join(TARGETS)}, or ends of module paths", 'write ["self"]')

@@ -5,10 +5,9 @@ Legend: B films, H heads, F query groups, G key groups.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -94,8 +93,8 @@ class BatchRules:
         self._placed: dict[LatentPlan, tuple[Placed, ...]] = {}
         self._subjects: tuple[Subject, ...] = ()
         self._is_ruled = True
-        self._known: dict[Any, Tensor | None] = {}
-        self._relations: dict[Any, Relation] = {}
+        self._known: dict[Hashable, Tensor | None] = {}
+        self._relations: dict[Hashable, Relation] = {}
         self._seen: dict[str, Tensor] = {}
 
     def begin(self, subjects: Sequence[Subject], *, is_ruled: bool = True) -> None:
@@ -108,13 +107,11 @@ class BatchRules:
         """Begin to write at every layer; `undo` ends it."""
         for layer, tap in self._window.taps.items():
             for side in ("q", "k"):
-                point: Any = getattr(tap, f"hook_{side}")
+                point: HookPoint = getattr(tap, f"hook_{side}")
                 undo.callback(self._window.listen(point.name, self._remember(layer)))
-            mask: Any = tap.hook_mask
-            undo.callback(self._window.listen(mask.name, self._on_frames(layer)))
+            undo.callback(self._window.listen(tap.hook_mask.name, self._on_frames(layer)))
         for layer, tap in self._window.cross_taps.items():
-            mask = tap.hook_mask
-            undo.callback(self._window.listen(mask.name, self._on_text(layer)))
+            undo.callback(self._window.listen(tap.hook_mask.name, self._on_text(layer)))
 
     def _place(self, plan: LatentPlan) -> tuple[Placed, ...]:
         if plan not in self._placed:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from attnscope._types import Arguments, Document, Floats32, Range
 from attnscope.errors import InputError
 from attnscope.hooks import HookPoint
 from attnscope.intervening.generate import generate
@@ -60,13 +60,13 @@ class AttentionRecord:
         taps = forward.window.taps
         self._layers = parse_range(recipe.record_layers, tuple(taps), name="record layers")
         self._store = resume_or_create(run / ATTENTION, self._header([films[i] for i in self._films], recipe))
-        self._masses: dict[int, np.ndarray[Any, Any]] = {}
+        self._masses: dict[int, Floats32] = {}
 
     def _header(self, films: Sequence[Encoded], recipe: Recipe) -> StoreHeader:
         taps, plan = self._forward.window.taps, films[0].plan
         sites = [taps[layer].site for layer in self._layers]
         denoiser = self._forward.model.denoiser
-        heads: Any = min(int(denoiser.get_submodule(site.module).heads) for site in sites)  # type: ignore[arg-type]
+        heads = min(int(denoiser.get_submodule(site.module).heads) for site in sites)  # type: ignore[arg-type]
         return StoreHeader(
             prompts=tuple(film.clip.caption for film in films),
             seeds=(recipe.seed,) * len(films),
@@ -118,11 +118,11 @@ class Validation:
     """Films made again and again at fixed seeds, to see what training does; which, and how they are made."""
 
     films: tuple[Encoded, ...]
-    arguments: dict[str, Any]
+    arguments: Arguments
 
     def make(
-        self, run: Path, step: int, forward: TrainingForward, rule: Rule, layers: Any
-    ) -> list[dict[str, Any]]:
+        self, run: Path, step: int, forward: TrainingForward, rule: Rule, layers: Range | None
+    ) -> list[Document]:
         """Make the films under the rule, write them down, and return a line of scores for each."""
         lines = []
         folder = run / FILMS / f"step-{step:07d}"
@@ -169,7 +169,7 @@ def video_plan(plan: LatentPlan) -> ShotPlan:
     )
 
 
-def choose_validation(films: Sequence[Encoded], num_films: int, arguments: dict[str, Any]) -> Validation:
+def choose_validation(films: Sequence[Encoded], num_films: int, arguments: Arguments) -> Validation:
     """Take the first films with cuts, or the first at all.
 
     Raises

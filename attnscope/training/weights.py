@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attnscope._types import Document
 from attnscope.errors import InputError, UnsupportedModelError, quote
+from attnscope.families.protocols import Denoiser
 from attnscope.storage.disk import explain
 from attnscope.training.denoisers import Trainable
 from attnscope.training.recipe import TARGETS, Recipe
@@ -84,7 +86,7 @@ def prepare_weights(
     InputError
         Targets that are not there, adapters that are there already, or an ``initial`` that does not fit.
     """
-    denoiser: Any = model.denoiser
+    denoiser: Denoiser = model.denoiser
     if getattr(denoiser, "peft_config", None):
         raise InputError(
             expected="a denoiser without adapters",
@@ -125,7 +127,7 @@ def prepare_weights(
 def _add_adapters(model: Trainable, recipe: Recipe, initial: str | Path | None) -> None:
     from peft import LoraConfig
 
-    denoiser: Any = model.denoiser
+    denoiser: Denoiser = model.denoiser
     state = None if initial is None else _read_initial(model, Path(initial))
     targets = target_modules(model, recipe.targets)
     rank = recipe.rank
@@ -178,7 +180,7 @@ def _without(name: str, prefixes: tuple[str, ...]) -> str:
 
 def _scale(facts: Mapping[str, str], card: Path, part: str) -> float:
     """How much adapters count where they come from, alpha / rank; here they count once."""
-    config: dict[str, Any] = {}
+    config: Document = {}
     if card.is_file():
         config = json.loads(card.read_text(encoding="utf-8"))
     elif "lora_adapter_metadata" in facts:
@@ -212,7 +214,7 @@ def save_trained(model: Trainable, recipe: Recipe, folder: Path) -> Path:
 
     Adapters load with ``pipe.load_lora_weights(folder)``, a denoiser with ``from_pretrained(folder / part)``.
     """
-    denoiser: Any = model.denoiser
+    denoiser: Denoiser = model.denoiser
     with explain(folder):
         if recipe.method == "full":
             denoiser.save_pretrained(folder / model.part)

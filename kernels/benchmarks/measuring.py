@@ -23,7 +23,9 @@ class Timing(NamedTuple):
     spread_ms: float
 
 
-def time_together(candidates: dict[str, Callable[[], Any]], device: str, repeats: int) -> dict[str, Timing]:
+def time_together(
+    candidates: dict[str, Callable[[], object]], device: str, repeats: int
+) -> dict[str, Timing]:
     """Time all candidates in turn, again and again, so that a slow minute of the machine is shared by all."""
     for run in candidates.values():
         run()
@@ -38,7 +40,7 @@ def time_together(candidates: dict[str, Callable[[], Any]], device: str, repeats
     return found
 
 
-def _once(run: Callable[[], Any], device: str) -> float:
+def _once(run: Callable[[], object], device: str) -> float:
     if device == "cuda":
         start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
@@ -51,7 +53,7 @@ def _once(run: Callable[[], Any], device: str) -> float:
     return 1e3 * (time.perf_counter() - before)
 
 
-def peak_mib(run: Callable[[], Any], device: str) -> float | None:
+def peak_mib(run: Callable[[], object], device: str) -> float | None:
     """Memory at the worst moment of a run, beyond what was there before; None where it cannot be followed."""
     gc.collect()
     if device == "cuda":

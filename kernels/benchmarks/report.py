@@ -28,7 +28,7 @@ def _table(header: list[str], lines: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _find(rows: list[Row], **wanted: Any) -> Row | None:
+def _find(rows: list[Row], **wanted: object) -> Row | None:
     found = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
     return found[0] if found else None
 

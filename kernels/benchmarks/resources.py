@@ -104,7 +104,7 @@ def resources(code: bytes) -> dict[str, int]:
     }
 
 
-def measure(architecture: int) -> Iterator[dict[str, Any]]:
+def measure(architecture: int) -> Iterator[dict[str, object]]:
     """One row for each kernel."""
     for name, function, dtype, size, constants, chosen in cases():
         code, shared_bytes = compiled(function, dtype, constants, chosen, architecture)

@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 CPU_BACKWARD_FLOP = 5e10
 Tensors = tuple[Tensor, Tensor, Tensor]
 # The same work in the same run, so that a ratio means something: (what ran, what it gave).
-Candidates = dict[str, Callable[[], Any]]
+Candidates = dict[str, Callable[[], object]]
 
 
 def mass_ways(device: str, shape: Shape, tensors: Tensors) -> Candidates:
@@ -48,7 +48,7 @@ def mass_ways(device: str, shape: Shape, tensors: Tensors) -> Candidates:
     }
     if shape.tokens_a_frame >= 128:
 
-        def sampled() -> Any:
+        def sampled() -> object:
             mass = sampled_frame_mass(
                 *tensors[:2], query_offsets=shape.offsets, key_offsets=shape.offsets
             ).mass
@@ -58,7 +58,7 @@ def mass_ways(device: str, shape: Shape, tensors: Tensors) -> Candidates:
     return ways
 
 
-def mass_rows(device: str, shape: Shape, dtype: torch.dtype, repeats: int) -> Iterator[dict[str, Any]]:
+def mass_rows(device: str, shape: Shape, dtype: torch.dtype, repeats: int) -> Iterator[dict[str, object]]:
     """Rows of the frame mass against plain attention and against maps that are built."""
     tensors = shape.draw(device, dtype)
     ours = mass_ways(device, shape, tensors)
@@ -79,7 +79,7 @@ def mass_rows(device: str, shape: Shape, dtype: torch.dtype, repeats: int) -> It
 
 def attention_rows(
     device: str, shape: Shape, dtype: torch.dtype, repeats: int, plan: Plan, backward: bool, flex: bool
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, object]]:
     """Rows of shot attention under one plan, forward or forward and backward."""
     tensors = shape.draw(device, dtype)
     seen = plan.visible(shape.frames)
@@ -124,7 +124,7 @@ def compare(
     shape: Shape,
     direction: str,
     plan: Plan | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, object]]:
     """Time everything together; a row for each of ours and each peer that runs here."""
     theirs, refused = _able(theirs)
     timings = time_together(ours | theirs, device, repeats)
@@ -170,7 +170,7 @@ def _able(theirs: Candidates) -> tuple[Candidates, dict[str, str]]:
     return able, refused
 
 
-def rows(device: str, quick: bool, only: str) -> Iterator[dict[str, Any]]:
+def rows(device: str, quick: bool, only: str) -> Iterator[dict[str, object]]:
     """Everything there is to measure on this device, of shapes with these words in their name."""
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     repeats = 3 if quick else (20 if device == "cuda" else 5)

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -85,9 +85,9 @@ def sentence_encoder() -> Callable[[Sequence[str]], Floats32]:
         The package that brings its weights is not installed.
     """
     folder = MINILM.locate().parent
-    transformers: Any = import_module("transformers")  # untyped calls
-    tokenizers: Any = import_module("tokenizers")
-    torch: Any = import_module("torch")
+    transformers = import_module("transformers")
+    tokenizers = import_module("tokenizers")
+    torch = import_module("torch")
     logging = transformers.utils.logging
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

@@ -46,7 +46,7 @@ def load(repository: str, kind: str, cache_dir: Path | None, name: str) -> tuple
     found = _weights(repository, cache_dir)
     if found is None:
         raise UnavailableError(f"{name} is not in the local model cache as safetensors")
-    transformers: Any = import_module("transformers")  # untyped calls
+    transformers = import_module("transformers")
     options: dict[str, object] = {"cache_dir": cache_dir, "local_files_only": True}
     logging = transformers.utils.logging
     shown = logging.is_progress_bar_enabled()
@@ -93,7 +93,7 @@ def picture_encoder(
     model: Callable[..., Any], kind: str, mean: Sequence[float], deviation: Sequence[float]
 ) -> Callable[[Frames], npt.NDArray[np.float32]]:
     """Return what gives pictures (N, H, W, 3) their vectors (N, D): the class token, or CLIP's projection."""
-    torch: Any = import_module("torch")
+    torch = import_module("torch")
     centre = torch.tensor(mean).view(1, 3, 1, 1)
     spread = torch.tensor(deviation).view(1, 3, 1, 1)
 

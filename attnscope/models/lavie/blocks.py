@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from attnscope.models.lavie.temporal import TemporalAttention
 
 
-def each_frame(layer: Callable[..., Tensor], video_BCFYX: Tensor, *arguments: Any) -> Tensor:
+def each_frame(layer: Callable[..., Tensor], video_BCFYX: Tensor, *arguments: object) -> Tensor:
     """Apply a layer for pictures to every frame by itself."""
     num_videos, _, num_frames = video_BCFYX.shape[:3]
     pictures = layer(video_BCFYX.transpose(1, 2).flatten(0, 1), *arguments)

@@ -15,12 +15,13 @@ from diffusers import DDIMScheduler, DiffusionPipeline
 from diffusers.models.embeddings import get_1d_rotary_pos_embed
 from torch import Tensor
 
+from attnscope._types import Document
 from attnscope.errors import InputError, quote
 from attnscope.models.lavie.pipeline import LaViePipeline
 from attnscope.models.lavie.temporal import ROTARY_SIZE
 from attnscope.models.lavie.unet import LaVieUNet
 
-BETAS: Mapping[str, Any] = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
+BETAS: Mapping[str, float | str] = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
 """The noise schedule that both publications sample with; that of Stable Diffusion 1 is another one."""
 
 MAX_BYTES = 1 << 35
@@ -57,7 +58,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, sha256: str | None = None) 
     return _read_archive(file)
 
 
-def config_of(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+def config_of(weights: Mapping[str, Tensor]) -> Document:
     """Read the sizes of the UNet off the shapes of its weights.
 
     Raises
@@ -93,7 +94,7 @@ def config_of(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def unet_from(weights: Mapping[str, Tensor], **config: Any) -> LaVieUNet:
+def unet_from(weights: Mapping[str, Tensor], **config: object) -> LaVieUNet:
     """Build the denoiser out of weights with the published names; every one of them must find its place.
 
     The sizes are read off the shapes; what shapes do not say (`num_groups`) can be given.
@@ -107,7 +108,7 @@ def unet_from(weights: Mapping[str, Tensor], **config: Any) -> LaVieUNet:
     for name in weights.keys() - kept.keys():
         _require_frequencies(name, weights[name])
     with torch.device("meta"):
-        unet: Any = LaVieUNet(**{**config_of(kept), **config})
+        unet = LaVieUNet(**{**config_of(kept), **config})
     expected = unet.state_dict()
     _require_names(kept.keys() - expected.keys(), "others, such as")
     _require_names(expected.keys() - kept.keys(), "none called")
@@ -130,7 +131,7 @@ def pipeline_from(
     *,
     dtype: torch.dtype = torch.float32,
     sha256: str | None = None,
-    **components: Any,
+    **components: object,
 ) -> LaViePipeline:
     """Put a published checkpoint and a folder of Stable Diffusion 1 (diffusers format) together to a pipeline.
 

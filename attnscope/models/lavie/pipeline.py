@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,15 @@ DECODED_AT_ONCE = 14
 """Frames that are decoded in one go. A VAE that mixes frames (that of Stable Video Diffusion) sees no more of them."""
 
 
+OnStepEnd = Callable[["LaViePipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor]]
+"""Told the pipeline, the step, its timestep and the latents; what it returns is gone on with."""
+
+
 @dataclass
 class LaViePipelineOutput(BaseOutput):
     """What LaVie made: `frames`, in the form that was asked for."""
 
-    frames: Any
+    frames: object
 
 
 class LaViePipeline(DiffusionPipeline, StableDiffusionMixin, StableDiffusionLoraLoaderMixin):
@@ -81,7 +85,7 @@ class LaViePipeline(DiffusionPipeline, StableDiffusionMixin, StableDiffusionLora
         negative_prompt_embeds: Tensor | None = None,
         output_type: str = "np",
         return_dict: bool = True,
-        callback_on_step_end: Callable[[Any, int, Any, dict[str, Tensor]], dict[str, Tensor]] | None = None,
+        callback_on_step_end: OnStepEnd | None = None,
     ) -> Any:
         """Make a video; the arguments mean what they mean in the text-to-video pipelines of diffusers.
 
@@ -112,7 +116,7 @@ class LaViePipeline(DiffusionPipeline, StableDiffusionMixin, StableDiffusionLora
         latents = self._denoised(
             latents, text, guidance_scale if guided else None, options, callback_on_step_end
         )
-        frames: Any = latents
+        frames: object = latents
         if output_type != "latent":
             frames = self.video_processor.postprocess_video(
                 self.decode_latents(latents), output_type=output_type
@@ -125,7 +129,7 @@ class LaViePipeline(DiffusionPipeline, StableDiffusionMixin, StableDiffusionLora
         latents: Tensor,
         text: Tensor,
         guidance_scale: float | None,
-        options: dict[str, Any],
+        options: Mapping[str, object],
         callback: Callable[..., dict[str, Tensor]] | None,
     ) -> Tensor:
         accepted = inspect.signature(self.scheduler.step).parameters
@@ -206,7 +210,11 @@ class LaViePipeline(DiffusionPipeline, StableDiffusionMixin, StableDiffusionLora
         return whole.to(self._execution_device, self.unet.dtype)
 
     def _noise(
-        self, shape: tuple[int, ...], dtype: torch.dtype, generator: Any, latents: Tensor | None
+        self,
+        shape: tuple[int, ...],
+        dtype: torch.dtype,
+        generator: torch.Generator | list[torch.Generator] | None,
+        latents: Tensor | None,
     ) -> Tensor:
         device = self._execution_device
         if latents is None:
@@ -214,7 +222,9 @@ class LaViePipeline(DiffusionPipeline, StableDiffusionMixin, StableDiffusionLora
         started: Tensor = latents.to(device, dtype) * self.scheduler.init_noise_sigma
         return started
 
-    def _require_usable(self, prompt: Any, embeds: Any, height: int, width: int, num_frames: int) -> None:
+    def _require_usable(
+        self, prompt: object, embeds: object, height: int, width: int, num_frames: int
+    ) -> None:
         if (prompt is None) == (embeds is None):
             given = "neither" if prompt is None else "both"
             raise InputError(
