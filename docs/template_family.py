@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from attnscope.families.base import GridFamily, Site, paired_sites
+from attnscope.families.base import GridFamily, Site, pair_sites
 
 
 class MyFamily(GridFamily):
@@ -23,4 +23,4 @@ class MyFamily(GridFamily):
 
     def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
         """Return self- and cross-attention of every block, in the order they run."""
-        return tuple(paired_sites("blocks", len(cast(Any, denoiser).blocks), "attn1", cross="attn2"))
+        return tuple(pair_sites("blocks", len(cast(Any, denoiser).blocks), "attn1", cross="attn2"))

@@ -1,4 +1,4 @@
-"""How the source reads: the formatter decides, overrides say so, docstrings have one form, examples are public."""
+"""How the source reads: the formatter decides, overrides say so, docstrings have one form, functions are verbs."""
 
 from __future__ import annotations
 
@@ -29,6 +29,22 @@ PRIVATE = re.compile(
 )
 # commands whose options are still declared one by one: the formatter would make them longer than a screen
 STILL_SWITCHED = {f"attnscope/cli/{name}.py" for name in ("reference",)}
+# Participles whose form does not show it.
+IRREGULAR = re.compile(
+    "begun|bound|bought|brought|built|caught|chosen|come|done|drawn|driven|fallen|felt|forgotten|(un)?found|frozen|"
+    "given|gone|grown|heard|held|hidden|kept|(un)?known|laid|led|left|lent|lost|made|meant|met|paid|(un)?said|"
+    "(un|unfore)?seen|sent|shown|spent|spoken|taken|taught|thrown|told|torn|worn|(un)?written"
+)
+# Verbs and nouns that only look so.
+NO_PARTICIPLE = re.compile(
+    "bring|drawing|during|embed|exceed|feed|need|nothing|proceed|seed|setting|string|table|variable"
+)
+# Participles that stand before a noun and make a term with it.
+OF_A_NOUN = re.compile(
+    "adjusted|displaced|embedded|expected|fixed|fused|given|loading|missing|padded|pooled|sampled|shared|stacked|"
+    "stored|training|unforeseen|unknown|weighted"
+)
+SMALL_WORD = re.compile("a|as|at|by|for|from|here|in|into|of|on|out|over|the|to|under|up|with|without")
 SHORTEST = 4  # words; below, a first line repeats the name: "The rest.", "How far."
 
 
@@ -96,6 +112,29 @@ def gap_complaints(sources: dict[str, str]) -> list[str]:
     return found
 
 
+def is_participle(word: str) -> bool:
+    looks = word.endswith(("ed", "ing", "able", "ible")) and len(word) > 4
+    return bool(looks or IRREGULAR.fullmatch(word)) and not NO_PARTICIPLE.fullmatch(word)
+
+
+def name_complaints(source: str) -> list[str]:
+    """Functions that are named by what was done to their result, "decoded", and not by a verb or a noun.
+
+    Attributes are values, so properties may be named so; a participle may also stand before a noun that is a term.
+    """
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if any(ast.unparse(each).endswith(("property", ".setter")) for each in node.decorator_list):
+            continue
+        first, *rest = node.name.strip("_").split("_")
+        is_term = OF_A_NOUN.fullmatch(first) and rest and not SMALL_WORD.fullmatch(rest[0])
+        if is_participle(first) and not is_term:
+            found.append(f"{node.name}: name it by a verb")
+    return found
+
+
 def private_imports(text: str) -> list[str]:
     return [match[0] for match in PRIVATE.finditer(text)]
 
@@ -119,6 +158,11 @@ def test_docstrings_have_one_form(path: Path) -> None:
 
 def test_no_docstring_only_fills_a_gap() -> None:
     assert gap_complaints({str(path): path.read_text(encoding="utf-8") for path in PACKAGES}) == []
+
+
+@pytest.mark.parametrize("path", PACKAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_functions_are_verbs(path: Path) -> None:
+    assert name_complaints(path.read_text(encoding="utf-8")) == []
 
 
 def test_examples_use_public_names() -> None:
@@ -187,3 +231,25 @@ def test_a_repeated_and_a_hollow_docstring_are_seen() -> None:
 )
 def test_a_private_import_is_seen(line: str, is_private: bool) -> None:
     assert bool(private_imports(line)) == is_private
+
+
+@pytest.mark.parametrize(
+    ("name", "is_seen"),
+    [
+        ("_decoded_by_shot", True),
+        ("flattened", True),
+        ("checked_scale", True),
+        ("_said", True),
+        ("handling", True),
+        ("measurable", True),
+        ("expected_by_lot", True),
+        ("decode_by_shot", False),
+        ("expected_layout", False),
+        ("feed", False),
+        ("is_hidden", False),
+        ("__get_validated__", False),
+    ],
+)
+def test_a_participle_is_seen(name: str, is_seen: bool) -> None:
+    assert bool(name_complaints(f"def {name}(): ...")) == is_seen
+    assert name_complaints(f"class A:\n    @property\n    def {name}(self): ...") == []

@@ -123,7 +123,7 @@ def read_shown(
     length = _fit_length(pipe, min(most, *(len(each.frames) for each in taken)))
     plans, found = [], False
     for each, footage in zip(listed, taken, strict=True):
-        cuts = _known_cuts(footage, each, shots)
+        cuts = _find_cuts(footage, each, shots)
         if cuts is None:
             cuts, found = detect_cuts(footage.frames, footage.fps, detector=DETECTOR).cuts_frame, True
         inside = sorted({cut for cut in cuts if 0 < cut < length})
@@ -158,7 +158,7 @@ def draw_shown(
     return Shown((render(scene, **size),), (scene.plan,), (scene.caption("none"),))
 
 
-def _known_cuts(footage: Footage, listed: Listed, shots: str | None) -> Sequence[int] | None:
+def _find_cuts(footage: Footage, listed: Listed, shots: str | None) -> Sequence[int] | None:
     """Cuts on the frames that were taken: those on the command line, those people marked, those asked for."""
     if shots is not None:
         return _cuts_of(footage, shots)

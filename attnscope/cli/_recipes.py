@@ -117,7 +117,7 @@ def _overview(sources: Sources) -> Page:
 def _atlas(sources: Sources) -> Page:
     from attnscope import plots
 
-    by_head = _mean(_adjusted(sources.store, sources, ["step"])).transpose("layer", "head")
+    by_head = _mean(_adjusted_r(sources.store, sources, ["step"])).transpose("layer", "head")
     best = by_head.stack(place=("layer", "head")).dropna("place").sortby("place")
     order = np.argsort(-best.values, kind="stable")[:_MOST_MARKED]
     marks = [best["place"].values[place] for place in order]
@@ -127,7 +127,7 @@ def _atlas(sources: Sources) -> Page:
 def _steps(sources: Sources) -> Page:
     from attnscope import plots
 
-    by_step = _mean(_adjusted(sources.store, sources, ["head"])).transpose("step", "layer")
+    by_step = _mean(_adjusted_r(sources.store, sources, ["head"])).transpose("step", "layer")
     return plots.plot_table(by_step, centre=0, **_as_table(sources))
 
 
@@ -175,7 +175,7 @@ def _comparison(sources: Sources) -> Page:
             where="as --compare",
             remedy="probe the same prompts and seeds twice",
         )
-    values = [_adjusted(each, sources, ["step", "head"]) for each in pair]
+    values = [_adjusted_r(each, sources, ["step", "head"]) for each in pair]
     curves = (structure.profile(values[0]), structure.profile(values[1]))
     difference = structure.profile(values[1] - values[0])
     layer = sources.layer or int(abs(difference["mean"]).idxmax("layer"))
@@ -264,7 +264,7 @@ def _effect_numbers(sources: Sources) -> str:
     return plots.latex_table(["change", "recall", "gain", "95 %"], rows, caption=sources.title or "")
 
 
-def _adjusted(ds: xr.Dataset, sources: Sources, over: list[str]) -> xr.DataArray:
+def _adjusted_r(ds: xr.Dataset, sources: Sources, over: list[str]) -> xr.DataArray:
     from attnscope import structure
 
     return structure.adjusted_r(ds.sel(branch=sources.branch), over=over)

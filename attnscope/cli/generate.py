@@ -116,14 +116,14 @@ def generate_command(
         "prompt": words,
         "shot_prompts": captions,
     }
-    document = {"video": str(out), **_came_out(film), **facts, "seed": seed, "model": loading.model}
+    document = {"video": str(out), **_summarise(film), **facts, "seed": seed, "model": loading.model}
     if as_json:
         print_json(document)
         return
     _say(document, plan)
 
 
-def _came_out(film: Film) -> Document:
+def _summarise(film: Film) -> Document:
     """What was asked for, what the latent grid allows, what the finished pictures show."""
     return {
         "cuts_requested_frame": film.plan.requested_frame,

@@ -118,7 +118,7 @@ def probe_command(
         dataset = _watch(pipe, texts, shots, folder, share, watching)
         if share.count > 1:
             return _say_share(folder, share, as_json)
-        frames_seen, found = read_frames(_video(folder, 0)), _found_cuts(folder, len(texts))
+        frames_seen, found = read_frames(_video(folder, 0)), _find_cuts(folder, len(texts))
     else:
         shown = _show(pipe, loading, listed, arguments, (shots, border, num_frames, seed))
         looking = {**options, "sigmas": [sorted(levels, reverse=True)[step] for step in used]}
@@ -128,13 +128,13 @@ def probe_command(
     facts = {
         "film": frames_seen[dataset.query_start_frame.values],
         "found": found,
-        "asked_s": None if shots is None else _asked_s(shots, clock),
+        "asked_s": None if shots is None else _cuts_s(shots, clock),
         "detector": None if shown is None else shown.detector,
     }
     report_probe(loading.model, dataset, folder, as_json=as_json, **facts)
 
 
-def _asked_s(shots: str, fps: Fraction) -> list[float]:
+def _cuts_s(shots: str, fps: Fraction) -> list[float]:
     """The cuts as they were asked for, in seconds, before they fell on a frame."""
     spans, unit = parse_spec(shots)
     return [float(start if unit == "s" else start / fps) for start, _ in spans[1:]]
@@ -206,7 +206,7 @@ def _watch(
         )
 
 
-def _found_cuts(folder: Path, num_videos: int) -> list[list[int]]:
+def _find_cuts(folder: Path, num_videos: int) -> list[list[int]]:
     """Look where each video is cut, in video frames: it need not be where the prompt asked for it."""
     from attnscope.intervening.cut_check import check_cuts
 

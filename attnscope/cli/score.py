@@ -98,7 +98,7 @@ def score_command(
             where="as --stride",
             remedy="a Wan model has 4",
         )
-    listed = _listed(places, manifest, shots, anywhere)
+    listed = _list_videos(places, manifest, shots, anywhere)
     known = None if reference is None else references.read_reference(reference)
     settings = Settings(
         detector=detector,
@@ -124,7 +124,9 @@ def score_command(
     return 1 if document["failed"] else 0
 
 
-def _listed(places: Sequence[Path], manifest: Path | None, shots: str | None, anywhere: bool) -> list[Listed]:
+def _list_videos(
+    places: Sequence[Path], manifest: Path | None, shots: str | None, anywhere: bool
+) -> list[Listed]:
     from attnscope.metrics.scoring import manifests
 
     if not places and manifest is None:

@@ -95,7 +95,7 @@ def train_command(
         Write curves for TensorBoard, too.
     """
     if job == "resume":
-        asked = _stopped(folder)
+        asked = _read_stopped_run(folder)
     else:
         if folder is not None:
             _refuse("a folder with resume only", str(folder), "as FOLDER", "write --out FOLDER")
@@ -184,7 +184,7 @@ def _rule(text: str | None) -> Rule:
     return load_interventions(text)
 
 
-def _stopped(folder: Path | None) -> Document:
+def _read_stopped_run(folder: Path | None) -> Document:
     """What a run that was stopped had been asked to do."""
     if folder is None:
         _refuse("the folder of a run", "none", "with resume", "write attnscope train resume FOLDER")
@@ -213,11 +213,11 @@ def _stopped(folder: Path | None) -> Document:
         "recipe": Recipe.from_table(tables["recipe"], str(path)),
     }
     if source.startswith("DrawnFilms("):
-        asked["drawn"] = _drawn(source, path)
+        asked["drawn"] = _read_drawn_films(source, path)
     return asked
 
 
-def _drawn(source: str, path: Path) -> DrawnFilms:
+def _read_drawn_films(source: str, path: Path) -> DrawnFilms:
     """Drawn films as they were written down; the text is parsed, never run."""
     from attnscope.training.clips import DrawnFilms
 

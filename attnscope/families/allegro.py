@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from attnscope.families.base import GridFamily, Site, paired_sites
+from attnscope.families.base import GridFamily, Site, pair_sites
 from attnscope.families.facts import Reasons
 from attnscope.families.protocols import Denoiser
 
@@ -28,4 +28,4 @@ class Allegro(GridFamily):
 
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return self- and cross-attention of every block."""
-        return tuple(paired_sites("transformer_blocks", len(denoiser.transformer_blocks), cross="attn2"))
+        return tuple(pair_sites("transformer_blocks", len(denoiser.transformer_blocks), cross="attn2"))

@@ -55,7 +55,7 @@ class Site:
         return f"blocks.{self.layer - 1}.{'attn' if self.kind == 'self' else 'xattn'}"
 
 
-def paired_sites(
+def pair_sites(
     blocks: str,
     count: int,
     attention: str = "attn1",
@@ -66,7 +66,7 @@ def paired_sites(
 ) -> Iterator[Site]:
     """Yield the sites of a row of equal blocks: self-attention, then the cross-attention beside it if there is one.
 
-    >>> [(site.layer, site.module) for site in paired_sites("blocks", 2, "attn1", first=3)]
+    >>> [(site.layer, site.module) for site in pair_sites("blocks", 2, "attn1", first=3)]
     [(3, 'blocks.0.attn1'), (4, 'blocks.1.attn1')]
     """
     for index in range(count):

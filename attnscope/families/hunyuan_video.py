@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from attnscope._types import Arguments
-from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser
 
@@ -35,8 +35,8 @@ class HunyuanVideo(LookingFamily, GridFamily):
         """Return the joint attention of both kinds of blocks, in the order they run."""
         double, single = len(denoiser.transformer_blocks), len(denoiser.single_transformer_blocks)
         return (
-            *paired_sites("transformer_blocks", double, "attn"),
-            *paired_sites("single_transformer_blocks", single, "attn", first=double + 1),
+            *pair_sites("transformer_blocks", double, "attn"),
+            *pair_sites("single_transformer_blocks", single, "attn", first=double + 1),
         )
 
     def text_length(self, denoiser: Denoiser) -> int:

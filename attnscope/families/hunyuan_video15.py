@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attnscope._types import Arguments
-from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser, Model, Pipeline
 
@@ -34,7 +34,7 @@ class HunyuanVideo15(LookingFamily, GridFamily):
 
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the joint attention of every block."""
-        return tuple(paired_sites("transformer_blocks", len(denoiser.transformer_blocks), "attn"))
+        return tuple(pair_sites("transformer_blocks", len(denoiser.transformer_blocks), "attn"))
 
     def text_length(self, denoiser: Denoiser) -> int:
         """Return what the pipeline lays behind the frames: 1000 tokens of prompt, 256 of glyphs, 729 of an image."""

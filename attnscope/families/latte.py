@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnscope.errors import InputError
-from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
 from attnscope.families.facts import PER_PLACE
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser, Model
@@ -34,7 +34,7 @@ class Latte(LookingFamily, GridFamily):
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the temporal attention of every block."""
         blocks = denoiser.temporal_transformer_blocks
-        return tuple(paired_sites("temporal_transformer_blocks", len(blocks)))
+        return tuple(pair_sites("temporal_transformer_blocks", len(blocks)))
 
     def require_size(self, model: Model, *, num_frames: int, height: int, width: int) -> None:
         """Refuse any number of frames but the one that the model has positions for."""

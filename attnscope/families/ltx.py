@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from attnscope.errors import LayoutError
-from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser, Pipeline
 from attnscope.layout import FrameLayout
@@ -31,7 +31,7 @@ class LTX(LookingFamily, GridFamily):
 
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return self- and cross-attention of every block."""
-        return tuple(paired_sites("transformer_blocks", len(denoiser.transformer_blocks), cross="attn2"))
+        return tuple(pair_sites("transformer_blocks", len(denoiser.transformer_blocks), cross="attn2"))
 
     def layout(self, denoiser: Denoiser, call: DenoiserCall, sample: int) -> FrameLayout:
         """Return the layout of packed tokens (batch, tokens, channels)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from attnscope.errors import LayoutError
-from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
 from attnscope.families.facts import Reasons
 from attnscope.families.protocols import Denoiser
 from attnscope.layout import FrameLayout
@@ -31,7 +31,7 @@ class LTX2(GridFamily):
 
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return self- and cross-attention of the video in every block."""
-        return tuple(paired_sites("transformer_blocks", len(denoiser.transformer_blocks), cross="attn2"))
+        return tuple(pair_sites("transformer_blocks", len(denoiser.transformer_blocks), cross="attn2"))
 
     def layout(self, denoiser: Denoiser, call: DenoiserCall, sample: int) -> FrameLayout:
         """Return the layout of packed tokens (batch, tokens, channels)."""

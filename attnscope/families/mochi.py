@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser
 
@@ -26,7 +26,7 @@ class Mochi(LookingFamily, GridFamily):
 
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the joint attention of every block."""
-        return tuple(paired_sites("transformer_blocks", len(denoiser.transformer_blocks)))
+        return tuple(pair_sites("transformer_blocks", len(denoiser.transformer_blocks)))
 
     def text_length(self, denoiser: Denoiser) -> int:
         """Return what the pipeline pads prompts to."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnscope.families.base import GridFamily, Site, paired_sites
+from attnscope.families.base import GridFamily, Site, pair_sites
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser
 
@@ -37,4 +37,4 @@ class SkyReels(LookingFamily, GridFamily):
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return self- and cross-attention of every block."""
         looks_at_image = int(denoiser.config.added_kv_proj_dim is not None)
-        return tuple(paired_sites("blocks", len(denoiser.blocks), cross="attn2", num_unheard=looks_at_image))
+        return tuple(pair_sites("blocks", len(denoiser.blocks), cross="attn2", num_unheard=looks_at_image))

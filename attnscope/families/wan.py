@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from attnscope._types import Floats32, Frames
-from attnscope.families.base import DenoiserCall, GridFamily, Site, paired_sites
+from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
 from attnscope.families.calling import NoiseShare
 from attnscope.families.facts import COND, UNCOND
 from attnscope.families.protocols import Denoiser, EncodedText, Model, Pipeline
@@ -39,9 +39,7 @@ class Wan(GridFamily):
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return self- and cross-attention of every block, in the order they run."""
         looks_at_image = int(denoiser.config.added_kv_proj_dim is not None)
-        return tuple(
-            paired_sites("blocks", len(denoiser.blocks), "attn1", "attn2", num_unheard=looks_at_image)
-        )
+        return tuple(pair_sites("blocks", len(denoiser.blocks), "attn1", "attn2", num_unheard=looks_at_image))
 
     def branches(self, model: Model, context: str, call: DenoiserCall) -> tuple[str, ...]:
         """Return what the pipeline says; video to video says nothing, and runs `cond` before `uncond`."""

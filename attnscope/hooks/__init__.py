@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from attnscope.hooks.attachment import Attachment, attach, attached_to, join_or_attach
+from attnscope.hooks.attachment import Attachment, attach, find_attachment, join_or_attach
 from attnscope.hooks.attention import describe_way
 from attnscope.hooks.calls import Call
 from attnscope.hooks.facade import as_nnsight
-from attnscope.hooks.interrupts import uninterrupted
+from attnscope.hooks.interrupts import defer_interrupts
 from attnscope.hooks.parallel import Heads
 from attnscope.hooks.points import HookPoint
 from attnscope.hooks.running import Record, hook_points, run_with_cache, run_with_hooks
@@ -23,12 +23,12 @@ __all__ = [
     "Tap",
     "as_nnsight",
     "attach",
-    "attached_to",
+    "defer_interrupts",
     "describe_way",
+    "find_attachment",
     "hook_points",
     "join_or_attach",
     "nnsight",
     "run_with_cache",
     "run_with_hooks",
-    "uninterrupted",
 ]

@@ -17,7 +17,7 @@ from attnscope.families.protocols import Model
 from attnscope.hooks.calls import Call, Part
 from attnscope.hooks.current import CurrentCall
 from attnscope.hooks.denoising import note_contexts
-from attnscope.hooks.interrupts import INTERRUPTS, uninterrupted
+from attnscope.hooks.interrupts import INTERRUPTS, defer_interrupts
 from attnscope.hooks.labels import Labels
 from attnscope.hooks.parallel import Heads, heads_here
 from attnscope.hooks.passes import DenoiserPasses
@@ -52,7 +52,7 @@ class Attachment:
         weakref.finalize(self, _close, self._seams).atexit = False
         self._undo = ExitStack()
 
-    @uninterrupted
+    @defer_interrupts
     def open(self) -> Self:
         """Put the taps in. Called by `attach`."""
         INTERRUPTS.hold()
@@ -128,17 +128,17 @@ class Attachment:
         first = {id(tap) for taps in (self.taps, self.cross_taps) for tap in taps.values()}
         return tuple(each.tap for each in self._sites if each.tap is not None and id(each.tap) in first)
 
-    @uninterrupted
+    @defer_interrupts
     def detach(self) -> None:
         """Put back the original processors, by identity, and remove everything else. Safe to call twice."""
         self._undo.close()
         self.is_open = False
 
-    @uninterrupted
+    @defer_interrupts
     def __enter__(self) -> Self:
         return self
 
-    @uninterrupted
+    @defer_interrupts
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -195,7 +195,7 @@ class _SchedulerOf:
         return getattr(self.model, "scheduler", None)
 
 
-@uninterrupted
+@defer_interrupts
 def attach(model: Model) -> Attachment:
     """Attach to the attention of a loaded video pipeline.
 
@@ -225,15 +225,15 @@ def attach(model: Model) -> Attachment:
     return Attachment(model).open()
 
 
-def attached_to(model: Model) -> Attachment | None:
+def find_attachment(model: Model) -> Attachment | None:
     """Return the attachment that is open on a model, None if there is none.
 
     >>> from attnscope.testing.wan import tiny_wan
     >>> pipe = tiny_wan(num_layers=1)
     >>> with attach(pipe) as attachment:
-    ...     attached_to(pipe) is attachment
+    ...     find_attachment(pipe) is attachment
     True
-    >>> attached_to(pipe) is None
+    >>> find_attachment(pipe) is None
     True
     """
     family = find(model)
@@ -251,12 +251,12 @@ def find_or_attach(model: Model | Attachment) -> tuple[Attachment, bool]:
     """Return the attachment that is open on a model, else a new one; and whether it is new."""
     if isinstance(model, Attachment):
         return model, False
-    there = attached_to(model)
+    there = find_attachment(model)
     return (attach(model), True) if there is None else (there, False)
 
 
 @contextmanager
-@uninterrupted
+@defer_interrupts
 def join_or_attach(model: Model | Attachment) -> Iterator[Attachment]:
     """Use the attachment that is open on a model, and leave it open; attach for a while where there is none.
 

@@ -35,12 +35,12 @@ class _Runner(nn.Module):
         return self._model[0](*args, **kwargs)
 
 
-def _written(module: nn.Module) -> dict[str, object]:
+def _state_of_nnsight(module: nn.Module) -> dict[str, object]:
     return {name: module.__dict__[name] for name in _WRITTEN if name in module.__dict__}
 
 
 def _take_back(module: nn.Module, before: dict[str, object]) -> None:
-    now = _written(module)
+    now = _state_of_nnsight(module)
     if type(now.get("forward")).__module__.partition(".")[0] != "nnsight":
         # A forward that somebody else has put over nnsight's meanwhile was meant to stay.
         before = {**before, "forward": now["forward"]} if "forward" in now else {}
@@ -50,7 +50,7 @@ def _take_back(module: nn.Module, before: dict[str, object]) -> None:
 
 
 @functools.cache
-def _traced() -> Callable[[_Runner, Attachment | None], Any]:
+def _make_traced() -> Callable[[_Runner, Attachment | None], Any]:
     """Return the class of what is handed out; made at first use, because nnsight is slow to import."""
     from nnsight import NNsight
 
@@ -58,7 +58,7 @@ def _traced() -> Callable[[_Runner, Attachment | None], Any]:
         """An `nnsight.NNsight` whose `with` block leaves the modules as they were."""
 
         def __init__(self, runner: _Runner, opened: Attachment | None) -> None:
-            self._before = [(module, _written(module)) for module in runner.modules()]
+            self._before = [(module, _state_of_nnsight(module)) for module in runner.modules()]
             self._opened = opened
             super().__init__(runner)
 
@@ -98,12 +98,12 @@ def as_nnsight(model: Model | Attachment) -> Any:
     Examples
     --------
     >>> from attnscope.testing.wan import tiny_wan
-    >>> from attnscope.hooks import attached_to
+    >>> from attnscope.hooks import find_attachment
     >>> pipe = tiny_wan(num_layers=2)
     >>> with as_nnsight(pipe) as model:
     ...     model.blocks[1].attn.hook_q.path
     'model.blocks.1.attn.hook_q'
-    >>> attached_to(pipe) is None
+    >>> find_attachment(pipe) is None
     True
     """
     attachment, is_new = find_or_attach(model)
@@ -114,4 +114,4 @@ def as_nnsight(model: Model | Attachment) -> Any:
     }
     networks |= attachment.family.denoisers(attachment.model)
     taps: dict[str, nn.Module] = {tap.site.prefix: tap for tap in attachment.all_taps}
-    return _traced()(_Runner(attachment.model, taps, networks), attachment if is_new else None)
+    return _make_traced()(_Runner(attachment.model, taps, networks), attachment if is_new else None)

@@ -23,7 +23,7 @@ _AROUND = {
 }
 
 
-def uninterrupted(function: Function) -> Function:
+def defer_interrupts(function: Function) -> Function:
     """Let a function, or a context before and after its block, run to its end before Ctrl-C is heard.
 
     That goes for the main thread, where Python raises KeyboardInterrupt, and while `Interrupts` are held.
@@ -40,7 +40,7 @@ class Interrupts:
         self._before: Any = None
 
     def hold(self) -> None:
-        """Begin to let Ctrl-C wait for functions that are `uninterrupted`. Does nothing beside the main thread."""
+        """Begin to let Ctrl-C wait for functions that are `defer_interrupts`. Does nothing beside the main thread."""
         if threading.current_thread() is not threading.main_thread():
             return
         self._num_held += 1

@@ -223,7 +223,7 @@ def match_names(names: Collection[str], wanted: NameFilter, where: str) -> tuple
             is_pattern = "*" in asked or "?" in asked
             matching = fnmatch.filter(names, asked) if is_pattern else [asked] * (asked in names)
             if not matching:
-                raise _unknown(names, asked, where)
+                raise _unknown_name_error(names, asked, where)
             taken.update(dict.fromkeys(matching))
         found = tuple(taken)
     if not found:
@@ -248,7 +248,7 @@ def _require_names(wanted: object, where: str) -> list[str]:
     )
 
 
-def _unknown(names: Collection[str], name: str, where: str) -> HookNameError:
+def _unknown_name_error(names: Collection[str], name: str, where: str) -> HookNameError:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.0)
     shown = ", ".join(quote(match) for match in near)
     return HookNameError(

@@ -71,7 +71,7 @@ _openings: dict[int, _Opening] = {}
 
 
 @contextmanager
-def handling(handler: AttentionHandler | None, processor: object = None) -> Iterator[None]:
+def route_calls(handler: AttentionHandler | None, processor: object = None) -> Iterator[None]:
     """Let `handler`, or nobody, answer the attention calls of this thread, or of this processor, for a while."""
     before, _here.handler = _here.handler, handler
     fused: AbstractContextManager[object] = nullcontext()
@@ -169,7 +169,7 @@ def _wrap(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
         alone = functools.partial(run, parallel_config=None)
         constrained = _constraints(dropout_p, is_causal, enable_gqa)
         # A hook may run another model; nothing of that is the business of this handler.
-        with handling(None):
+        with route_calls(None):
             return handler.attend(AttentionCall(query, key, value, scale, attn_mask, constrained, run, alone))
 
     return dispatch
@@ -223,7 +223,7 @@ def _answer(
         return output.transpose(1, 2)
 
     constrained = _constraints(dropout_p, is_causal, enable_gqa)
-    with handling(None):
+    with route_calls(None):
         call = AttentionCall(*given, scale=scale, mask=attn_mask, constrained=constrained, run=run, alone=run)
         return handler.attend(call).transpose(1, 2)
 

@@ -16,7 +16,7 @@ from attnscope.hooks.attention import Attention, Offsets
 from attnscope.hooks.current import CurrentCall
 from attnscope.hooks.parallel import Heads, heads_here, over_heads
 from attnscope.hooks.points import TRACE, HookPoint
-from attnscope.hooks.seam import AttentionCall, handling
+from attnscope.hooks.seam import AttentionCall, route_calls
 from attnscope_kernels import RelationError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Tap(nn.Module):
             return self.inner(*args, **kwargs)
         self._num_calls = 0
         with self.current.in_layer(self.site.layer):
-            with handling(self, self.inner):
+            with route_calls(self, self.inner):
                 output = self.inner(*args, **kwargs)
             if isinstance(output, tuple):  # the video first, then the text that shares its attention
                 return (self._pass("out", output[0]), *output[1:])

@@ -24,7 +24,7 @@ from attnscope.intervening.intervene import Change, intervene, interventions_of
 from attnscope.intervening.masking import place
 from attnscope.masks import Intervention, Sides, extent, general_text, own_text
 from attnscope.models.preparing import explain_memory
-from attnscope.probing.progress import hushed, progress_bar
+from attnscope.probing.progress import hush_progress, progress_bar
 from attnscope.ranges import parse_range
 from attnscope.shots import LatentPlan, ShotPlan
 
@@ -122,15 +122,20 @@ def generate(
         changing = (
             intervene(attachment, (*changes, *routed), text=text) if changes or routed else nullcontext()
         )
-        with changing, explain_memory(pipe), hushed(pipe), _counting(attachment, num_steps, progress):
+        with (
+            changing,
+            explain_memory(pipe),
+            hush_progress(pipe),
+            _show_steps(attachment, num_steps, progress),
+        ):
             video = run_pipeline(pipe, family, called).frames
-    video = _decoded_by_shot(family, pipe, video, plan) if decode_shots else video[0]
+    video = _decode_by_shot(family, pipe, video, plan) if decode_shots else video[0]
     frames = np.round(255 * np.clip(video, 0, 1)).astype(np.uint8)
     return Film(frames, plan, masked, fraction, check_cuts(plan.realised_frame, frames))
 
 
 @contextmanager
-def _counting(attachment: Attachment, num_steps: int, progress: bool) -> Iterator[None]:
+def _show_steps(attachment: Attachment, num_steps: int, progress: bool) -> Iterator[None]:
     """Show how many denoising steps are done."""
     with progress_bar("making a film", shown=progress) as bar, ExitStack() as undo:
         undo.callback(attachment.on_call(lambda call: bar(call.step + 1, num_steps), when="after"))
@@ -190,7 +195,7 @@ def _require_steps(
             parse_range(each.steps, range(num_steps), name="steps")
 
 
-def _decoded_by_shot(family: Family, pipe: Pipeline, latents: Tensor, plan: LatentPlan) -> Floats32:
+def _decode_by_shot(family: Family, pipe: Pipeline, latents: Tensor, plan: LatentPlan) -> Floats32:
     """Decode a latent video (1, channels, frames, height, width) shot by shot; returns as many frames as in one go."""
     import torch
 

@@ -8,7 +8,7 @@ from typing import Unpack
 
 from attnscope.errors import MaskError, quote
 from attnscope.families.protocols import Model
-from attnscope.hooks import Attachment, join_or_attach, uninterrupted
+from attnscope.hooks import Attachment, defer_interrupts, join_or_attach
 from attnscope.intervening.captions import ShotText
 from attnscope.intervening.masking import Masker, place
 from attnscope.masks import Intervention, MaskRule
@@ -18,7 +18,7 @@ Change = MaskRule | Intervention | Sequence[Intervention]
 
 
 @contextmanager
-@uninterrupted
+@defer_interrupts
 def intervene(
     pipe: Model | Attachment, rule: Change, *, text: ShotText | None = None, **scope: Unpack[Scope]
 ) -> Iterator[Attachment]:

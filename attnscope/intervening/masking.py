@@ -91,7 +91,7 @@ class Masker:
         """Begin to write; `undo` ends it."""
         numbers = _Numbers(self._attachment, self._placed)
         for layer, tap in self._attachment.taps.items():
-            acting = self._acting(layer, besides="cross")
+            acting = self._find_acting(layer, besides="cross")
             if acting:
                 self._add(undo, tap.hook_mask, _OnFrames(numbers, acting))
                 if any(self._placed[index].intervention.rule.needs_largest for index in acting):
@@ -99,10 +99,10 @@ class Masker:
                         self._add(undo, point, numbers.remember)
         if self._text is not None:
             for layer, tap in self._attachment.cross_taps.items():
-                acting = self._acting(layer, besides="self")
+                acting = self._find_acting(layer, besides="self")
                 self._add(undo, tap.hook_mask, _OnText(numbers, acting, self._text))
 
-    def _acting(self, layer: int, *, besides: str) -> list[int]:
+    def _find_acting(self, layer: int, *, besides: str) -> list[int]:
         """Which of the interventions act in a layer, besides those for the other kind of attention."""
         return [
             index
@@ -144,9 +144,9 @@ class _Numbers:
         low, high = scope.sigmas
         if (low, high) != (0.0, 1.0) and not low <= call.sigma <= high:
             return False
-        return scope.steps == "all" or call.step in self._wanted_steps(index)
+        return scope.steps == "all" or call.step in self._find_steps(index)
 
-    def _wanted_steps(self, index: int) -> frozenset[int]:
+    def _find_steps(self, index: int) -> frozenset[int]:
         num_steps = num_steps_of(self.attachment.model)
         if not num_steps:
             raise MaskError(
@@ -164,14 +164,14 @@ class _Numbers:
         """The relation of one intervention, (F, G), (H, F, G) or (B, H, F, G); None if it has nothing to say."""
         placed = self._placed[index]
         if placed.intervention.rule.needs_largest:
-            return self._scaled(placed, sides, point)
+            return self._scale(placed, sides, point)
         key = (index, sides.queries, sides.keys, sides.sigma)
         if key not in self._compiled:
             relation = compile_rule(placed.intervention.rule, sides)
             self._compiled[key] = _as_tensor(relation, placed) if relation.any() else None
         return self._compiled[key]
 
-    def _scaled(self, placed: Placed, sides: Sides, point: HookPoint) -> Tensor:
+    def _scale(self, placed: Placed, sides: Sides, point: HookPoint) -> Tensor:
         """The relation of a rule in units of the largest score, which every video, head and frame has its own of."""
         import torch
 

@@ -12,7 +12,7 @@ import xarray as xr
 from attnscope._types import Numbers, Range
 from attnscope.errors import InputError, MaskError, quote
 from attnscope.families.protocols import Model
-from attnscope.hooks import Attachment, HookPoint, join_or_attach, uninterrupted
+from attnscope.hooks import Attachment, HookPoint, defer_interrupts, join_or_attach
 from attnscope.hooks.reweighting import bias_for_mass
 from attnscope.hooks.tap import Tap
 from attnscope.ranges import format_range, parse_range
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-@uninterrupted
+@defer_interrupts
 def patch_mass(
     pipe: Model | Attachment,
     attention: xr.Dataset,

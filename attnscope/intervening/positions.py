@@ -13,7 +13,7 @@ from attnscope._types import Numbers, Range
 from attnscope.checks import is_number
 from attnscope.errors import InputError, ShotPlanError, quote
 from attnscope.families.protocols import Model, MovesInTime, require
-from attnscope.hooks import Attachment, HookPoint, join_or_attach, uninterrupted
+from attnscope.hooks import Attachment, HookPoint, defer_interrupts, join_or_attach
 from attnscope.ranges import format_range, parse_range
 from attnscope.shots import LatentPlan, ShotPlan
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-@uninterrupted
+@defer_interrupts
 def offset_shots(
     pipe: Model | Attachment,
     shots: ShotPlan | LatentPlan,

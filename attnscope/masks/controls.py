@@ -12,7 +12,7 @@ from attnscope.checks import require_seed
 from attnscope.errors import MaskError, quote
 from attnscope.masks.compiling import compile_rule
 from attnscope.masks.frame_rules import FrameRule
-from attnscope.masks.rules import MaskRule, Relation, by_name, require_rule, shown
+from attnscope.masks.rules import MaskRule, Relation, by_name, require_rule, to_relation
 from attnscope.masks.shot_rules import require_plan
 from attnscope.masks.sides import Group, Index, Sides
 from attnscope.shots import LatentPlan, ShotPlan
@@ -42,7 +42,7 @@ class permuted(MaskRule):
         for _ in range(_MOST_DRAWS):
             order = rng.permutation(sides.num_frames)
             moved = self.rule.relation(
-                replace(sides, queries=_reordered(sides.queries, order), keys=_reordered(sides.keys, order))
+                replace(sides, queries=_reorder(sides.queries, order), keys=_reorder(sides.keys, order))
             )
             if not np.array_equal(moved, plain, equal_nan=True):
                 return moved
@@ -59,7 +59,7 @@ class permuted(MaskRule):
         return f"({self.rule.words}) with the frames shuffled (seed {self.seed})"
 
 
-def _reordered(groups: tuple[Group, ...], order: Index) -> tuple[Group, ...]:
+def _reorder(groups: tuple[Group, ...], order: Index) -> tuple[Group, ...]:
     return tuple(
         Group("frame", int(order[group.index])) if group.kind == "frame" else group for group in groups
     )
@@ -86,7 +86,7 @@ class EvenBand(FrameRule):
             left -= len(taken)
             if left <= 0:
                 break
-        return shown(visible[np.minimum(query, size - 1), np.minimum(key, size - 1)])
+        return to_relation(visible[np.minimum(query, size - 1), np.minimum(key, size - 1)])
 
     @property
     @override

@@ -108,7 +108,7 @@ def interventions_as_json(interventions: MaskRule | Intervention | Sequence[Inte
     for each in several:
         _require_intervention(each)
     written = [
-        {"rule": _written(each.rule), **{name: _plain(getattr(each, name)) for name in _SCOPE}}
+        {"rule": _rule_as_json(each.rule), **{name: _plain(getattr(each, name)) for name in _SCOPE}}
         for each in several
     ]
     return {"format": FORMAT, "version": VERSION, "interventions": written}
@@ -171,13 +171,13 @@ def _kinds() -> dict[str, type]:
     return found
 
 
-def _written(rule: MaskRule | Ramp) -> Document:
+def _rule_as_json(rule: MaskRule | Ramp) -> Document:
     return {"kind": type(rule).__name__.lower(), **{name: _plain(part) for name, part in vars(rule).items()}}
 
 
 def _plain(value: object) -> object:
     if isinstance(value, MaskRule | Ramp):
-        return _written(value)
+        return _rule_as_json(value)
     if isinstance(value, ShotPlan):
         facts: Document = {"kind": "shotplan", "cuts_frame": list(value.cuts_frame)}
         return facts | {"num_frames": value.num_frames, "fps": str(value.fps), "notes": list(value.notes)}

@@ -17,7 +17,7 @@ from attnscope.masks.rules import (
     MaskRule,
     Relation,
     by_name,
-    shown,
+    to_relation,
 )
 from attnscope.masks.shot_rules import on_frames, require_frames, say_frames, say_times
 from attnscope.masks.sides import Index, Sides
@@ -91,7 +91,7 @@ class band(FrameRule):
 
     @override
     def between(self, query: Index, key: Index, sides: Sides) -> Relation:
-        return shown(np.abs(query - key) <= self.reach)
+        return to_relation(np.abs(query - key) <= self.reach)
 
     @property
     @override
@@ -186,9 +186,9 @@ class sampled(FrameRule):
         size = sides.num_frames
         if self.per == "pair":
             drawn = rng.random((size, size)) < self.share
-            return shown(drawn[np.minimum(query, size - 1), np.minimum(key, size - 1)])
+            return to_relation(drawn[np.minimum(query, size - 1), np.minimum(key, size - 1)])
         drawn = rng.random(size) < self.share
-        return shown(np.broadcast_to(drawn[np.minimum(key, size - 1)], sides.shape))
+        return to_relation(np.broadcast_to(drawn[np.minimum(key, size - 1)], sides.shape))
 
     @property
     @override

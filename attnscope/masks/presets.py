@@ -83,18 +83,18 @@ def _cinetrans_dit(
     rule: MaskRule = same_shot(plan)
     if first_frame:
         rule = rule | first_frame_rule()
-    layers, architecture = _published("DiT", "7-28", layers)
+    layers, architecture = _choose_scope("DiT", "7-28", layers)
     reading = rule | _own_and_general(plan, padding)
     return (Intervention(reading, layers=layers, architecture=architecture),)
 
 
 def _cinetrans_unet(plan: Plan, *, layers: Range | None = None) -> Preset:
     """CineTrans on a UNet: own shot, in the last six temporal attentions in the order they run."""
-    layers, architecture = _published("UNet", "-6:", layers)
+    layers, architecture = _choose_scope("UNet", "-6:", layers)
     return (Intervention(same_shot(plan), layers=layers, attention="self", architecture=architecture),)
 
 
-def _published(
+def _choose_scope(
     architecture: Architecture, published: Range, layers: Range | None
 ) -> tuple[Range, Architecture]:
     """The layers of a publication, and in which models they are; layers that somebody chose are good for any."""
@@ -148,12 +148,12 @@ def _shotadapter(plan: Plan, *, layers: Range = "all") -> Preset:
     return (Intervention(everything() | own_text(plan) | transitions(plan), layers=layers),)
 
 
-def _isolated(plan: Plan, *, layers: Range = "all") -> Preset:
+def _isolate_shots(plan: Plan, *, layers: Range = "all") -> Preset:
     """Every shot for itself: own shot, own caption, as if the shots were made in separate runs and put together."""
     return (Intervention(same_shot(plan) | own_text(plan), layers=layers),)
 
 
-def _held_together(
+def _hold_together(
     plan: Plan, *, factor: float = 8.0, reach: int = 0, layers: Range = "all", steps: Range = "all"
 ) -> Preset:
     """Nothing hidden, and shots that hold: other frames of the own shot count ``factor`` times. Of our own, no paper's.
@@ -180,6 +180,6 @@ PRESETS: dict[str, Callable[..., Preset]] = {
     "vstar": _vstar,
     "storydiffusion": _storydiffusion,
     "shotadapter": _shotadapter,
-    "isolated": _isolated,
-    "held-together": _held_together,
+    "isolated": _isolate_shots,
+    "held-together": _hold_together,
 }

@@ -137,7 +137,7 @@ class MaskRule(ABC):
         return Not(self)
 
 
-def shown(visible: Shown) -> Relation:
+def to_relation(visible: Shown) -> Relation:
     """Return 0 where visible, -inf where not."""
     return np.where(visible, 0.0, -np.inf)
 
@@ -221,7 +221,7 @@ class Not(MaskRule):
                 where=f"in {quote(self.rule.describe())}",
                 remedy="turn the hard rule round first, then make it soft",
             )
-        return np.where(np.isnan(values), np.nan, shown(np.isneginf(values)))
+        return np.where(np.isnan(values), np.nan, to_relation(np.isneginf(values)))
 
     @property
     @override

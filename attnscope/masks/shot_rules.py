@@ -14,7 +14,7 @@ from typing_extensions import override
 from attnscope._types import Plan
 from attnscope.checks import is_whole, require_multiplicity, require_whole
 from attnscope.errors import MaskError, quote
-from attnscope.masks.rules import MaskRule, Relation, Shown, by_name, shown
+from attnscope.masks.rules import MaskRule, Relation, Shown, by_name, to_relation
 from attnscope.masks.sides import Index, Sides
 from attnscope.shots import LatentPlan, ShotPlan
 
@@ -118,7 +118,7 @@ class same_shot(ShotRule):
 
     @override
     def between(self, query: Index, key: Index, plan: LatentPlan) -> Relation:
-        return shown(shot_of(plan, query) == shot_of(plan, key))
+        return to_relation(shot_of(plan, query) == shot_of(plan, key))
 
     @property
     @override
@@ -133,7 +133,7 @@ class previous_shot(ShotRule):
 
     @override
     def between(self, query: Index, key: Index, plan: LatentPlan) -> Relation:
-        return shown(shot_of(plan, key) == shot_of(plan, query) - 1)
+        return to_relation(shot_of(plan, key) == shot_of(plan, query) - 1)
 
     @property
     @override
@@ -148,7 +148,7 @@ class next_shot(ShotRule):
 
     @override
     def between(self, query: Index, key: Index, plan: LatentPlan) -> Relation:
-        return shown(shot_of(plan, key) == shot_of(plan, query) + 1)
+        return to_relation(shot_of(plan, key) == shot_of(plan, query) + 1)
 
     @property
     @override
@@ -163,7 +163,7 @@ class shot_causal(ShotRule):
 
     @override
     def between(self, query: Index, key: Index, plan: LatentPlan) -> Relation:
-        return shown(shot_of(plan, key) <= shot_of(plan, query))
+        return to_relation(shot_of(plan, key) <= shot_of(plan, query))
 
     @property
     @override
@@ -186,7 +186,7 @@ class halo(ShotRule):
     def between(self, query: Index, key: Index, plan: LatentPlan) -> Relation:
         edges = np.array([0, *plan.cuts, plan.num_frames])
         shot = shot_of(plan, query)
-        return shown((key >= edges[shot] - self.reach) & (key < edges[shot + 1] + self.reach))
+        return to_relation((key >= edges[shot] - self.reach) & (key < edges[shot + 1] + self.reach))
 
     @property
     @override
@@ -321,7 +321,7 @@ class anchors(ShotRule):
     @override
     def between(self, query: Index, key: Index, plan: LatentPlan) -> Relation:
         chosen = np.isin(shot_of(plan, key), self.shots)
-        return shown(np.broadcast_to(chosen, (query.shape[0], key.shape[1])))
+        return to_relation(np.broadcast_to(chosen, (query.shape[0], key.shape[1])))
 
     @property
     @override

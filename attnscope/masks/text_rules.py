@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from attnscope.masks.rules import MaskRule, Relation, by_name, shown
+from attnscope.masks.rules import MaskRule, Relation, by_name, to_relation
 from attnscope.masks.shot_rules import Planned, shot_of
 from attnscope.masks.sides import Group, Kind, Sides
 from attnscope.shots import LatentPlan
@@ -37,7 +37,7 @@ class own_text(Planned):
     def relation(self, sides: Sides) -> Relation:
         plan = self.plan_on(sides)
         query, key = _shots(sides.queries, plan), _shots(sides.keys, plan)
-        return np.where(_with_text(sides), shown(np.asarray(np.equal.outer(query, key))), np.nan)
+        return np.where(_with_text(sides), to_relation(np.asarray(np.equal.outer(query, key))), np.nan)
 
     @property
     @override
@@ -57,7 +57,9 @@ class general_text(Planned):
             np.array([group.kind in _TEXT and group.index >= general for group in side])
             for side in (sides.queries, sides.keys)
         )
-        return np.where(_with_text(sides), shown(np.asarray(np.logical_or.outer(rows, columns))), np.nan)
+        return np.where(
+            _with_text(sides), to_relation(np.asarray(np.logical_or.outer(rows, columns))), np.nan
+        )
 
     @property
     @override
@@ -72,7 +74,7 @@ class padding_text(MaskRule):
 
     @override
     def relation(self, sides: Sides) -> Relation:
-        return np.where(sides.pairs(_ALL, _TEXT), shown(sides.pairs(_ALL, ("padding",))), np.nan)
+        return np.where(sides.pairs(_ALL, _TEXT), to_relation(sides.pairs(_ALL, ("padding",))), np.nan)
 
     @property
     @override
@@ -92,7 +94,7 @@ class transitions(Planned):
         # two groups touch where they stand at the same boundary: the token at its own, a frame at those next to it
         touching = np.asarray((rows[:, None, :] & columns[None, :, :]).any(-1))
         concerned = sides.pairs(("transition",), _ALL) | sides.pairs(_ALL, ("transition",))
-        return np.where(concerned, shown(touching), np.nan)
+        return np.where(concerned, to_relation(touching), np.nan)
 
     @property
     @override

@@ -18,7 +18,7 @@ from attnscope.errors import SetupError, UnknownModelError, UnsupportedModelErro
 from attnscope.models import machine
 from attnscope.models.choices import DTYPES, LoadRequest, Offload, Quantize, StoredParts, choose
 from attnscope.models.headers import read_parts
-from attnscope.models.preparing import known_backends, loading_settings, prepare
+from attnscope.models.preparing import list_backends, loading_settings, prepare
 
 if TYPE_CHECKING:
     import torch
@@ -155,7 +155,7 @@ def load_as(name: str, request: LoadRequest) -> Pipeline:
 
     request.require_known()
     parts, denoisers = inspect_model(name, request.variant)
-    backends = known_backends() if request.attention_backend is not None else ()
+    backends = list_backends() if request.attention_backend is not None else ()
     choice = choose(request, machine.find_machine(), parts, denoisers, backends)
     kind: torch.dtype = getattr(torch, DTYPES[choice.dtype])
     card = embedded_card(name)
@@ -183,7 +183,7 @@ def inspect_model(name: str, variant: str | None = None) -> tuple[StoredParts, t
         return read_parts(Path(name), variant), family.parts
     if _HUB_NAME.fullmatch(name) and not os.path.exists(name):
         return {}, ("transformer", "transformer_2", "unet")
-    raise _unknown(name)
+    raise _unknown_model_error(name)
 
 
 def _read_card(path: Path) -> ModelCard:
@@ -231,7 +231,7 @@ def require_readable(folder: Path) -> Family:
     return family
 
 
-def _unknown(text: str) -> UnknownModelError:
+def _unknown_model_error(text: str) -> UnknownModelError:
     names = [card.name for card in list_models()]
     near = difflib.get_close_matches(text, names, n=1)
     hint = (

@@ -180,7 +180,7 @@ def _require_quantiser(request: LoadRequest) -> None:
         )
 
 
-def needed_memory(choice: LoadChoice, parts: StoredParts, denoisers: tuple[str, ...]) -> int:
+def estimate_memory(choice: LoadChoice, parts: StoredParts, denoisers: tuple[str, ...]) -> int:
     """Return how many bytes of a device the weights take: all of them, or the largest part where parts take turns."""
     width = BYTES[_BY_SHORT[choice.dtype]]
     sizes = {}
@@ -194,7 +194,7 @@ def needed_memory(choice: LoadChoice, parts: StoredParts, denoisers: tuple[str, 
 
 
 def _require_memory(choice: LoadChoice, parts: StoredParts, denoisers: tuple[str, ...]) -> None:
-    needed, free = needed_memory(choice, parts, denoisers), free_memory(choice.device)
+    needed, free = estimate_memory(choice, parts, denoisers), free_memory(choice.device)
     if free is not None and needed > free:
         raise SetupError(
             expected=f"{needed / 2**30:.1f} GiB of memory on {choice.device} for the weights alone",

@@ -59,7 +59,7 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         ) from error
 
 
-def chosen_files(folder: Path, variant: str | None) -> Iterator[Path]:
+def choose_files(folder: Path, variant: str | None) -> Iterator[Path]:
     """Yield the weight files of one part of a model; of several precisions ("variants") the one that was asked for."""
     files = sorted(folder.glob("*.safetensors"))
     marked = [file for file in files if variant is not None and f".{variant}." in file.name]
@@ -70,7 +70,7 @@ def read_parts(folder: Path, variant: str | None = None) -> dict[str, dict[str, 
     """Return the tensors of every part of a pipeline's folder: `transformer`, `vae`, `text_encoder`, ..."""
     parts: dict[str, dict[str, StoredTensor]] = {}
     for part in sorted(path for path in folder.iterdir() if path.is_dir()):
-        for file in chosen_files(part, variant):
+        for file in choose_files(part, variant):
             parts.setdefault(part.name, {}).update(read_header(file))
     return parts
 

@@ -26,7 +26,7 @@ _QUANTISERS = {
 }
 
 
-def known_backends() -> tuple[str, ...]:
+def list_backends() -> tuple[str, ...]:
     """Return the names that diffusers has for ways to compute attention."""
     dispatch = import_module("diffusers.models.attention_dispatch")
     return tuple(sorted(each.value for each in dispatch.AttentionBackendName))

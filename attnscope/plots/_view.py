@@ -100,7 +100,7 @@ def _choose(ds: xr.Dataset, dim: str, label: str | int | None) -> xr.Dataset:
     return ds.sel({dim: label})
 
 
-def chosen(view: View, dim: str, labels: Sequence[int] | None, *, at_most: int) -> list[int]:
+def choose_labels(view: View, dim: str, labels: Sequence[int] | None, *, at_most: int) -> list[int]:
     """Check the labels asked for, or spread `at_most` of the recorded ones evenly, first and last included."""
     recorded = view.labels(dim)
     if labels is None:

@@ -23,7 +23,7 @@ from attnscope.plots._panels import (
     prepare_layer_axis,
     shared_scale,
 )
-from attnscope.plots._view import View, chosen, view_of
+from attnscope.plots._view import View, choose_labels, view_of
 from attnscope.plots.layer_curves import require_curves
 from attnscope.schema import LAYER
 
@@ -82,7 +82,7 @@ def plot_comparison(
     require_curves(*curves, difference, where="plot_comparison")
     views = [view_of(each, prompt=prompt, branch=branch) for each in (first, second)]
     wanted = views[0].labels(LAYER)[-1] if layer is None else layer
-    ((shown,), _) = (chosen(view, LAYER, [wanted], at_most=1) for view in views)
+    ((shown,), _) = (choose_labels(view, LAYER, [wanted], at_most=1) for view in views)
     panels = [view.panel(layer=shown, step=None) for view in views]
     changed = np.asarray(change.values, dtype=np.float64)
     if not panels[0].shape == panels[1].shape == changed.shape:

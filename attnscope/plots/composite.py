@@ -14,7 +14,7 @@ from attnscope.plots import _theme
 from attnscope.plots._layout import Overview, overview_page, strip_width
 from attnscope.plots._page import Page
 from attnscope.plots._panels import colour_bar, draw_map, label_frames, shared_scale
-from attnscope.plots._view import View, chosen, scale_label, view_of
+from attnscope.plots._view import View, choose_labels, scale_label, view_of
 from attnscope.plots.film_strip import Film, draw_strip, strip_height
 from attnscope.plots.layer_curves import draw_contrast, draw_correlation
 from attnscope.schema import LAYER, STEP
@@ -75,8 +75,8 @@ def plot_overview(
     """
     view = view_of(ds, prompt=prompt, branch=branch)
     wanted = _highest(adjusted, contrast) if layer is None else layer
-    (shown,) = chosen(view, LAYER, [wanted], at_most=1)
-    columns = chosen(view, STEP, steps, at_most=4)
+    (shown,) = choose_labels(view, LAYER, [wanted], at_most=1)
+    columns = choose_labels(view, STEP, steps, at_most=4)
     below = correlation is not None or adjusted is not None
     page = overview_page(
         width_in,

@@ -12,7 +12,7 @@ from attnscope.plots import _theme
 from attnscope.plots._layout import Box, film_map
 from attnscope.plots._page import Page
 from attnscope.plots._panels import colour_bar, draw_map, label_frames, shared_scale
-from attnscope.plots._view import View, chosen, scale_label, view_of
+from attnscope.plots._view import View, choose_labels, scale_label, view_of
 from attnscope.schema import LAYER, STEP
 
 Film = npt.NDArray[np.uint8]
@@ -62,9 +62,9 @@ def plot_film(
     view = view_of(ds, prompt=prompt, branch=branch, head=head)
     require_film(film, view)
     wanted = view.labels(LAYER)[-1] if layer is None else layer
-    (shown,) = chosen(view, LAYER, [wanted], at_most=1)
+    (shown,) = choose_labels(view, LAYER, [wanted], at_most=1)
     if step is not None:
-        chosen(view, STEP, [step], at_most=1)
+        choose_labels(view, STEP, [step], at_most=1)
     panel = view.panel(layer=shown, step=step)
     page = film_map(width_in, len(film), film.shape[1] / film.shape[2], title=bool(title))
     with _theme.theme():

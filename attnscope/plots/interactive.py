@@ -13,7 +13,7 @@ import xarray as xr
 from attnscope._types import Document
 from attnscope.plots import _theme
 from attnscope.plots._panels import shared_scale
-from attnscope.plots._view import View, chosen, view_of
+from attnscope.plots._view import View, choose_labels, view_of
 from attnscope.schema import HEAD, LAYER, PROMPT, STEP
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ def figure_maps(
     heads = [None, *ds[HEAD].values.tolist()] if num_heads > 1 and head is None else [head]
     views = {(p, h): view_of(ds, prompt=p, branch=branch, head=h) for p in prompts for h in heads}
     first = next(iter(views.values()))
-    rows = chosen(first, LAYER, layers, at_most=len(first.labels(LAYER)))
+    rows = choose_labels(first, LAYER, layers, at_most=len(first.labels(LAYER)))
     room = max(1, MOST_MAPS // (len(rows) * len(views)))
-    columns = chosen(first, STEP, steps, at_most=min(room, len(first.labels(STEP))))
+    columns = choose_labels(first, STEP, steps, at_most=min(room, len(first.labels(STEP))))
     places = [_Place(*each) for each in itertools.product(rows, columns, heads, prompts)]
     panels = [views[place.prompt, place.head].panel(layer=place.layer, step=place.step) for place in places]
     norm = shared_scale(panels)

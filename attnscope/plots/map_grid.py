@@ -11,7 +11,7 @@ from attnscope.plots import _theme
 from attnscope.plots._layout import square_grid
 from attnscope.plots._page import Page
 from attnscope.plots._panels import colour_bar, draw_map, label_frames, shared_scale
-from attnscope.plots._view import View, chosen, scale_label, view_of
+from attnscope.plots._view import View, choose_labels, scale_label, view_of
 from attnscope.schema import LAYER, STEP
 
 _BAR_IN = 0.045
@@ -62,8 +62,8 @@ def plot_maps(
     7
     """
     view = view_of(ds, prompt=prompt, branch=branch, head=head)
-    rows = chosen(view, LAYER, layers, at_most=4)
-    columns = chosen(view, STEP, steps, at_most=5)
+    rows = choose_labels(view, LAYER, layers, at_most=4)
+    columns = choose_labels(view, STEP, steps, at_most=5)
     panels = [[view.panel(layer=row, step=column) for column in columns] for row in rows]
     norm = shared_scale([panel for row in panels for panel in row])
     grid = square_grid(len(rows), len(columns), width_in, title=bool(title))

@@ -6,7 +6,7 @@ from attnscope._types import Arguments
 from attnscope.families import Family
 from attnscope.families.base import num_heads_of
 from attnscope.families.protocols import Pipeline
-from attnscope.hooks import attached_to
+from attnscope.hooks import find_attachment
 from attnscope.probing.provenance import describe_run
 from attnscope.probing.requests import ProbeRequest
 from attnscope.ranges import parse_range
@@ -52,5 +52,5 @@ def header_of(pipe: Pipeline, family: Family, request: ProbeRequest, settings: A
 
 def _changes(pipe: Pipeline) -> dict[str, list[str]]:
     """What an intervention does to the model while it is looked at: two runs that differ in it are not the same."""
-    attachment = attached_to(pipe)
+    attachment = find_attachment(pipe)
     return {"interventions": list(attachment.changes)} if attachment and attachment.changes else {}

@@ -18,7 +18,7 @@ from attnscope.families.rehearsing import rehearse
 from attnscope.hooks import join_or_attach
 from attnscope.models.preparing import explain_memory
 from attnscope.probing.header import header_of
-from attnscope.probing.progress import hushed, progress_bar
+from attnscope.probing.progress import hush_progress, progress_bar
 from attnscope.probing.recording import Recorder, missing_steps, open_sink
 from attnscope.probing.requests import (
     ProbeRequest,
@@ -134,7 +134,7 @@ def probe(
         rename_for_pipeline(pipe, family, {"prompt": each, "output_type": output, **arguments})
         for each in prompts
     ]
-    with hushed(pipe):
+    with hush_progress(pipe):
         num_steps = rehearse(pipe, family, {**calls[0], **_noise(seed)})
     request = ProbeRequest(
         prompts, plans, fps_of(pipe), num_steps, branches, layers, heads, steps, seed, *size_of(arguments)
@@ -244,7 +244,7 @@ def _watch(
 ) -> xr.Dataset:
     """Run every prompt that is not finished, recording its steps; ``always`` runs the finished ones too."""
     mine = share.of(range(len(header.prompts)))
-    with join_or_attach(pipe) as attachment, hushed(pipe), explain_memory(pipe):
+    with join_or_attach(pipe) as attachment, hush_progress(pipe), explain_memory(pipe):
         sink = open_sink(header, out, attachment.heads)
         total = len(mine) * len(header.steps)
         done = total - sum(len(missing_steps(header, sink, index)) for index in mine)

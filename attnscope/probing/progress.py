@@ -54,7 +54,7 @@ def _is_notebook() -> bool:
 
 
 @contextmanager
-def hushed(pipe: Pipeline) -> Iterator[None]:
+def hush_progress(pipe: Pipeline) -> Iterator[None]:
     """Hush the pipeline's own progress bar: one bar is enough."""
     before = dict(getattr(pipe, "_progress_bar_config", {}))
     pipe.set_progress_bar_config(**{**before, "disable": True})

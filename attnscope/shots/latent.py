@@ -44,7 +44,7 @@ class LatentPlan:
         object.__setattr__(self, "fps", read_number(self.fps, "fps"))
         object.__setattr__(self, "num_frames", read_whole(self.num_frames, "number of latent frames"))
         require_grid(self.stride, self.num_frames, self.fps)
-        object.__setattr__(self, "cuts", rising_cuts(self.cuts, self.num_frames, "latent frame"))
+        object.__setattr__(self, "cuts", require_rising(self.cuts, self.num_frames, "latent frame"))
         object.__setattr__(self, "requested_frame", tuple(int(frame) for frame in self.requested_frame))
         if len(self.requested_frame) != len(self.cuts):
             raise ShotPlanError(
@@ -157,7 +157,7 @@ def require_grid(stride: int, num_frames: int, fps: Fraction) -> None:
         )
 
 
-def rising_cuts(cuts: Iterable[int], num_frames: int, unit: str) -> tuple[int, ...]:
+def require_rising(cuts: Iterable[int], num_frames: int, unit: str) -> tuple[int, ...]:
     """Return the cuts as plain whole numbers, after checking that each begins a shot inside the video."""
     given = tuple(cuts)
     if any(not is_whole(cut) and not isinstance(cut, np.integer) for cut in given):

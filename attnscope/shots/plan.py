@@ -25,7 +25,7 @@ from attnscope.shots.latent import (
     read_number,
     read_whole,
     require_grid,
-    rising_cuts,
+    require_rising,
     shot_of_position,
     show_rate,
     show_seconds,
@@ -72,7 +72,7 @@ class ShotPlan:
         object.__setattr__(self, "fps", read_number(self.fps, "fps"))
         object.__setattr__(self, "num_frames", read_whole(self.num_frames, "number of frames"))
         require_grid(1, self.num_frames, self.fps)
-        object.__setattr__(self, "cuts_frame", rising_cuts(self.cuts_frame, self.num_frames, "frame"))
+        object.__setattr__(self, "cuts_frame", require_rising(self.cuts_frame, self.num_frames, "frame"))
 
     @classmethod
     def from_seconds(
@@ -111,7 +111,7 @@ class ShotPlan:
         """
         rate = read_number(fps, "fps")
         require_grid(stride, num_frames_latent, rate)
-        latent = rising_cuts(cuts, num_frames_latent, "latent frame")
+        latent = require_rising(cuts, num_frames_latent, "latent frame")
         cuts_frame = tuple(grid_first_frame(cut, stride) for cut in latent)
         return cls(stride * (num_frames_latent - 1) + 1, cuts_frame, rate)
 

@@ -147,7 +147,7 @@ def _check_missing(place: Path, root: Root, units: set[ChunkIndex]) -> Iterator[
 
 def _check_without_root(place: Path) -> Iterator[str]:
     # The arrays' own metadata is all there is, and nothing vouches for it.
-    for file in _sorted(place, f"*/{ROOT_FILE}"):
+    for file in _list_files(place, f"*/{ROOT_FILE}"):
         try:
             codec = ChunkCodec(_content(file) or b"")
         except DAMAGE as error:
@@ -162,13 +162,13 @@ def _check_without_root(place: Path) -> Iterator[str]:
 
 
 def _chunks(directory: Path) -> Iterator[tuple[ChunkIndex, bytes]]:
-    for file in _sorted(directory, "c.*"):
+    for file in _list_files(directory, "c.*"):
         index, content = chunk_index(file.name), _content(file)
         if index is not None and content is not None:
             yield index, content
 
 
-def _sorted(directory: Path, pattern: str) -> list[Path]:
+def _list_files(directory: Path, pattern: str) -> list[Path]:
     try:
         with explain(directory):
             return sorted(directory.glob(pattern)) if directory.is_dir() else []

@@ -39,7 +39,7 @@ def causal_effect(swept: xr.Dataset, measure: str = "recall", *, level: float = 
     >>> effect["mean"].values.tolist(), effect["low"].values.round(2).tolist(), effect["effect"].values.tolist()
     ([0.0, 1.0], [0.0, 0.14], [0.0, 1.0])
     """
-    values = _measured(swept, measure)
+    values = _select_measure(swept, measure)
     per_prompt = values.mean(SEED, skipna=True)
     gain = xr.full_like(per_prompt, np.nan)
     if UNCHANGED in per_prompt[CELL].values:
@@ -86,7 +86,7 @@ def effect_grid(swept: xr.Dataset, measure: str = "recall", *, rows: str, column
     >>> effect_grid(swept, rows="layers", columns="heads").values.tolist()
     [[0.0], [1.0]]
     """
-    values = _measured(swept, measure)
+    values = _select_measure(swept, measure)
     for name in (rows, columns):
         if name not in values.coords or rows == columns:
             raise InputError(
@@ -110,7 +110,7 @@ def effect_grid(swept: xr.Dataset, measure: str = "recall", *, rows: str, column
     return xr.DataArray(grid, {rows: order[0], columns: order[1]}, (rows, columns), name=measure)
 
 
-def _measured(swept: xr.Dataset, measure: str) -> xr.DataArray:
+def _select_measure(swept: xr.Dataset, measure: str) -> xr.DataArray:
     if measure not in _MEASURES or measure not in swept or set(swept[measure].dims) != {PROMPT, SEED, CELL}:
         raise InputError(
             expected=f"a sweep and a measure out of {', '.join(_MEASURES)}",

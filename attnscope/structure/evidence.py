@@ -84,7 +84,7 @@ def cut_test(
         mass = mass.expand_dims(PROMPT)
     shot = shot.broadcast_like(mass[PROMPT]).transpose(PROMPT, QUERY_FRAME)
     values = mass.transpose(..., PROMPT, QUERY_FRAME, KEY_FRAME)
-    films = _measurable(values.values, shot.values)
+    films = _find_measurable(values.values, shot.values)
     plans = shot.values[films]
     null = rearranging.choose_null(plans)
     own, p, null_mean = _test(values.values[..., films, :, :], plans, null.kind, num_draws, seed)
@@ -104,10 +104,12 @@ def cut_test(
     )
 
 
-def _measurable(mass: Mass, shot: Ints) -> Ints:
+def _find_measurable(mass: Mass, shot: Ints) -> Ints:
     """Find the films whose cuts can be told from rows, columns and lags, in at least one map."""
     r = adjustment.fit(mass, shot).r
-    return np.flatnonzero(np.isfinite(r).reshape(-1, len(shot)).any(axis=0) & adjustment.measurable(shot))
+    return np.flatnonzero(
+        np.isfinite(r).reshape(-1, len(shot)).any(axis=0) & adjustment.find_measurable(shot)
+    )
 
 
 def _test(mass: Mass, plans: Ints, kind: str, num_draws: int, seed: int) -> tuple[Floats, Floats, Floats]:
@@ -131,7 +133,7 @@ def _test(mass: Mass, plans: Ints, kind: str, num_draws: int, seed: int) -> tupl
             ).sum(axis=-2)
             for index, plan in enumerate(different)
         ]
-        p, null_mean = rearranging.moved_p(tables, num_draws=num_draws, seed=seed)
+        p, null_mean = rearranging.move_p(tables, num_draws=num_draws, seed=seed)
         null_mean = null_mean / len(plans)
     else:
         p = null_mean = np.full(lead, np.nan)

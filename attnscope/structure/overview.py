@@ -74,7 +74,7 @@ def summary(ds: xr.Dataset, *, branch: str = "cond", seed: int = 0) -> Summary:
         "num_prompts": float(_size(one, PROMPT)),
         "num_single_shot": float((cuts_of(one).sum("boundary") == 0).sum()),
     }
-    result |= _adjusted(by_layer, overall)
+    result |= _adjusted_measures(by_layer, overall)
     result |= _evidence(overall, seed)
     result |= _contrasts(one, by_layer, overall)
     result |= _correlations(by_layer, overall)
@@ -122,7 +122,7 @@ def _interval(values: xr.DataArray, scale: Scale) -> list[Measured]:
     return [_plain(end) for end in interval(values.where(np.isfinite(values)), scale=scale)]
 
 
-def _adjusted(by_layer: xr.Dataset, overall: xr.Dataset) -> Summary:
+def _adjusted_measures(by_layer: xr.Dataset, overall: xr.Dataset) -> Summary:
     headline, r = adjusted_contrast(overall), adjusted_r(overall)
     result: Summary = {
         "adjusted_contrast": _mean(headline, "log"),

@@ -139,7 +139,7 @@ class SweepStore:
 
     def has(self, key: FilmKey) -> bool:
         """Say whether a film was looked at."""
-        return self.found_frame(key) is not None
+        return self.read_cuts(key) is not None
 
     def put(self, key: FilmKey, found_frame: Sequence[int]) -> None:
         """Write down what was found in a film, durably."""
@@ -147,7 +147,7 @@ class SweepStore:
         result = Result(self._digest, key.film, key.seed, variant, tuple(found_frame))
         write_sealed(self.path / FILMS / key.file_name, FILM_KIND, result)
 
-    def found_frame(self, key: FilmKey) -> tuple[int, ...] | None:
+    def read_cuts(self, key: FilmKey) -> tuple[int, ...] | None:
         """The cuts of a film, None if it is still to be made.
 
         Raises
@@ -184,7 +184,7 @@ class SweepStore:
         for film, asked in enumerate(self.header.cuts_frame):
             for row, seed in enumerate(seeds):
                 for column, variant in enumerate(listed):
-                    found = self.found_frame(FilmKey(film, seed, variant))
+                    found = self.read_cuts(FilmKey(film, seed, variant))
                     if found is None:
                         continue
                     check, place = CutCheck(tuple(asked), found), (film, row, column)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 
 from attnscope.families import Allegro
-from attnscope.testing.building import TinyPipeline, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, seed_weights, small_settings
 from attnscope.testing.specimens import IN_ONE_CALL, TWO_PROMPTS, Specimen
 from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 
 
-@seeded
+@seed_weights
 def tiny_allegro(*, num_layers: int = 2) -> TinyPipeline:
     """Build Allegro: 2 heads of size 12; 9 frames of 32 x 32 become 3 latent frames of 4 tokens."""
     diffusers = import_module("diffusers")

@@ -13,11 +13,11 @@ TinyPipeline = Any
 """A pipeline of diffusers, whose classes have no types."""
 
 
-def seeded(build: Callable[..., TinyPipeline]) -> Callable[..., TinyPipeline]:
+def seed_weights(build: Callable[..., TinyPipeline]) -> Callable[..., TinyPipeline]:
     """Build with the weights that belong to `seed`, leaving the global generator alone; hush the progress bar."""
 
     @functools.wraps(build)
-    def built(*args: object, seed: int = 0, **changes: object) -> TinyPipeline:
+    def build_seeded(*args: object, seed: int = 0, **changes: object) -> TinyPipeline:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             pipe = build(*args, **changes)
@@ -27,7 +27,7 @@ def seeded(build: Callable[..., TinyPipeline]) -> Callable[..., TinyPipeline]:
         pipe.set_progress_bar_config(disable=True)
         return pipe
 
-    return built
+    return build_seeded
 
 
 def small_settings(**settings: object) -> dict[str, object]:

@@ -6,12 +6,12 @@ import functools
 from importlib import import_module
 
 from attnscope.families import CogVideoX
-from attnscope.testing.building import TinyPipeline, picture, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, picture, seed_weights, small_settings
 from attnscope.testing.specimens import IN_ONE_CALL, TWO_PROMPTS, Specimen
 from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 
 
-@seeded
+@seed_weights
 def tiny_cogvideox(
     kind: str = "CogVideoXPipeline", *, num_layers: int = 2, is_1_5: bool = False
 ) -> TinyPipeline:

@@ -22,7 +22,7 @@ from attnscope.testing.reference import (
     dense_mask,
     difference,
     ends,
-    hiding,
+    hide_halves,
     is_self,
     rows_that_look,
     segments,
@@ -50,7 +50,7 @@ def only_looking_changes_nothing(specimen: Specimen) -> Verdict:
     plain = specimen.run(pipe)
     looks = {
         "idle": _idle(specimen, pipe),
-        "looking at everything": specimen.cached(pipe, lambda name: True)[0],
+        "looking at everything": specimen.run_with_cache(pipe, lambda name: True)[0],
         "after detaching": specimen.run(pipe),
     }
     differences = {how: difference(video, plain) for how, video in looks.items()}
@@ -72,7 +72,7 @@ def mass_is_a_probability(specimen: Specimen) -> Verdict:
             if is_self(point.name) and padding:
                 padded.append(float(mass[..., padding].max()))
 
-        specimen.hooked(attachment, [(ends("hook_frame_mass"), measure)])
+        specimen.run_with_hooks(attachment, [(ends("hook_frame_mass"), measure)])
     holds = max(sums) <= TOLERANCE and least >= 0 and max(padded) == 0.0
     return Verdict(
         holds, f"worst row sum off by {max(sums):.1e} in {len(sums)} calls, {max(padded)} on padding"
@@ -101,7 +101,7 @@ def mass_equals_brute_force(specimen: Specimen) -> Verdict:
                         found, wanted = found[:, rows], wanted[:, rows]
                     worst[member] = max(worst[member], difference(found, wanted))
 
-        specimen.hooked(attachment, [(lambda name: not name.endswith(_CHANGING), note)])
+        specimen.run_with_hooks(attachment, [(lambda name: not name.endswith(_CHANGING), note)])
     shown = ", ".join(f"{member} {error:.1e}" for member, error in worst.items())
     return Verdict(max(worst.values()) <= TOLERANCE, f"max error {shown}")
 
@@ -115,9 +115,9 @@ def hard_mask_hides(specimen: Specimen) -> Verdict:
         def measure(mass: Tensor, point: HookPoint) -> None:
             leaks.append(float(mass[..., torch.isneginf(two_shots(attachment))].max()))
 
-        hide = [(self_attention("mask"), hiding(attachment)), (self_attention("frame_mass"), measure)]
-        masked = specimen.hooked(attachment, hide)
-        dense = specimen.hooked(attachment, [(self_attention("scores"), dense_mask(attachment))])
+        hide = [(self_attention("mask"), hide_halves(attachment)), (self_attention("frame_mass"), measure)]
+        masked = specimen.run_with_hooks(attachment, hide)
+        dense = specimen.run_with_hooks(attachment, [(self_attention("scores"), dense_mask(attachment))])
     inter = max(leaks)
     changed, error = difference(masked, specimen.run(pipe)), difference(masked, dense)
     spread = max(1.0, float(masked.std()))  # a pipeline that ends at another scale rounds at that scale
@@ -141,7 +141,7 @@ def nothing_is_left_behind(specimen: Specimen) -> Verdict:
     raised = False
     try:
         with attach(pipe) as attachment:
-            specimen.hooked(attachment, [(self_attention("z"), fail)])
+            specimen.run_with_hooks(attachment, [(self_attention("z"), fail)])
     except RuntimeError as error:
         raised = str(error) == "on purpose"
     after_error = _traces(specimen, pipe)
@@ -160,7 +160,7 @@ def nnsight_reads_the_same(specimen: Specimen) -> Verdict:
     sites = sites[-1:] if specimen.one_by_one else sites[-2:]
     members = ("q", "frame_mass", "lse", "z")
     wanted = [f"{site}.hook_{member}" for site in sites for member in members]
-    _, cache = specimen.cached(pipe, wanted)
+    _, cache = specimen.run_with_cache(pipe, wanted)
     records = cache[wanted[0]]
     num_visits = len(records) // (2 if _shares(records) and not specimen.one_by_one else 1)
     found: dict[str, list[Tensor]] = {name: [] for name in wanted}
@@ -191,7 +191,7 @@ def every_hook_fires(specimen: Specimen) -> Verdict:
     pipe = specimen.build()
     wrong, num_names = [], 0
     for changes, branches in specimen.guidance:
-        _, cache = specimen.cached(pipe, lambda name: True, **changes)
+        _, cache = specimen.run_with_cache(pipe, lambda name: True, **changes)
         num_names = len(cache)
         videos = max((changes[name] for name in changes if name.endswith("_per_prompt")), default=1)
         videos *= len(changes.get("prompt", [""]))
@@ -279,7 +279,7 @@ def _names(pipe: Pipeline) -> tuple[str, ...]:
 
 def _idle(specimen: Specimen, pipe: Pipeline) -> Tensor:
     with attach(pipe) as attachment:
-        return specimen.hooked(attachment, [])
+        return specimen.run_with_hooks(attachment, [])
 
 
 def _shares(records: list[Record]) -> bool:
@@ -338,7 +338,9 @@ def _query_with_lora(specimen: Specimen, first: str) -> Tensor:
             _add_lora(specimen, denoiser)
         name = [name for name in attachment.points if self_attention("q")(name)][-1]
         queries: list[Tensor] = []
-        specimen.hooked(attachment, [(name, lambda value, point: queries.append(value.detach().clone()))])
+        specimen.run_with_hooks(
+            attachment, [(name, lambda value, point: queries.append(value.detach().clone()))]
+        )
     return queries[0]
 
 
@@ -351,7 +353,7 @@ def _gradients(specimen: Specimen, *, checkpointing: bool, dense: bool | None) -
         cast(Any, denoiser).enable_gradient_checkpointing()
     with attach(pipe) as attachment:
         if dense is not None:
-            member, hook = ("scores", dense_mask(attachment)) if dense else ("mask", hiding(attachment))
+            member, hook = ("scores", dense_mask(attachment)) if dense else ("mask", hide_halves(attachment))
             attachment.listen(self_attention(member), hook)
         output = denoiser(**{**arguments, "return_dict": False})[0]
         torch.autograd.backward(output.square().mean())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from attnscope.families import EasyAnimate
-from attnscope.testing.building import TinyPipeline, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, seed_weights, small_settings
 from attnscope.testing.specimens import IN_ONE_CALL, Specimen
 from attnscope.testing.text import WIDTH, llama, tokenizer
 
@@ -13,7 +13,7 @@ from attnscope.testing.text import WIDTH, llama, tokenizer
 _CHAT = "{% for message in messages %}{{ message['content'][0]['text'] }}{% endfor %}"
 
 
-@seeded
+@seed_weights
 def tiny_easyanimate(*, num_layers: int = 2, mmdit_layers: int = 1) -> TinyPipeline:
     """Build EasyAnimate: 2 heads of size 16, one block with weights of its own for the text, one without."""
     diffusers = import_module("diffusers")

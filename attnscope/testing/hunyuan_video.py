@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 
 from attnscope.families import HunyuanVideo
-from attnscope.testing.building import TinyPipeline, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, seed_weights, small_settings
 from attnscope.testing.specimens import DISTILLED, Specimen
 from attnscope.testing.text import WIDTH, clip_text, llama, tokenizer
 
 
-@seeded
+@seed_weights
 def tiny_hunyuan_video(*, num_layers: int = 1, num_single_layers: int = 1) -> TinyPipeline:
     """Build HunyuanVideo: a double and a single block; 9 frames of 32 x 32 become 3 latent frames of 4 tokens."""
     diffusers = import_module("diffusers")

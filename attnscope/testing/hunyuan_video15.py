@@ -5,14 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 
 from attnscope.families import HunyuanVideo15
-from attnscope.testing.building import TinyPipeline, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, seed_weights, small_settings
 from attnscope.testing.specimens import BOTH, Guidance, Specimen
 from attnscope.testing.text import WIDTH, llama, t5_encoder, tokenizer
 
 _LAST_WORDS = "{{ messages[-1]['content'] }} </s>"
 
 
-@seeded
+@seed_weights
 def tiny_hunyuan_video15(*, num_layers: int = 2) -> TinyPipeline:
     """Build HunyuanVideo 1.5: 2 heads of size 16; 9 frames of 64 x 64 become 3 latent frames of 16 tokens."""
     diffusers = import_module("diffusers")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 
 from attnscope.families import I2VGenXL
-from attnscope.testing.building import TinyPipeline, picture, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, picture, seed_weights, small_settings
 from attnscope.testing.pictures import clip_pictures, clip_texts, ddim, eightfold_vae
 from attnscope.testing.specimens import IN_ONE_CALL, Specimen
 from attnscope.testing.text import WIDTH
 
 
-@seeded
+@seed_weights
 def tiny_i2vgen_xl() -> TinyPipeline:
     """Build I2VGen-XL: heads of size 8; it needs an image."""
     diffusers = import_module("diffusers")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 
 from attnscope.families import Latte
-from attnscope.testing.building import TinyPipeline, picture_vae, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, picture_vae, seed_weights, small_settings
 from attnscope.testing.specimens import IN_ONE_CALL, Specimen
 from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 
 
-@seeded
+@seed_weights
 def tiny_latte(*, num_layers: int = 2) -> TinyPipeline:
     """Build Latte: 2 heads of size 16; 4 frames of 8 x 8 latent elements, 16 places."""
     diffusers = import_module("diffusers")

@@ -7,13 +7,13 @@ from importlib import import_module
 from torch import Tensor, nn
 
 from attnscope.families import LaVie
-from attnscope.testing.building import TinyPipeline, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, seed_weights, small_settings
 from attnscope.testing.pictures import clip_texts, ddim, eightfold_vae
 from attnscope.testing.specimens import IN_ONE_CALL, Specimen
 from attnscope.testing.text import WIDTH
 
 
-@seeded
+@seed_weights
 def tiny_lavie(*, is_deep: bool = False) -> TinyPipeline:
     """Build LaVie: 2 heads of size 4 or 8; with `is_deep` in the published layout, 16 layers."""
     lavie = import_module("attnscope.models.lavie")

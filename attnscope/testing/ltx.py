@@ -6,12 +6,12 @@ import functools
 from importlib import import_module
 
 from attnscope.families import LTX
-from attnscope.testing.building import TinyPipeline, picture, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, picture, seed_weights, small_settings
 from attnscope.testing.specimens import IN_ONE_CALL, Specimen
 from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 
 
-@seeded
+@seed_weights
 def tiny_ltx(kind: str = "LTXPipeline", *, num_layers: int = 2) -> TinyPipeline:
     """Build LTX-Video: 2 heads of size 16; 9 frames of 32 x 32 become 5 latent frames of 16 tokens."""
     diffusers = import_module("diffusers")

@@ -6,12 +6,12 @@ from importlib import import_module
 from types import ModuleType
 
 from attnscope.families import LTX2
-from attnscope.testing.building import TinyPipeline, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, seed_weights, small_settings
 from attnscope.testing.specimens import BOTH, Guidance, Specimen
 from attnscope.testing.text import WIDTH, llama, tokenizer
 
 
-@seeded
+@seed_weights
 def tiny_ltx2(*, num_layers: int = 2) -> TinyPipeline:
     """Build LTX-2: 2 heads of size 8; 9 frames of 32 x 32 become 3 latent frames of 16 tokens, beside the sound."""
     diffusers = import_module("diffusers")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 
 from attnscope.families import Mochi
-from attnscope.testing.building import TinyPipeline, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, seed_weights, small_settings
 from attnscope.testing.specimens import IN_ONE_CALL, Specimen
 from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 
 
-@seeded
+@seed_weights
 def tiny_mochi(*, num_layers: int = 2) -> TinyPipeline:
     """Build Mochi: 2 heads of size 8; 19 frames of 16 x 32 become 4 latent frames of 2 tokens."""
     diffusers = import_module("diffusers")

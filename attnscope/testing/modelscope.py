@@ -5,13 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 
 from attnscope.families import ModelScope
-from attnscope.testing.building import TinyPipeline, seeded, small_settings
+from attnscope.testing.building import TinyPipeline, seed_weights, small_settings
 from attnscope.testing.pictures import clip_texts, ddim, eightfold_vae
 from attnscope.testing.specimens import IN_ONE_CALL, TWO_PROMPTS, Specimen
 from attnscope.testing.text import WIDTH
 
 
-@seeded
+@seed_weights
 def tiny_modelscope() -> TinyPipeline:
     """Build ModelScope: heads of size 8; 32 x 32 pixels by default."""
     diffusers = import_module("diffusers")

@@ -93,10 +93,10 @@ def prove_named(name: str) -> Proof:
             return prove_family(family)
     if os.path.isfile(os.path.join(name, INDEX)):
         return _prove_folder(name)
-    raise _unknown(name)
+    raise _unknown_model_error(name)
 
 
-def _unknown(name: str) -> UnknownModelError:
+def _unknown_model_error(name: str) -> UnknownModelError:
     """What to say of a name that is none, and of a folder that is no pipeline."""
     if os.path.isdir(name):
         return UnknownModelError(

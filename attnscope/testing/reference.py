@@ -56,7 +56,7 @@ def two_shots(attachment: Attachment) -> Tensor:
     return torch.zeros(len(segments), len(segments)).masked_fill(hidden, -torch.inf)
 
 
-def hiding(attachment: Attachment) -> Callable[[Tensor, HookPoint], Tensor]:
+def hide_halves(attachment: Attachment) -> Callable[[Tensor, HookPoint], Tensor]:
     """Return a hook that holds the two halves of the video apart."""
     return lambda relation, point: two_shots(attachment)
 

@@ -6,12 +6,12 @@ import functools
 from importlib import import_module
 
 from attnscope.families import SkyReels
-from attnscope.testing.building import TinyPipeline, seeded, small_settings, wan_vae
+from attnscope.testing.building import TinyPipeline, seed_weights, small_settings, wan_vae
 from attnscope.testing.specimens import Specimen
 from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 
 
-@seeded
+@seed_weights
 def tiny_skyreels(
     kind: str = "SkyReelsV2Pipeline", *, num_layers: int = 2, num_frame_per_block: int = 1
 ) -> TinyPipeline:

@@ -37,7 +37,7 @@ DISTILLED: Guidance = (
 TWO_PROMPTS = ({"prompt": ["a cat", "a red ball"]}, tuple(reversed(BOTH)))
 
 
-def nothing(query_frame: int, key_frame: int) -> bool:
+def hide_nothing(query_frame: int, key_frame: int) -> bool:
     """Hide no frame from any frame."""
     return False
 
@@ -61,7 +61,7 @@ class Specimen:
     guidance: Guidance = ONE_AFTER_THE_OTHER
     lora_targets: tuple[str, ...] = ("to_q", "to_k", "to_v")
     one_by_one: bool = False
-    hides: Callable[[int, int], bool] = nothing
+    hides: Callable[[int, int], bool] = hide_nothing
     own_bias: Callable[[nn.Module, int], Tensor] | None = None
     draws_globally: bool = False
 
@@ -69,13 +69,13 @@ class Specimen:
         """Run the pipeline with its small settings and a fixed seed; return the latents."""
         return self.latents(pipe(**self.arguments(changes)))
 
-    def hooked(
+    def run_with_hooks(
         self, attachment: Attachment, hooks: Sequence[tuple[NameFilter, Hook]], **changes: object
     ) -> Tensor:
         """Run the pipeline with listeners at hook points."""
         return self.latents(run_with_hooks(attachment, fwd_hooks=hooks, **self.arguments(changes)))
 
-    def cached(
+    def run_with_cache(
         self, pipe: Pipeline, names: NameFilter, **changes: object
     ) -> tuple[Tensor, dict[str, list[Record]]]:
         """Run with a cache of the hook points named."""
@@ -99,7 +99,7 @@ class Specimen:
         seen: list[Arguments] = []
 
         def note(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-            seen.append(named_arguments(module, args, kwargs))
+            seen.append(name_arguments(module, args, kwargs))
 
         remove = denoiser.register_forward_pre_hook(note, with_kwargs=True).remove
         self.run(pipe)
@@ -107,7 +107,7 @@ class Specimen:
         return denoiser, seen[0]
 
 
-def named_arguments(
+def name_arguments(
     module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
 ) -> dict[str, object]:
     """Name what a module was called with."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 
 from attnscope.families import StableVideoDiffusion
-from attnscope.testing.building import TinyPipeline, picture, seeded
+from attnscope.testing.building import TinyPipeline, picture, seed_weights
 from attnscope.testing.pictures import clip_pictures, eightfold_vae
 from attnscope.testing.specimens import BOTH, Guidance, Specimen
 from attnscope.testing.text import WIDTH
 
 
-@seeded
+@seed_weights
 def tiny_svd() -> TinyPipeline:
     """Build Stable Video Diffusion: 2 and 4 heads of size 16; it needs an image and reads no text."""
     diffusers = import_module("diffusers")

@@ -8,7 +8,14 @@ from importlib import import_module
 import torch
 
 from attnscope.families import Wan
-from attnscope.testing.building import TinyPipeline, picture, picture_encoder, seeded, small_settings, wan_vae
+from attnscope.testing.building import (
+    TinyPipeline,
+    picture,
+    picture_encoder,
+    seed_weights,
+    small_settings,
+    wan_vae,
+)
 from attnscope.testing.specimens import ONE_AFTER_THE_OTHER, Specimen
 from attnscope.testing.text import WIDTH, t5_encoder, tokenizer
 
@@ -56,7 +63,7 @@ def _transformer(num_layers: int) -> object:
     ).eval()
 
 
-@seeded
+@seed_weights
 def tiny_wan_given(kind: str, *, num_layers: int = 2) -> TinyPipeline:
     """Build Wan 2.1 for a picture (`WanImageToVideoPipeline`) or a video (`WanVideoToVideoPipeline`)."""
     diffusers = import_module("diffusers")

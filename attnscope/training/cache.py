@@ -149,13 +149,13 @@ def read_checked(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             facts = dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise damaged(path, str(error)) from error
+        raise damage_error(path, str(error)) from error
     if _digest(tensors, facts) != facts.get("sha256"):
-        raise damaged(path, "another checksum than when it was written")
+        raise damage_error(path, "another checksum than when it was written")
     return tensors, facts
 
 
-def damaged(path: Path, reason: str) -> AttnscopeError:
+def damage_error(path: Path, reason: str) -> AttnscopeError:
     """Say that a file is not what was written."""
     return InputError(
         expected="a file as it was written",

@@ -77,7 +77,7 @@ class Clip:
             frames, plan = render(self.source, height=size.height, width=size.width), self.source.plan
         else:
             frames, plan = self.source
-        frames, plan = _shortened(np.asarray(frames), plan, size)
+        frames, plan = _shorten(np.asarray(frames), plan, size)
         if self.captions and len(self.captions) != plan.num_shots:
             raise InputError(
                 expected=f"a caption for each of {plan.num_shots} shots",
@@ -113,7 +113,7 @@ class DrawnFilms:
                 remedy="write DrawnFilms(100)",
             )
         return [
-            drawn_clip(
+            clip_of(
                 sample_scene(
                     seed,
                     num_shots=self.shots[seed % len(self.shots)],
@@ -130,10 +130,10 @@ Data = str | Path | DrawnFilms | Sequence[Clip]
 """A folder with a manifest, the manifest itself, films to be drawn, or clips of one's own."""
 
 
-def drawn_clip(drawn: Scene) -> Clip:
+def clip_of(drawn: Scene) -> Clip:
     """Say of a drawn scene what a caption would.
 
-    >>> drawn_clip(sample_scene(3, num_shots=2)).captions == sample_scene(3, num_shots=2).shot_captions()
+    >>> clip_of(sample_scene(3, num_shots=2)).captions == sample_scene(3, num_shots=2).shot_captions()
     True
     """
     captions = drawn.shot_captions() if drawn.plan.num_shots > 1 else ()
@@ -209,7 +209,7 @@ def _read(listed: Listed, size: FilmSize) -> tuple[Frames, ShotPlan]:
     return footage.frames, ShotPlan.from_frames(placed, num_frames=len(footage.frames), fps=footage.fps)
 
 
-def _shortened(frames: Frames, plan: ShotPlan, size: FilmSize) -> tuple[Frames, ShotPlan]:
+def _shorten(frames: Frames, plan: ShotPlan, size: FilmSize) -> tuple[Frames, ShotPlan]:
     """The film as long as the model takes it; what is longer loses its end, what is shorter is as long as it can be."""
     if frames.ndim != 4 or frames.dtype != np.uint8 or len(frames) != plan.num_frames:
         raise InputError(

@@ -147,7 +147,7 @@ class TrainableLaVie(Trainable):
 _OF_FAMILY: dict[str, type[Trainable]] = {"Wan": TrainableWan, "LaVie": TrainableLaVie}
 
 
-def trainable(pipe: Pipeline, part: str = "") -> Trainable:
+def find_trainable(pipe: Pipeline, part: str = "") -> Trainable:
     """Say how a pipeline's denoiser is trained.
 
     Raises
@@ -160,7 +160,7 @@ def trainable(pipe: Pipeline, part: str = "") -> Trainable:
     Examples
     --------
     >>> from attnscope.testing import tiny
-    >>> trainable(tiny("wan")).by_flow
+    >>> find_trainable(tiny("wan")).by_flow
     True
     """
     family = find(pipe)

@@ -21,7 +21,7 @@ from attnscope.storage.disk import explain, write_durably
 from attnscope.training.batches import Assembly
 from attnscope.training.cache import Cache, Encoded, data_digest
 from attnscope.training.clips import Data, DrawnFilms, FilmSize, read_clips
-from attnscope.training.denoisers import Trainable, trainable
+from attnscope.training.denoisers import Trainable, find_trainable
 from attnscope.training.estimates import Estimate, estimate
 from attnscope.training.forward import training_forward
 from attnscope.training.journal import LOG, read_lines
@@ -29,7 +29,7 @@ from attnscope.training.loop import Loop, OnStep
 from attnscope.training.objectives import objective_of
 from attnscope.training.recipe import Recipe, read_toml, write_toml
 from attnscope.training.rules import Rule, rule_for
-from attnscope.training.watching import AttentionRecord, choose_validation, recorded_steps
+from attnscope.training.watching import AttentionRecord, choose_validation, steps_to_record
 from attnscope.training.weights import prepare_weights, save_trained
 
 RUN_FILE = "run.toml"
@@ -135,7 +135,7 @@ def finetune(
     (1, 'pytorch_lora_weights.safetensors')
     """
     recipe = _recipe(recipe, changes)
-    model = trainable(pipe, recipe.denoiser)
+    model = find_trainable(pipe, recipe.denoiser)
     run, size = Path(out), _film_size(model, recipe)
     clips, left_out = read_clips(data)
     kept = Cache(Path(cache or run / "cache"), model, size)
@@ -154,7 +154,7 @@ def finetune(
         )  # what cannot be put on the shots of a film is refused before anything runs
     objective = objective_of(pipe, recipe, by_flow=model.by_flow, bounds=model.bounds)
     assembly = Assembly(model, films, kept.text, objective, recipe)
-    with _adapted(model, recipe, initial, keep=not dry_run):
+    with _prepare_model(model, recipe, initial, keep=not dry_run):
         with training_forward(model, objective, rule, layers=layers, text_layers=text_layers) as forward:
             if dry_run:
                 cost = estimate(forward, assembly, recipe)
@@ -164,7 +164,7 @@ def finetune(
             shapes = [tuple(film.tensors()["latents"].shape) for film in films]
             loop = Loop(run, recipe, forward, assembly, shapes, tensorboard=tensorboard, on_step=on_step)
             record = (
-                AttentionRecord(run, forward, assembly, films, recipe) if recorded_steps(recipe) else None
+                AttentionRecord(run, forward, assembly, films, recipe) if steps_to_record(recipe) else None
             )
             chosen = choose_validation(films, validation_films, dict(validation or {}))
             loop.train(record, lambda step: chosen.make(run, step, forward, rule, layers))
@@ -205,7 +205,9 @@ def _film_size(model: Trainable, recipe: Recipe) -> FilmSize:
 
 
 @contextmanager
-def _adapted(model: Trainable, recipe: Recipe, initial: str | Path | None, *, keep: bool) -> Iterator[None]:
+def _prepare_model(
+    model: Trainable, recipe: Recipe, initial: str | Path | None, *, keep: bool
+) -> Iterator[None]:
     """Make weights trainable; where the run fails, or nothing is to be kept, the model is left without adapters."""
     prepare_weights(model, recipe, initial)
     done = False
@@ -305,11 +307,11 @@ def _rule_words(run: Path, rule: Rule, film: Encoded) -> str:
 
 def _words(chosen: Range | None) -> str:
     return (
-        "" if chosen is None else chosen if isinstance(chosen, str) else ",".join(map(str, _listed(chosen)))
+        "" if chosen is None else chosen if isinstance(chosen, str) else ",".join(map(str, _as_list(chosen)))
     )
 
 
-def _listed(chosen: int | Iterable[int]) -> list[int]:
+def _as_list(chosen: int | Iterable[int]) -> list[int]:
     return [chosen] if isinstance(chosen, int) else list(chosen)
 
 

@@ -73,7 +73,7 @@ def training_forward(
     where films have captions of shots, each shot reads its own and the general one in the layers ``text_layers``.
     """
 
-    def routing(plan: LatentPlan) -> tuple[Intervention, ...]:
+    def route_text(plan: LatentPlan) -> tuple[Intervention, ...]:
         if not model.reads_captions:
             return ()
         reading = own_text(plan) | general_text(plan)
@@ -81,6 +81,6 @@ def training_forward(
 
     dtype = next(model.denoiser.parameters()).dtype
     with attach(model.pipe) as window, ExitStack() as undo:
-        rules = BatchRules(window, lambda plan: rule_for(rule, plan, layers), routing)
+        rules = BatchRules(window, lambda plan: rule_for(rule, plan, layers), route_text)
         rules.listen(undo)
         yield TrainingForward(model, objective, window, rules, dtype)

@@ -25,7 +25,7 @@ from attnscope.training.forward import TrainingForward
 from attnscope.training.journal import LOG, Bar, Curves, Journal, peak_memory_gib
 from attnscope.training.recipe import Recipe
 from attnscope.training.watching import AttentionRecord
-from attnscope.training.weights import averaged, put
+from attnscope.training.weights import put, use_average
 
 OnStep = Callable[[int, int], None]
 VALIDATION = "validation.jsonl"
@@ -127,10 +127,10 @@ class Loop:
                 # dropout in adapters is the only thing that draws from PyTorch's own generator
                 torch.manual_seed(_seed(recipe.seed, number, self.accelerator.process_index))
                 loss = self._forward.loss(batch, self._denoiser)
-                losses.append(self._known(loss, step, number, batch))
+                losses.append(self._reduce_loss(loss, step, number, batch))
                 self.accelerator.backward(loss)
                 if self.accelerator.sync_gradients:
-                    norm = self._clipped()
+                    norm = self._clip_gradients()
                     if not math.isfinite(norm):
                         raise self._refusal("gradients", norm, step, number, batch)
                 self._optimiser.step()
@@ -158,7 +158,7 @@ class Loop:
         with torch.autocast(device, torch.bfloat16) if is_low else nullcontext():
             yield
 
-    def _known(self, loss: Tensor, step: int, number: int, batch: Batch) -> float:
+    def _reduce_loss(self, loss: Tensor, step: int, number: int, batch: Batch) -> float:
         """The loss over all processes, which must be a number in each."""
         found = float(self.accelerator.reduce(loss.detach(), "mean"))
         if not math.isfinite(found):
@@ -176,7 +176,7 @@ class Loop:
             else "there is no checkpoint yet; lower the learning rate or leave the films out",
         )
 
-    def _clipped(self) -> float:
+    def _clip_gradients(self) -> float:
         most = self._recipe.max_norm or math.inf
         norm = self.accelerator.clip_grad_norm_(list(self.weights.values()), most)
         return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
@@ -212,7 +212,7 @@ class Loop:
         self._denoiser.eval()
         # Sharded weights come together in all processes, or in none; otherwise one looks and the others wait.
         if self.accelerator.is_main_process or self._is_sharded:
-            with averaged(self.weights, self.average):
+            with use_average(self.weights, self.average):
                 if record is not None:
                     record.look(step)
                 if is_time and validate is not None:

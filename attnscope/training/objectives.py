@@ -82,24 +82,24 @@ class Epsilon:
     def level(self, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """Return whole timesteps, each as likely, and their noise levels."""
         timesteps = (uniform.double() * len(self.kept)).long().clamp_max(len(self.kept) - 1)
-        return timesteps, (1 - self._kept(timesteps)).sqrt()
+        return timesteps, (1 - self._share_kept(timesteps)).sqrt()
 
     def question(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
         """Return the film under noise, and the noise or the velocity."""
-        kept = _each(self._kept(timesteps), clean)
+        kept = _each(self._share_kept(timesteps), clean)
         film, grain = kept.sqrt(), (1 - kept).sqrt()
         target = film * noise - grain * clean if self.velocity else noise
         return film * clean + grain * noise, target
 
     def weight(self, timesteps: Tensor) -> Tensor:
         """Return min(SNR, 5) / SNR (for the velocity, / (SNR + 1)), or 1."""
-        kept = self._kept(timesteps)
+        kept = self._share_kept(timesteps)
         if not self.min_snr:
             return torch.ones_like(kept)
         snr = kept / (1 - kept)
         return snr.clamp_max(_MIN_SNR) / (snr + 1 if self.velocity else snr)
 
-    def _kept(self, timesteps: Tensor) -> Tensor:
+    def _share_kept(self, timesteps: Tensor) -> Tensor:
         return torch.tensor(self.kept, dtype=torch.float64, device=timesteps.device)[timesteps.long()]
 
 

@@ -173,7 +173,7 @@ class BatchRules:
                 for index in mine
             ]
             films.append(sum(parts, np.zeros((1, *sides.shape))))
-        return _stacked(films)
+        return _stack(films)
 
     def _of_heads(self, placed: Placed, sides: Sides, largest: Tensor | None) -> Relation:
         """The relation of one intervention for one film, (1 or H, F, G)."""
@@ -184,14 +184,14 @@ class BatchRules:
             for head in placed.heads:
                 found[head] = compile_rule(rule, replace(sides, largest=tuple(largest[head].tolist())))
             return found
-        relation = self._compiled(rule, sides)
+        relation = self._compile(rule, sides)
         if placed.all_heads:
             return relation[None]
         of_heads = np.zeros((placed.num_heads, *sides.shape))
         of_heads[list(placed.heads)] = relation
         return of_heads
 
-    def _compiled(self, rule: MaskRule, sides: Sides) -> Relation:
+    def _compile(self, rule: MaskRule, sides: Sides) -> Relation:
         # The noise level only matters to rules that say so, and differs from film to film: a small memory is enough.
         key = (rule, sides)
         if key not in self._relations:
@@ -234,13 +234,13 @@ class BatchRules:
             missing = num_tokens - own.shape[-1]
             # Texts of a batch differ in length: what fills the shorter ones is hidden.
             films.append(np.pad(own, ((0, 0), (0, 0), (0, missing)), constant_values=-np.inf))
-        return _stacked(films)
+        return _stack(films)
 
 
 _REMEMBERED = 4096
 
 
-def _stacked(films: list[Relation]) -> Tensor | None:
+def _stack(films: list[Relation]) -> Tensor | None:
     """One relation (B, 1 or H, F, G) of those of all films; None where nothing is changed anywhere."""
     if not any(each.any() for each in films):
         return None

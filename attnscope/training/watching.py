@@ -31,7 +31,7 @@ RECORDED_FILMS = 2
 _MIDDLE = 0.5  # half of what training draws is noisier
 
 
-def recorded_steps(recipe: Recipe) -> tuple[int, ...]:
+def steps_to_record(recipe: Recipe) -> tuple[int, ...]:
     """Return the training steps at which attention is recorded: from 0, every so many, and the last."""
     if not recipe.record_every:
         return ()
@@ -71,7 +71,7 @@ class AttentionRecord:
             prompts=tuple(film.clip.caption for film in films),
             seeds=(recipe.seed,) * len(films),
             num_steps=recipe.steps + 1,
-            steps=recorded_steps(recipe),
+            steps=steps_to_record(recipe),
             branches=("cond",),
             layers=self._layers,
             modules=tuple(site.module for site in sites),

@@ -40,8 +40,8 @@ def target_modules(model: Trainable, targets: tuple[str, ...]) -> tuple[str, ...
     Examples
     --------
     >>> from attnscope.testing import tiny
-    >>> from attnscope.training.denoisers import trainable
-    >>> target_modules(trainable(tiny("wan")), ("feed-forward",))[:2]
+    >>> from attnscope.training.denoisers import find_trainable
+    >>> target_modules(find_trainable(tiny("wan")), ("feed-forward",))[:2]
     ('blocks.0.ffn.net.0.proj', 'blocks.0.ffn.net.2')
     """
     linear = {path for path, module in model.denoiser.named_modules() if isinstance(module, nn.Linear)}
@@ -135,7 +135,7 @@ def _add_adapters(model: Trainable, recipe: Recipe, initial: str | Path | None) 
         recipe.rank if recipe.alpha is None else recipe.alpha
     )  # fractions are fine, whatever peft says
     if state is not None:
-        targets, rank = _fitting(model, state, targets, recipe.rank, Path(str(initial)))
+        targets, rank = _match_adapters(model, state, targets, recipe.rank, Path(str(initial)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         config = LoraConfig(
@@ -190,7 +190,7 @@ def _scale(facts: Mapping[str, str], card: Path, part: str) -> float:
     return float(alpha) / float(rank) if rank and alpha else 1.0
 
 
-def _fitting(
+def _match_adapters(
     model: Trainable, state: Mapping[str, Tensor], targets: tuple[str, ...], rank: int, path: Path
 ) -> tuple[tuple[str, ...], int]:
     """The layers that adapters go to, those of given ones and those of the recipe, and the rank of both."""
@@ -240,7 +240,7 @@ def save_trained(model: Trainable, recipe: Recipe, folder: Path) -> Path:
 
 
 @contextmanager
-def averaged(weights: Mapping[str, nn.Parameter], average: Mapping[str, Tensor] | None) -> Iterator[None]:
+def use_average(weights: Mapping[str, nn.Parameter], average: Mapping[str, Tensor] | None) -> Iterator[None]:
     """Put the average in place of the weights for a while; without one nothing changes."""
     if average is None:
         yield

@@ -70,7 +70,7 @@ class FrameClock:
             self._frames.append(self.num_frames)
         self.num_frames += 1
         if self.num_frames % _CHECK_FRAMES == 0 and len(self._stamps) > _REORDERED_FRAMES:
-            self._require_even(*self._ordered(_REORDERED_FRAMES))
+            self._require_even(*self._sort_stamps(_REORDERED_FRAMES))
 
     def rate(self) -> Fraction:
         """The rate that the stamps say, in frames per second.
@@ -89,19 +89,19 @@ class FrameClock:
                     remedy="re-encode it",
                 )
             return self._declared[0]
-        stamps, frames = self._ordered(0)
+        stamps, frames = self._sort_stamps(0)
         self._require_even(stamps, frames)
         time, count = stamps[1:] - stamps[0], frames[1:] - frames[0]
         grain = self._grain(stamps)
-        tight = _fitting(time, count, grain)
+        tight = _fit(time, count, grain)
         if tight.least > tight.most:  # they tremble by more than their grain
             fit = np.polyval(np.polyfit(frames, stamps, 1), frames)
-            tight = _fitting(time, count, 2 * float(np.abs(stamps - fit).max()))
+            tight = _fit(time, count, 2 * float(np.abs(stamps - fit).max()))
         mean = Fraction(int(count[-1])) / (int(time[-1]) * self._time_base)
         even = not (time * count[-1] - count * time[-1]).any()
         return self._simplest(tight, mean, [mean] if even else [])
 
-    def _ordered(self, unripe: int) -> tuple[Floats, Floats]:
+    def _sort_stamps(self, unripe: int) -> tuple[Floats, Floats]:
         """Stamps and their frames; frames that may still be overtaken are left out."""
         num = len(self._stamps) - unripe
         stamps = np.sort(np.array(self._stamps, np.int64))[:num]
@@ -142,7 +142,7 @@ class FrameClock:
         return _simplest_between(slow, fast)
 
 
-def _fitting(time: Floats, count: Floats, grain: float) -> _Stretch:
+def _fit(time: Floats, count: Floats, grain: float) -> _Stretch:
     """The distances between frames at which every stamp is in place to within a grain."""
     return _Stretch(float(((time - grain) / count).max()), float(((time + grain) / count).min()))
 

@@ -17,7 +17,7 @@ from attnscope._types import Crop
 from attnscope.errors import VideoError, quote
 from attnscope.video.clock import JUMP_FRAMES, FrameClock
 from attnscope.video.display import NO_CROP, Display
-from attnscope.video.names import printable
+from attnscope.video.names import escape_name
 
 if TYPE_CHECKING:
     import av
@@ -55,15 +55,15 @@ class VideoFile:
         self, path: str | os.PathLike[str], *, crop: Crop = NO_CROP, fewest: int = FEWEST_FRAMES
     ) -> None:
         self._path, self._fewest = Path(path), fewest
-        self._where = f"in {printable(path)}"
+        self._where = f"in {escape_name(path)}"
         if not os.path.isfile(path):
             raise VideoError(
                 expected="a video file",
-                got=f"{quote(printable(path))}, which is no file",
+                got=f"{quote(escape_name(path))}, which is no file",
                 where="as path",
                 remedy="check the path",
             )
-        with self._opened() as (container, stream):
+        with self._open() as (container, stream):
             first = next(container.decode(stream), None)
             if first is None or not first.width or not first.height:
                 raise self._too_short(0)
@@ -85,7 +85,7 @@ class VideoFile:
 
     def __iter__(self) -> Iterator[av.VideoFrame]:
         """Decode it once; what it promises and whether frames are evenly spaced is checked on the way."""
-        with self._opened() as (container, stream):
+        with self._open() as (container, stream):
             clock = FrameClock(
                 stream.time_base, declared=self._declared, where=self._where, jump_frames=self._jump
             )
@@ -97,14 +97,14 @@ class VideoFile:
                 num_packets += packet.size > 0
                 for picture in packet.decode():
                     if picture.is_corrupt:
-                        raise self._damaged(clock.num_frames)
+                        raise self._damage_error(clock.num_frames)
                     clock.tick(picture.pts)
                     yield self._display.show(picture)
         self._require_whole(num_packets, ends_s, clock.num_frames)
         self.fps, self.num_frames = clock.rate(), clock.num_frames
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[Any, Any]]:
+    def _open(self) -> Iterator[tuple[Any, Any]]:
         """Open the file at the stream that a player takes; what FFmpeg says of it becomes an error of ours."""
         import av
 
@@ -151,7 +151,7 @@ class VideoFile:
         if num_frames < self._fewest:
             raise self._too_short(num_frames)
 
-    def _damaged(self, frame: int) -> VideoError:
+    def _damage_error(self, frame: int) -> VideoError:
         return VideoError(
             expected="frames that are whole",
             got=f"frame {frame}, which the decoder calls damaged",

@@ -62,8 +62,8 @@ class Display:
                 remedy="re-encode it",
             )
         self._shape = shape
-        self._turn = _turning(first, where)
-        height, width = self._shown(first.height, first.width)
+        self._turn = _read_turns(first, where)
+        height, width = self._size_on_screen(first.height, first.width)
         self._whole = (height, width)
         self._box = crop_box(height, width, crop)
         self.size = (self._box[1] - self._box[0], self._box[3] - self._box[2])
@@ -76,7 +76,7 @@ class Display:
             self._known[key] = self._prepare(picture)
         return self._known[key](picture)
 
-    def _shown(self, height: int, width: int) -> tuple[int, int]:
+    def _size_on_screen(self, height: int, width: int) -> tuple[int, int]:
         """Height and width on the screen of a coded picture."""
         wide = round(width * self._shape)
         turned = any(name == "transpose" for name, _ in self._turn)
@@ -90,12 +90,12 @@ class Display:
             steps.append(("scale", f"{wide}:{picture.height}"))
         steps += self._turn
         height, width = self._whole
-        if self._shown(picture.height, picture.width) != self._whole:
+        if self._size_on_screen(picture.height, picture.width) != self._whole:
             steps.append(("scale", f"{width}:{height}"))
         if self.size != self._whole:
             top, bottom, left, right = self._box
             steps.append(("crop", f"{right - left}:{bottom - top}:{left}:{top}"))
-        return _filtering(picture, steps) if steps else lambda same: same
+        return _build_filter(picture, steps) if steps else lambda same: same
 
 
 def crop_box(height: int, width: int, crop: Crop) -> tuple[int, int, int, int]:
@@ -121,7 +121,7 @@ def crop_box(height: int, width: int, crop: Crop) -> tuple[int, int, int, int]:
     )
 
 
-def _turning(picture: av.VideoFrame, where: str) -> tuple[Step, ...]:
+def _read_turns(picture: av.VideoFrame, where: str) -> tuple[Step, ...]:
     """Read off the matrix beside a picture how it is turned and mirrored."""
     beside: Any = picture.side_data  # its types are not told
     matrix = next((each for each in beside if each.type.name == "DISPLAYMATRIX"), None)
@@ -141,7 +141,7 @@ def _turning(picture: av.VideoFrame, where: str) -> tuple[Step, ...]:
     return _TURNS[quarter]
 
 
-def _filtering(picture: av.VideoFrame, steps: list[Step]) -> Show:
+def _build_filter(picture: av.VideoFrame, steps: list[Step]) -> Show:
     """Return what runs pictures through filters; where it cuts, a chroma sample may pull an edge by one pixel."""
     import av
 

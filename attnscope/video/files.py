@@ -16,7 +16,7 @@ from attnscope._types import Crop, Frames
 from attnscope.errors import VideoError
 from attnscope.video.decoding import VideoFile
 from attnscope.video.display import NO_CROP, crop_box
-from attnscope.video.names import printable
+from attnscope.video.names import escape_name
 from attnscope.video.scaling import to_rgb
 
 _FEWEST_FRAMES = 5  # two latent frames of a causal stride of 4
@@ -79,7 +79,7 @@ def read_video(
         raise VideoError(
             expected="a video of at least 5 frames",
             got=f"{len(pictures)}, of which {len(ticks)} would be taken",
-            where=f"in {printable(path)}",
+            where=f"in {escape_name(path)}",
             remedy="give a longer one or a higher fps",
         )
     step = Fraction(ticks[-1] - ticks[0], len(ticks) - 1)

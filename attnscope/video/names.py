@@ -29,13 +29,13 @@ def is_video_name(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix.lower() in VIDEO_ENDINGS
 
 
-def printable(path: str | os.PathLike[str]) -> str:
+def escape_name(path: str | os.PathLike[str]) -> str:
     r"""Write a file name so that every table and terminal can show it.
 
     Bytes that are no UTF-8 and control characters are shown as their code, so that different names stay different;
     everything else stays as it is.
 
-    >>> printable(b"caf\xe9.mp4".decode("utf-8", "surrogateescape"))
+    >>> escape_name(b"caf\xe9.mp4".decode("utf-8", "surrogateescape"))
     'caf\\xe9.mp4'
     """
     text = os.fsencode(path).decode("utf-8", "backslashreplace")

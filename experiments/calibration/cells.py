@@ -37,7 +37,7 @@ def p_values(r: Floats, plans: Ints, chosen: Ints, seed: int) -> Floats:
     """
     table = np.nan_to_num(r)
     found = np.full(len(chosen), np.nan)
-    informative = adjustment.measurable(plans)
+    informative = adjustment.find_measurable(plans)
     for row, numbers in enumerate(chosen):
         films = np.flatnonzero(informative[numbers])
         kept = plans[numbers[films]]
@@ -57,7 +57,7 @@ def _moved(table: Floats, plans: Ints, numbers: Ints, films: Ints, seed: int) ->
     for number in np.unique(numbers[films]):
         places = [number_of[tuple(plan)] for plan in rearranging.moves(plans[number], seed)]
         tables.append(table[films[numbers[films] == number]][:, places].sum(axis=0))
-    return float(rearranging.moved_p(tables, num_draws=NUM_DRAWS, seed=seed)[0])
+    return float(rearranging.move_p(tables, num_draws=NUM_DRAWS, seed=seed)[0])
 
 
 def synthetic_cell(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ._groups import mean_over_rows, sum_over_groups, token_bias, visible
+from ._groups import mean_over_rows, select_groups, sum_over_groups, token_bias
 from ._relation import Run, parts, runs, single_rows
 
 # Elements of one block of scores: small enough to stay near the cache on a CPU, large enough to fill a GPU.
@@ -33,7 +33,7 @@ class TokenMass(NamedTuple):
     mass: Tensor
 
 
-def chunked(
+def attend_in_chunks(
     query: Tensor,
     key: Tensor,
     value: Tensor | None,
@@ -95,8 +95,8 @@ def _rows(
     )
     pieces: list[tuple[Tensor | None, Tensor, Tensor]] = []
     for run in cut:
-        k = visible(k_KMD, 1, key_offsets, run.groups).to(wide)
-        v = None if v_KMD is None else visible(v_KMD, 1, key_offsets, run.groups).to(wide)
+        k = select_groups(k_KMD, 1, key_offsets, run.groups).to(wide)
+        v = None if v_KMD is None else select_groups(v_KMD, 1, key_offsets, run.groups).to(wide)
         bias = None if not any(run.bias) else token_bias(run.bias, run.groups, key_offsets, k)
         content = None
         if content_FG is not None:

@@ -17,7 +17,7 @@ def fused_obstacle(device: torch.device, dtype: torch.dtype, head_size: int) -> 
     return ""
 
 
-def fused_with_lse(
+def attend_fused(
     q_BHND: Tensor, k_BHMD: Tensor, v_BHMD: Tensor, scale: float, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Output (B, H, N, D) and log-sum-exp (B, H, N) of one fused call; the log-sum-exp has no gradient.

@@ -37,7 +37,7 @@ def group_of_token(offsets: Sequence[int], device: torch.device) -> Tensor:
     return torch.arange(len(offsets) - 1).repeat_interleave(lengths).to(device)
 
 
-def visible(tensor: Tensor, dim: int, offsets: Sequence[int], groups: Sequence[int]) -> Tensor:
+def select_groups(tensor: Tensor, dim: int, offsets: Sequence[int], groups: Sequence[int]) -> Tensor:
     """Keep the tokens of the visible groups: a view where they adjoin, one copy where they do not."""
     spans: list[list[int]] = []
     for group in groups:

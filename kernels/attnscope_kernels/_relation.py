@@ -84,7 +84,7 @@ def check_inputs(
     return rows, groups, check_relation(relation, query.shape[0], query.shape[2], num_rows, num_groups)
 
 
-def checked_scale(scale: float | None, head_size: int) -> float:
+def require_scale(scale: float | None, head_size: int) -> float:
     """Return the scale, one over the root of the head size if none is given, or say what is wrong with it."""
     if scale is None:
         return 1.0 / math.sqrt(head_size)

@@ -71,7 +71,7 @@ def select_mass(
         or fused_obstacle(device, dtype, head_size),
     }
     if implementation != "auto":
-        return _asked(implementation, get_args(MassImplementation), obstacles, "frame_mass")
+        return _choose_named(implementation, get_args(MassImplementation), obstacles, "frame_mass")
     if num_tokens <= SHORT_TOKENS:
         return Choice("chunked", f"sequences of at most {SHORT_TOKENS} tokens are computed in large batches")
     if not obstacles["kernel"] and not is_interpreted():
@@ -120,7 +120,7 @@ def select_attention(
         "kernel": content or kernel_obstacle(device, dtype, head_size),
     }
     if implementation != "auto":
-        return _asked(implementation, get_args(AttendImplementation), obstacles, "shot_attention")
+        return _choose_named(implementation, get_args(AttendImplementation), obstacles, "shot_attention")
     if content:
         return Choice("chunked", content)
     if not obstacles["short"]:
@@ -150,7 +150,7 @@ def _mask_with_lse(device: torch.device, dtype: torch.dtype, head_size: int, rel
     return obstacle
 
 
-def _asked(name: str, known: tuple[str, ...], obstacles: dict[str, str], operation: str) -> Choice:
+def _choose_named(name: str, known: tuple[str, ...], obstacles: dict[str, str], operation: str) -> Choice:
     if name not in known:
         raise ValueError(
             f"expected an implementation out of {', '.join(known)}, got {name!r}, "

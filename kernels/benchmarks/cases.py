@@ -73,7 +73,7 @@ class Plan:
         lengths = [frames // self.num_shots + (i < frames % self.num_shots) for i in range(self.num_shots)]
         return list(pairwise(accumulate(lengths, initial=0)))
 
-    def visible(self, frames: int) -> Tensor:
+    def visible_pairs(self, frames: int) -> Tensor:
         """Which frame sees which: bool (frames, frames)."""
         seen = torch.zeros(frames, frames, dtype=torch.bool)
         for start, stop in self.shots(frames):

@@ -26,7 +26,7 @@ def sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) 
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
 
 
-def unmasked(device: str) -> Iterator[tuple[str, Peer]]:
+def peers_without_rule(device: str) -> Iterator[tuple[str, Peer]]:
     """Attention without any rule; on CUDA also each backend by name."""
     yield "sdpa", sdpa
     if device == "cuda":
@@ -46,9 +46,9 @@ def _with_backend(backend: SDPBackend) -> Peer:
     return attend
 
 
-def masked(device: str, shape: Shape, plan: Plan, flex: bool) -> Iterator[tuple[str, Peer]]:
+def peers_with_rule(device: str, shape: Shape, plan: Plan, flex: bool) -> Iterator[tuple[str, Peer]]:
     """Attention in which frames see the frames of their shot (and the first)."""
-    seen = plan.visible(shape.frames)
+    seen = plan.visible_pairs(shape.frames)
     if shape.tokens <= 40_000:
         dense = (
             seen.repeat_interleave(shape.tokens_a_frame, 0)

@@ -61,7 +61,7 @@ def cases() -> Iterator[tuple[str, Any, str, int, dict[str, Any], Setting]]:
     yield "mean_over_tokens", mass.mean_over_tokens, "fp32", 0, mean, Setting(64, 32, 4, 1)
 
 
-def compiled(
+def compile_kernel(
     function: Any, dtype: str, constants: dict[str, Any], chosen: Setting, architecture: int
 ) -> tuple[bytes, int]:
     """Machine code of one kernel for one architecture, and the bytes of shared memory it asks for at launch."""
@@ -107,7 +107,7 @@ def resources(code: bytes) -> dict[str, int]:
 def measure(architecture: int) -> Iterator[dict[str, object]]:
     """One row for each kernel."""
     for name, function, dtype, size, constants, chosen in cases():
-        code, shared_bytes = compiled(function, dtype, constants, chosen, architecture)
+        code, shared_bytes = compile_kernel(function, dtype, constants, chosen, architecture)
         which = {"kernel": name, "dtype": dtype, "head_size": size, "arch": f"sm_{architecture}"}
         yield {**which, **chosen._asdict(), **resources(code), "shared_bytes": shared_bytes}
 

@@ -23,7 +23,7 @@ import torch
 from cases import CPU, CUDA, QUICK, Plan, Shape, plans
 from gate import wrong
 from measuring import mass_error, matmul_tflops, output_error, peak_mib, time_together
-from peers import maps_by_frame, maps_by_head, masked, unmasked
+from peers import maps_by_frame, maps_by_head, peers_with_rule, peers_without_rule
 from torch import Tensor
 
 from attnscope_kernels import frame_mass, sampled_frame_mass, shot_attention
@@ -52,7 +52,7 @@ def mass_ways(device: str, shape: Shape, tensors: Tensors) -> Candidates:
             mass = sampled_frame_mass(
                 *tensors[:2], query_offsets=shape.offsets, key_offsets=shape.offsets
             ).mass
-            return dict(unmasked(device))["sdpa"](*tensors), mass
+            return dict(peers_without_rule(device))["sdpa"](*tensors), mass
 
         ways["sampled 1/8 + sdpa"] = sampled
     return ways
@@ -62,7 +62,9 @@ def mass_rows(device: str, shape: Shape, dtype: torch.dtype, repeats: int) -> It
     """Rows of the frame mass against plain attention and against maps that are built."""
     tensors = shape.draw(device, dtype)
     ours = mass_ways(device, shape, tensors)
-    theirs: Candidates = {name: functools.partial(peer, *tensors) for name, peer in unmasked(device)}
+    theirs: Candidates = {
+        name: functools.partial(peer, *tensors) for name, peer in peers_without_rule(device)
+    }
     if shape.batch == 1:
         theirs["maps by head"] = lambda: maps_by_head(*tensors, shape)
         theirs["maps by frame"] = lambda: maps_by_frame(*tensors, shape)
@@ -71,7 +73,7 @@ def mass_rows(device: str, shape: Shape, dtype: torch.dtype, repeats: int) -> It
         output, *_, mass = run()
         # a sample is not exact: its error is told by itself and is not one of rounding
         errors[name] = max(
-            output_error(output, tensors, shape, Plan(1, False).visible(shape.frames)),
+            output_error(output, tensors, shape, Plan(1, False).visible_pairs(shape.frames)),
             0.0 if "sampled" in name else mass_error(mass, tensors, shape),
         )
     yield from compare("frame_mass", ours, theirs, errors, device, repeats, shape=shape, direction="forward")
@@ -82,7 +84,7 @@ def attention_rows(
 ) -> Iterator[dict[str, object]]:
     """Rows of shot attention under one plan, forward or forward and backward."""
     tensors = shape.draw(device, dtype)
-    seen = plan.visible(shape.frames)
+    seen = plan.visible_pairs(shape.frames)
     grouped = {"query_offsets": shape.offsets, "key_offsets": shape.offsets}
     # on a CPU there is one way, which auto takes
     has_kernel = device == "cuda" and shape.tokens_a_frame > 1
@@ -93,7 +95,7 @@ def attention_rows(
         )
         for name in names
     }
-    peers = dict(unmasked(device)) | dict(masked(device, shape, plan, flex))
+    peers = dict(peers_without_rule(device)) | dict(peers_with_rule(device, shape, plan, flex))
     errors = {name: output_error(call(*tensors), tensors, shape, seen) for name, call in calls.items()}
     wrap = _with_backward if backward else functools.partial
     ours: Candidates = {name: wrap(call, *tensors) for name, call in calls.items()}
@@ -126,13 +128,13 @@ def compare(
     plan: Plan | None = None,
 ) -> Iterator[dict[str, object]]:
     """Time everything together; a row for each of ours and each peer that runs here."""
-    theirs, refused = _able(theirs)
+    theirs, refused = _drop_unable(theirs)
     timings = time_together(ours | theirs, device, repeats)
     peaks = {name: peak_mib(run, device) for name, run in (ours | theirs).items()}
     plain = [name for name in theirs if name.startswith(("sdpa", "flash")) and "," not in name]
     fastest = min(plain, key=lambda name: timings[name].ms)
     flop = shape.flop * (3.5 if "backward" in direction else 1.0)
-    fraction = 1.0 if plan is None else float(plan.visible(shape.frames).float().mean())
+    fraction = 1.0 if plan is None else float(plan.visible_pairs(shape.frames).float().mean())
     for name in ours:
         for peer in theirs:
             yield {
@@ -157,7 +159,7 @@ def compare(
             }
 
 
-def _able(theirs: Candidates) -> tuple[Candidates, dict[str, str]]:
+def _drop_unable(theirs: Candidates) -> tuple[Candidates, dict[str, str]]:
     """Leave out peers that cannot do this shape, type or direction, and say why."""
     able, refused = {}, {}
     for name, run in theirs.items():

@@ -208,7 +208,7 @@ def test_a_video_that_is_changed_is_watched_from_the_step_it_starts_at():
 def test_the_image_of_stable_video_diffusion_is_one_token_that_gets_everything():
     proof = specimen("svd")
     pipe = proof.build()
-    _, cache = proof.cached(pipe, lambda name: name.endswith("xattn.hook_frame_mass"))
+    _, cache = proof.run_with_cache(pipe, lambda name: name.endswith("xattn.hook_frame_mass"))
     assert len(cache) == 4
     assert all(
         torch.equal(each.value, torch.ones_like(each.value)) for all_ in cache.values() for each in all_

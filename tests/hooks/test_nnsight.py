@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attnscope.hooks import as_nnsight, attach, attached_to, attention, run_with_cache, run_with_hooks
+from attnscope.hooks import as_nnsight, attach, attention, find_attachment, run_with_cache, run_with_hooks
 from attnscope.testing.wan import tiny_wan
 
 SMALL = {
@@ -151,12 +151,12 @@ def state(pipe):
 def test_a_pipeline_that_is_opened_for_traces_is_closed_with_its_block(pipe, expected):
     before, plain, found = state(pipe), pipe(**settings()).frames, []
     with as_nnsight(pipe) as model:
-        assert attached_to(pipe) is not None
+        assert find_attachment(pipe) is not None
         with model.trace(**settings()) as tracer:
             for _ in tracer.iter[:6]:
                 found.append(model.blocks[1].attn.hook_frame_mass.output.save())
     assert same(found, expected)
-    assert attached_to(pipe) is None
+    assert find_attachment(pipe) is None
     assert state(pipe) == before
     assert torch.equal(pipe(**settings()).frames, plain)
 
@@ -172,7 +172,7 @@ def test_it_is_closed_after_an_error_too_and_a_window_of_somebody_else_is_left_o
             with as_nnsight(opened):
                 assert state(pipe) != inside
             assert state(pipe) == inside
-            assert attached_to(pipe) is attachment
+            assert find_attachment(pipe) is attachment
     assert state(pipe) == before
 
 

@@ -16,7 +16,7 @@ from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 
 import attnscope as scope
 from attnscope.errors import InputError
-from attnscope.hooks import Tap, attach, attached_to, join_or_attach, run_with_cache, run_with_hooks
+from attnscope.hooks import Tap, attach, find_attachment, join_or_attach, run_with_cache, run_with_hooks
 from attnscope.testing import specimen, tiny
 from attnscope.testing.wan import tiny_wan
 
@@ -76,7 +76,7 @@ def test_taps_that_are_set_back_after_the_end_are_no_attachment():
     with attach(pipe) as attachment:
         kept = pipe.transformer.attn_processors
     pipe.transformer.set_attn_processor(kept)
-    assert attached_to(pipe) is None
+    assert find_attachment(pipe) is None
     with pytest.raises(InputError, match="expected an attachment that is open, got one that was closed"):
         run_with_hooks(attachment, "a cat", fwd_hooks=[], **SMALL)
     with attach(pipe) as again:
@@ -121,7 +121,7 @@ def _raise_at_every_line(pipe, plan):
         assert transformer_wan.dispatch_attention_fn is dispatch, at
         assert not pipe.transformer._forward_pre_hooks, at
         assert signal.getsignal(signal.SIGINT) is heard, at
-        assert attached_to(pipe) is None
+        assert find_attachment(pipe) is None
     assert num_raised > num_lines // 11 * 0.9
 
 

@@ -13,8 +13,8 @@ import attnscope as scope
 from attnscope import masks
 from attnscope.errors import InputError, MaskError, RangeError
 from attnscope.families import find as pipe_family
-from attnscope.hooks import attached_to, run_with_cache, run_with_hooks
-from attnscope.intervening.generate import _decoded_by_shot
+from attnscope.hooks import find_attachment, run_with_cache, run_with_hooks
+from attnscope.intervening.generate import _decode_by_shot
 from attnscope.intervening.masking import largest_scores
 from attnscope.testing.wan import tiny_wan
 
@@ -165,7 +165,7 @@ def test_nothing_stays_behind(pipe: Any, fails: bool) -> None:
     after = traces(pipe)
     assert all(one is other for one, other in zip(before[:-1], after[:-1], strict=True))
     assert before[-1] == after[-1]
-    assert attached_to(pipe) is None
+    assert find_attachment(pipe) is None
 
 
 def test_a_window_that_was_open_stays_open_and_quiet(pipe: Any) -> None:
@@ -178,7 +178,7 @@ def test_a_window_that_was_open_stays_open_and_quiet(pipe: Any) -> None:
             ]
         assert attachment.changes == []
         assert not any(point.is_active for point in attachment.points.values())
-        assert attached_to(pipe) is attachment
+        assert find_attachment(pipe) is attachment
 
 
 def test_a_probe_leaves_nothing_in_a_window_that_is_not_its_own(pipe: Any) -> None:
@@ -344,13 +344,13 @@ def test_twenty_captions(pipe: Any) -> None:
 
 
 @pytest.mark.parametrize("cuts", [(2,), (1, 4), ()])
-def test_a_film_decoded_by_shots_is_as_long_and_nothing_bleeds_over_the_cut(
+def test_a_film_decode_by_shots_is_as_long_and_nothing_bleeds_over_the_cut(
     pipe: Any, cuts: tuple[int, ...]
 ) -> None:
     plan = scope.ShotPlan.from_latent_frames(cuts, num_frames_latent=5, fps=16).to_latent()
     latents = torch.randn(1, 16, 5, 4, 4, generator=torch.Generator().manual_seed(1))
     family = pipe_family(pipe)
-    whole, by_shot = family.decode(pipe, latents), _decoded_by_shot(family, pipe, latents, plan)
+    whole, by_shot = family.decode(pipe, latents), _decode_by_shot(family, pipe, latents, plan)
     assert whole.shape == by_shot.shape == (17, 32, 32, 3)
     # the VAE is causal: the first shot does not know what comes
     first_stop = plan.first_frame(cuts[0]) if cuts else 17
@@ -361,7 +361,7 @@ def test_a_film_decoded_by_shots_is_as_long_and_nothing_bleeds_over_the_cut(
     other[:, :, : cuts[0]] += 5.0
     assert np.abs(family.decode(pipe, other)[first_stop:] - whole[first_stop:]).max() > 1e-4
     np.testing.assert_array_equal(
-        _decoded_by_shot(family, pipe, other, plan)[first_stop:], by_shot[first_stop:]
+        _decode_by_shot(family, pipe, other, plan)[first_stop:], by_shot[first_stop:]
     )
 
 
@@ -416,7 +416,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_attached(pipe: Any, c
     with pytest.raises(kind, match=words) as caught, scope.intervene(pipe, **options):
         pytest.fail("the block must not be entered")
     assert "\n" not in str(caught.value)
-    assert attached_to(pipe) is None
+    assert find_attachment(pipe) is None
 
 
 @pytest.mark.parametrize(
@@ -438,7 +438,7 @@ def test_what_does_not_fit_the_video_is_refused_at_its_first_call(
     with pytest.raises(kind, match=words) as caught, scope.intervene(pipe, rule, **options):
         make(pipe)
     assert "\n" not in str(caught.value)
-    assert attached_to(pipe) is None
+    assert find_attachment(pipe) is None
 
 
 def test_a_denoiser_alone_has_no_steps_to_choose(pipe: Any) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from attnscope import load
 from attnscope.errors import AttnscopeError, InputError, RunError, SetupError
 from attnscope.models import _load, choice_of, choices, machine, preparing
-from attnscope.models.choices import LoadChoice, LoadRequest, needed_memory
+from attnscope.models.choices import LoadChoice, LoadRequest, estimate_memory
 from attnscope.models.headers import StoredTensor, read_parts, stored_kind
 from attnscope.models.machine import Machine, choose_device, local_rank
 from attnscope.testing.wan import tiny_wan
@@ -177,7 +177,7 @@ def test_memory_is_counted_by_hand() -> None:
     assert stored_kind(parts["transformer"]) == "BF16"
 
     def needed(dtype: str, **asked: Any) -> int:
-        return needed_memory(LoadChoice("cuda", dtype, LoadRequest(**asked)), parts, ("transformer",))
+        return estimate_memory(LoadChoice("cuda", dtype, LoadRequest(**asked)), parts, ("transformer",))
 
     assert needed("fp32") == 4 * 1510
     assert needed("bf16") == 2 * 1510

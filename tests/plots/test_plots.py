@@ -14,7 +14,7 @@ from attnscope import plots, synthetic
 from attnscope.errors import InputError
 from attnscope.plots import _theme
 from attnscope.plots._panels import shared_scale
-from attnscope.plots._view import chosen, view_of
+from attnscope.plots._view import choose_labels, view_of
 from attnscope.plots.interactive import figure_maps
 from attnscope.shots import ShotPlan
 
@@ -93,8 +93,8 @@ def test_without_a_plan_no_cut_is_drawn(ds):
 
 def test_labels_are_spread_with_both_ends(ds):
     view = view_of(ds)
-    assert chosen(view, "layer", None, at_most=4) == [1, 3, 4, 6]
-    assert chosen(view, "step", None, at_most=9) == [0, 1, 2, 3, 4, 5, 6]
+    assert choose_labels(view, "layer", None, at_most=4) == [1, 3, 4, 6]
+    assert choose_labels(view, "step", None, at_most=9) == [0, 1, 2, 3, 4, 5, 6]
 
 
 def test_zeros_missing_maps_and_flat_maps_are_drawn(ds, tmp_path):

@@ -217,6 +217,6 @@ def test_a_film_replaced_at_equal_size_and_time_is_scored_anew(tmp_path, film):
     state = os.stat(film.path)
     Path(film.path).write_bytes(b"b film")
     os.utime(film.path, ns=(state.st_atime_ns, state.st_mtime_ns))
-    assert batches._kept_row(tmp_path, film, SETTINGS) is None
+    assert batches._load_earlier_row(tmp_path, film, SETTINGS) is None
     film.path.unlink()
-    assert batches._kept_row(tmp_path, film, SETTINGS) is None
+    assert batches._load_earlier_row(tmp_path, film, SETTINGS) is None

@@ -124,7 +124,7 @@ def best_by_trying(found, true, tolerance):
 @settings(deadline=None, max_examples=60)
 @given(st.sets(st.integers(1, 12), max_size=4), st.sets(st.integers(1, 12), max_size=4), st.integers(0, 5))
 def test_matching_equals_trying_everything(found, true, tolerance):
-    at, cut = curves.matched_pairs(np.array(sorted(found), int), np.array(sorted(true), int), tolerance)
+    at, cut = curves.match_pairs(np.array(sorted(found), int), np.array(sorted(true), int), tolerance)
     assert (len(at), -float(np.abs(at - cut).sum())) == best_by_trying(found, true, tolerance)
 
 

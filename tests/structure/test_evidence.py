@@ -135,11 +135,14 @@ def test_one_film_of_three_shots_is_exact_for_cuts_drawn_by_lot():
     while len(ps) < 600:
         cuts = np.sort(generator.choice(np.arange(1, 13), 2, replace=False))
         shot = plan(cuts)
-        if rearranging.choose_null(shot[None]).kind == "none" or not adjustment.measurable(shot[None]).all():
+        if (
+            rearranging.choose_null(shot[None]).kind == "none"
+            or not adjustment.find_measurable(shot[None]).all()
+        ):
             continue
         mass = local_films(generator, [shot])
         table = np.nan_to_num(adjustment.fit_plans(mass[0], rearranging.moves(shot, 0)).r)
-        ps.append(float(rearranging.moved_p([table], num_draws=99, seed=0)[0]))
+        ps.append(float(rearranging.move_p([table], num_draws=99, seed=0)[0]))
     assert 0.02 < np.mean(np.array(ps) <= 0.05) < 0.075
     assert np.mean(np.array(ps) <= 0.5) == pytest.approx(0.5, abs=0.06)
 

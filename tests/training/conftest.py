@@ -9,7 +9,7 @@ from attnscope.testing import tiny
 from attnscope.training.batches import Assembly, Order
 from attnscope.training.cache import Cache
 from attnscope.training.clips import DrawnFilms, FilmSize
-from attnscope.training.denoisers import trainable
+from attnscope.training.denoisers import find_trainable
 from attnscope.training.objectives import objective_of
 from attnscope.training.recipe import Recipe
 from attnscope.training.weights import prepare_weights
@@ -38,7 +38,7 @@ def studio(encoded):
     def build(name="wan", dtype=torch.float32, shots=(1, 2, 3), num_clips=6, **changes):
         recipe = Recipe(**(SMALL | changes))
         pipe = tiny(name)
-        model = trainable(pipe)
+        model = find_trainable(pipe)
         size = FilmSize(17, 32, 32, None, model.family.temporal_stride(pipe))
         cache = Cache(encoded[name], model, size)
         films, refused = cache.films(

@@ -14,8 +14,8 @@ from attnscope.dataset import render, sample_scene
 from attnscope.errors import InputError
 from attnscope.testing import tiny
 from attnscope.training.cache import Cache, data_digest, fingerprint, read_checked
-from attnscope.training.clips import Clip, DrawnFilms, FilmSize, drawn_clip, read_clips
-from attnscope.training.denoisers import trainable
+from attnscope.training.clips import Clip, DrawnFilms, FilmSize, clip_of, read_clips
+from attnscope.training.denoisers import find_trainable
 from attnscope.video.files import write_video
 
 SIZE = FilmSize(17, 32, 32, None, 4)
@@ -53,7 +53,7 @@ def folder(tmp_path_factory):
 
 def encode(data, cache, name="wan", size=SIZE):
     clips, reasons = read_clips(data)
-    kept = Cache(cache, trainable(tiny(name)), size)
+    kept = Cache(cache, find_trainable(tiny(name)), size)
     films, refused = kept.films(clips)
     return films, reasons + refused
 
@@ -113,8 +113,8 @@ def test_films_are_encoded_once(folder, tmp_path, monkeypatch):
 def test_latents_are_those_of_the_pipeline(tmp_path):
     pipe = tiny("wan")
     scene = sample_scene(3, num_shots=2, num_frames=17)
-    kept = Cache(tmp_path, trainable(pipe), SIZE)
-    latents = kept.film(drawn_clip(scene)).tensors()["latents"]
+    kept = Cache(tmp_path, find_trainable(pipe), SIZE)
+    latents = kept.film(clip_of(scene)).tensors()["latents"]
     frames = render(scene, height=32, width=32)
     video = torch.from_numpy(frames).permute(3, 0, 1, 2)[None] / 127.5 - 1
     with torch.no_grad():
@@ -131,19 +131,19 @@ def test_a_cache_of_another_model_or_size_is_refused(folder, tmp_path):
     with torch.no_grad():
         next(pipe.vae.parameters()).add_(0.01)
     with pytest.raises(InputError, match="a cache of model .* delete this one"):
-        Cache(tmp_path, trainable(pipe), SIZE)
+        Cache(tmp_path, find_trainable(pipe), SIZE)
     with pytest.raises(
         InputError, match="a cache of size '17 x 64 x 32 at own fps', got '17 x 32 x 32 at own fps'"
     ):
-        Cache(tmp_path, trainable(tiny("wan")), FilmSize(17, 64, 32, None, 4))
+        Cache(tmp_path, find_trainable(tiny("wan")), FilmSize(17, 64, 32, None, 4))
 
 
 def test_what_is_trained_does_not_change_the_cache():
     pipe = tiny("wan")
-    before = fingerprint(trainable(pipe))
+    before = fingerprint(find_trainable(pipe))
     with torch.no_grad():
         next(pipe.transformer.parameters()).add_(0.01)
-    assert fingerprint(trainable(pipe)) == before
+    assert fingerprint(find_trainable(pipe)) == before
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b[:-9] + bytes(9), lambda b: b"x" * len(b)])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from attnscope.errors import InputError, UnsupportedModelError
 from attnscope.testing import tiny
-from attnscope.training.denoisers import trainable
+from attnscope.training.denoisers import find_trainable
 from attnscope.training.objectives import Epsilon, Flow, objective_of, weighted_error
 from attnscope.training.recipe import Recipe, write_toml
 from attnscope.training.weights import prepare_weights, target_modules
@@ -30,7 +30,7 @@ def test_any_text_survives_the_file(text):
 
 
 def test_targets_are_all_projections_and_feed_forwards(studio):
-    model = trainable(tiny("wan"))
+    model = find_trainable(tiny("wan"))
     paths = target_modules(model, ("self", "cross", "feed-forward"))
     # 2 blocks: q, k, v, o of two attentions, and two linear layers
     assert len(paths) == 2 * (4 + 4 + 2)
@@ -46,7 +46,7 @@ def test_the_published_adapters_of_wan_have_the_published_size():
         )
     pipe = tiny("wan")
     pipe.transformer = denoiser
-    paths = target_modules(trainable(pipe), ("self", "cross", "feed-forward"))
+    paths = target_modules(find_trainable(pipe), ("self", "cross", "feed-forward"))
     layers = dict(denoiser.named_modules())
     size = sum(64 * (layers[path].in_features + layers[path].out_features) for path in paths)
     assert size == 30 * (2 * 4 * (1536 + 1536) * 64 + 2 * (1536 + 8960) * 64) == 87_490_560
@@ -56,7 +56,7 @@ def test_adapters_begin_without_effect_and_are_drawn_from_the_seed():
     states = []
     for seed in (0, 0, 1):
         pipe = tiny("wan")
-        weights = prepare_weights(trainable(pipe), Recipe(rank=2, seed=seed))
+        weights = prepare_weights(find_trainable(pipe), Recipe(rank=2, seed=seed))
         assert all(
             float(each.detach().abs().max()) == 0 for name, each in weights.items() if "lora_B" in name
         )
@@ -89,7 +89,7 @@ def test_the_bell_is_one_on_average_and_highest_in_the_middle():
 
 @pytest.mark.parametrize(("bounds", "part"), [((0.875, 1.0), "transformer"), ((0.0, 0.875), "transformer_2")])
 def test_each_of_two_denoisers_is_trained_at_its_own_noise(bounds, part):
-    model = trainable(tiny("wan-2.2"), part)
+    model = find_trainable(tiny("wan-2.2"), part)
     assert model.bounds == bounds
     flow = objective_of(model.pipe, Recipe(), by_flow=True, bounds=model.bounds)
     _, sigmas = flow.level(torch.linspace(0, 1, 11))
@@ -137,12 +137,12 @@ def test_rates_rise_and_fall():
 
 def test_models_that_are_not_taught_to_train_are_refused():
     with pytest.raises(UnsupportedModelError, match="of the families Wan, LaVie"):
-        trainable(tiny("mochi"))
+        find_trainable(tiny("mochi"))
     pipe = tiny("wan")
     pipe.transformer._supports_gradient_checkpointing = False
     with pytest.raises(UnsupportedModelError, match="compute blocks twice"):
-        prepare_weights(trainable(pipe), Recipe(checkpointing=True))
+        prepare_weights(find_trainable(pipe), Recipe(checkpointing=True))
     pipe = tiny("wan")
     pipe.vae = None
     with pytest.raises(InputError, match="one without vae"):
-        trainable(pipe)
+        find_trainable(pipe)

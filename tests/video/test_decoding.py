@@ -14,7 +14,7 @@ import pytest
 from attnscope.errors import VideoError
 from attnscope.video import read_frames, read_video
 from attnscope.video.decoding import VideoFile
-from attnscope.video.names import VIDEO_ENDINGS, is_video_name, printable
+from attnscope.video.names import VIDEO_ENDINGS, escape_name, is_video_name
 from attnscope.video.streams import FileVideo
 
 FAST = {"deadline": "realtime", "cpu-used": "8"}
@@ -223,7 +223,7 @@ def test_a_name_is_a_name(
     Path(name).write_bytes(b"no film")
     with pytest.raises(VideoError) as caught:
         read_frames(name)
-    assert printable(name) in str(caught.value)
+    assert escape_name(name) in str(caught.value)
     assert "\n" not in str(caught.value)
     str(caught.value).encode()
 
@@ -261,7 +261,7 @@ def test_endings_are_those_of_films() -> None:
 
 def test_a_name_can_be_printed_and_stays_another_name() -> None:
     names = [b"caf\xe9.mp4", b"caf\xe8.mp4", "café.mp4".encode(), "\U0001f3ac.mp4".encode(), b"a\x1b[31m.mp4"]
-    shown = [printable(name.decode("utf-8", "surrogateescape")) for name in names]
+    shown = [escape_name(name.decode("utf-8", "surrogateescape")) for name in names]
     assert len(set(shown)) == len(names)
     assert shown[2:4] == ["café.mp4", "\U0001f3ac.mp4"]
     assert "\x1b" not in "".join(shown)

@@ -281,7 +281,7 @@ def _hub_entry(
     return _Entry(name, (task,), build, repository=repository)
 
 
-def _refused_entry(name: str, tasks: tuple[Task, ...], reason: str) -> _Entry:
+def _refuse_entry(name: str, tasks: tuple[Task, ...], reason: str) -> _Entry:
     """An encoder of the paper that is not loaded even where its files lie in the cache."""
 
     def build(name: str, task: Task, cache_dir: Path | None) -> Encoder:
@@ -298,11 +298,11 @@ _AESTHETIC = (
 )
 
 _REGISTRY: tuple[_Entry, ...] = (
-    _refused_entry(
+    _refuse_entry(
         "viclip", ("semantic", "text_video"), "needs code that comes with its weights, which is not run"
     ),
     _hub_entry("dinov2", "visual", "facebook/dinov2-base", "dinov2", *_IMAGENET),
-    _refused_entry("dreamsim", ("visual",), "comes with code and pickles of its own, which are not run"),
+    _refuse_entry("dreamsim", ("visual",), "comes with code and pickles of its own, which are not run"),
     _hub_entry("clip-b32", "background", "openai/clip-vit-base-patch32", "clip", *_CLIP),
     _hub_entry("laion-aesthetic", "aesthetic", _AESTHETIC, "aesthetic", *_CLIP),
     _Entry("efficientnet-lite0", ("visual",), _lite0_encoder),

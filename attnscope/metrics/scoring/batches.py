@@ -49,7 +49,7 @@ def score_videos(
     rows: dict[int, Row] = {}
     waiting = []
     for index, each in enumerate(listed):
-        kept = None if folder is None else _kept_row(folder, each, settings)
+        kept = None if folder is None else _load_earlier_row(folder, each, settings)
         if kept is None:
             waiting.append(index)
         else:
@@ -76,7 +76,7 @@ def score_listed(each: Listed, settings: Settings) -> Row:
     except AttnscopeError as error:
         return {**head, "status": "failed", "error": str(error)}
     except Exception as error:
-        return {**head, "status": "failed", "error": str(_unforeseen(error, each.name))}
+        return {**head, "status": "failed", "error": str(_unforeseen_error(error, each.name))}
     row = {**head, "status": "ok", "error": None, **scores}
     if each.marked_cuts_frame is not None:
         seen = control.agreement(
@@ -97,7 +97,7 @@ def _head(each: Listed) -> Row:
     }
 
 
-def _unforeseen(error: Exception, name: str) -> RunError:
+def _unforeseen_error(error: Exception, name: str) -> RunError:
     """What nobody thought of, in one line: the trouble of one file is not that of the others."""
     return RunError(
         expected="a video that can be scored",
@@ -189,7 +189,7 @@ def _to_text(value: object) -> str:
     raise TypeError(f"{type(value).__name__} in a contract")
 
 
-def _kept_row(folder: Path, each: Listed, settings: Settings) -> Row | None:
+def _load_earlier_row(folder: Path, each: Listed, settings: Settings) -> Row | None:
     """The row of an earlier run, with what this list says of the video in front."""
     row = load_row(folder, _digest_request(each, settings))
     return None if row is None else {**row, **_head(each)}

@@ -18,7 +18,7 @@ from attnscope.metrics.scoring.csv_lines import Line, read_lines
 from attnscope.metrics.scoring.requests import Request, require_inside, require_whole
 from attnscope.shots.text import parse_spec
 from attnscope.video.display import NO_CROP
-from attnscope.video.names import is_video_name, printable
+from attnscope.video.names import escape_name, is_video_name
 
 BORDER: Crop = (0.13, 0.04, 0.04, 0.04)
 """What hides the dashed frame that the authors of CineTrans drew on some clips: its colour tells the shot."""
@@ -124,14 +124,14 @@ def list_videos(places: Sequence[Path], *, shots: str | None = None) -> list[Lis
     for place in places:
         if os.path.isdir(place):
             found.update(
-                (path, printable(path.relative_to(place).as_posix())) for path in _videos_below(place)
+                (path, escape_name(path.relative_to(place).as_posix())) for path in _videos_below(place)
             )
         elif os.path.lexists(place):
-            found[place] = printable(place.name)
+            found[place] = escape_name(place.name)
         else:
             raise InputError(
                 expected="video files or folders",
-                got=f"{quote(printable(place))}, which does not exist",
+                got=f"{quote(escape_name(place))}, which does not exist",
                 where="among the places to score",
                 remedy="check the path",
             )
@@ -139,19 +139,21 @@ def list_videos(places: Sequence[Path], *, shots: str | None = None) -> list[Lis
         raise InputError(
             expected="at least one video, by its ending (.mp4, .mkv, .webm and their like)",
             got="none",
-            where=f"in {quote(', '.join(map(printable, places)))}",
+            where=f"in {quote(', '.join(map(escape_name, places)))}",
             remedy="name another folder",
         )
     asked: _Cuts = {} if not shots else read_shots(shots)
     twice = {name for name, count in Counter(found.values()).items() if count > 1}
-    return [Listed(path, printable(path) if name in twice else name, **asked) for path, name in found.items()]
+    return [
+        Listed(path, escape_name(path) if name in twice else name, **asked) for path, name in found.items()
+    ]
 
 
 def count_left_out(places: Iterable[Path]) -> dict[str, int]:
     """Count the files in folders that are not taken for videos, by their endings, the most frequent first."""
     inside = (path for place in places if os.path.isdir(place) for path in place.rglob("*"))
     left = Counter(
-        printable(path.suffix.lower()) or "(no ending)"
+        escape_name(path.suffix.lower()) or "(no ending)"
         for path in inside
         if not is_video_name(path) and os.path.isfile(path)
     )
@@ -237,7 +239,7 @@ def _read_line(line: Line, roots: Iterable[Path], anywhere: bool) -> Listed:
         )
     return Listed(
         _find_file(line, roots, anywhere),
-        printable(line["file"]),
+        escape_name(line["file"]),
         line["method"] or None,
         line["group"] or None,
         num_shots,

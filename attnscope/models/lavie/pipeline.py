@@ -113,7 +113,7 @@ class LaViePipeline(DiffusionPipeline, StableDiffusionMixin, StableDiffusionLora
             (len(wanted), self.unet.config.in_channels, *size), text.dtype, generator, latents
         )
         options = {"eta": eta, "generator": generator}
-        latents = self._denoised(
+        latents = self._denoise(
             latents, text, guidance_scale if guided else None, options, callback_on_step_end
         )
         frames: object = latents
@@ -124,7 +124,7 @@ class LaViePipeline(DiffusionPipeline, StableDiffusionMixin, StableDiffusionLora
         self.maybe_free_model_hooks()
         return LaViePipelineOutput(frames=frames) if return_dict else (frames,)
 
-    def _denoised(
+    def _denoise(
         self,
         latents: Tensor,
         text: Tensor,
@@ -168,10 +168,10 @@ class LaViePipeline(DiffusionPipeline, StableDiffusionMixin, StableDiffusionLora
             said = [""] if negative_prompt is None else negative_prompt
             negative_prompt_embeds = self._read(said, device)
         if not is_guided:
-            return self._repeated(prompt_embeds, len(prompt_embeds), num_videos_per_prompt), None
+            return self._repeat(prompt_embeds, len(prompt_embeds), num_videos_per_prompt), None
         return (
-            self._repeated(prompt_embeds, len(prompt_embeds), num_videos_per_prompt),
-            self._repeated(negative_prompt_embeds, len(prompt_embeds), num_videos_per_prompt),
+            self._repeat(prompt_embeds, len(prompt_embeds), num_videos_per_prompt),
+            self._repeat(negative_prompt_embeds, len(prompt_embeds), num_videos_per_prompt),
         )
 
     def decode_latents(self, latents: Tensor) -> Tensor:
@@ -198,7 +198,7 @@ class LaViePipeline(DiffusionPipeline, StableDiffusionMixin, StableDiffusionLora
         read: Tensor = self.text_encoder(tokens.input_ids.to(device))[0]
         return read
 
-    def _repeated(self, read: Tensor | None, num_prompts: int, num_videos_per_prompt: int) -> Tensor:
+    def _repeat(self, read: Tensor | None, num_prompts: int, num_videos_per_prompt: int) -> Tensor:
         if read is None or len(read) not in (1, num_prompts):
             raise InputError(
                 expected=f"one negative prompt, or one for each of {num_prompts} prompts",

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attnscope._types import Floats
-from attnscope.structure.arrays.pair_means import Bools, Ints, Mass, admitted, first_frame_sink, same_shot
+from attnscope.structure.arrays.pair_means import Bools, Ints, Mass, first_frame_sink, same_shot, select_pairs
 
 PULL_LEVEL = 1.5
 """Key frame 0 is left out of a map where it gets more than this many times what the distance explains."""
@@ -36,7 +36,7 @@ class Fit(NamedTuple):
 @lru_cache(maxsize=32)
 def effects(num_frames: int, first_key_frame: bool, signed_lag: bool) -> tuple[Bools, Floats]:
     """Give the pairs that take part `(F, F)`, and one column for each effect of a row, a column or a lag `(N, C)`."""
-    pairs = admitted(num_frames, diagonal=False, first_key_frame=first_key_frame)
+    pairs = select_pairs(num_frames, diagonal=False, first_key_frame=first_key_frame)
     query, key = np.nonzero(pairs)
     lag = query - key if signed_lag else np.abs(query - key)
     indicators = [values[:, None] == np.unique(values) for values in (query, key, lag)]
@@ -132,7 +132,7 @@ def _project(logs: Floats, same: Bools, basis: Floats) -> tuple[Floats, Floats]:
     return product / size, product / (np.sqrt(size) * spread[:, None])
 
 
-def measurable(plans: Ints) -> Bools:
+def find_measurable(plans: Ints) -> Bools:
     """Say of plans `(S, F)` whether rows, columns and lags leave something of them, with frame 0 and without: `(S,)`.
 
     A single frame before the cut is a row and a column, and no map can tell it from one.

@@ -73,7 +73,7 @@ def peaks(novelty: Floats, *, num: int | None, threshold: float) -> Bools:
     return picked
 
 
-def matched_pairs(found: Ints, true: Ints, tolerance_frame: float) -> tuple[Ints, Ints]:
+def match_pairs(found: Ints, true: Ints, tolerance_frame: float) -> tuple[Ints, Ints]:
     """Pair each true cut with at most one found place: as many as possible, then as close as possible."""
     gap = np.abs(found[:, None] - true[None, :]).astype(np.float64)
     never = 1.0 + gap.sum()
@@ -85,7 +85,7 @@ def matched_pairs(found: Ints, true: Ints, tolerance_frame: float) -> tuple[Ints
 def boundary_error(picked: Bools, is_cut: Bools, tolerance_frame: float) -> npt.NDArray[np.float64]:
     """Give precision, recall, F1, mean offset, mean absolute offset of one curve `(T,)`; NaN where undefined."""
     found, true = np.flatnonzero(picked) + 1, np.flatnonzero(is_cut) + 1
-    at, cut = matched_pairs(found, true, tolerance_frame)
+    at, cut = match_pairs(found, true, tolerance_frame)
     offset = (at - cut).astype(np.float64)
     hits = float(len(at))
     mean_offset, mean_distance = (ratio(total, hits) for total in (offset.sum(), np.abs(offset).sum()))

@@ -30,7 +30,7 @@ def distance(num_frames: int) -> npt.NDArray[np.intp]:
     return np.asarray(np.abs(frame[:, None] - frame[None, :]))
 
 
-def admitted(num_frames: int, *, diagonal: bool, first_key_frame: bool) -> Bools:
+def select_pairs(num_frames: int, *, diagonal: bool, first_key_frame: bool) -> Bools:
     """Say which pairs take part at all: `(F, F)`, without the diagonal or without key frame 0 where asked."""
     pairs = np.ones((num_frames, num_frames), dtype=bool)
     if not diagonal:
@@ -55,7 +55,7 @@ def intra_inter(
     mass: Mass, shot: Ints, *, diagonal: bool = True, first_key_frame: bool = True
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Sum and count the pairs inside shots and across cuts: (intra sum, intra count, inter sum, inter count)."""
-    pairs = admitted(mass.shape[-1], diagonal=diagonal, first_key_frame=first_key_frame)
+    pairs = select_pairs(mass.shape[-1], diagonal=diagonal, first_key_frame=first_key_frame)
     same = same_shot(shot)
     known = is_known(shot)[..., None, None]
     intra, inter = same & pairs & known, ~same & pairs & known
@@ -80,7 +80,7 @@ def distance_only_contrast(
 ) -> Floats:
     """Give the contrast of the map whose every pair has the mean mass of the pairs equally far apart: `(...)`."""
     num_frames = mass.shape[-1]
-    pairs = admitted(num_frames, diagonal=diagonal, first_key_frame=first_key_frame)
+    pairs = select_pairs(num_frames, diagonal=diagonal, first_key_frame=first_key_frame)
     of_lag = distance(num_frames)[None] == np.arange(num_frames)[:, None, None]
     of_lag &= pairs
     mean = ratio(np.einsum("...qk,lqk->...l", mass, of_lag.astype(np.float64)), of_lag.sum(axis=(1, 2)))
@@ -92,7 +92,7 @@ def distance_only_contrast(
 def lag_matched_contrast(mass: Mass, shot: Ints, *, first_key_frame: bool = True) -> Floats:
     """Compare pairs inside and across at equal distance only (Mantel-Haenszel weights): `(...)`."""
     num_frames = mass.shape[-1]
-    pairs = admitted(num_frames, diagonal=False, first_key_frame=first_key_frame)
+    pairs = select_pairs(num_frames, diagonal=False, first_key_frame=first_key_frame)
     same, known = same_shot(shot), is_known(shot)[..., None, None]
     above, below = np.zeros(()), np.zeros(())
     for lag in range(1, num_frames):

@@ -13,7 +13,7 @@ import numpy as np
 
 from attnscope._types import Floats
 from attnscope.structure.arrays.adjustment import first_frame_pulls, orthonormal, without
-from attnscope.structure.arrays.pair_means import Ints, Mass, admitted, same_shot
+from attnscope.structure.arrays.pair_means import Ints, Mass, same_shot, select_pairs
 from attnscope.student import reach
 
 
@@ -23,7 +23,7 @@ def place_matched(mass: Mass, shot: Ints, *, first_key_frame: bool = True) -> tu
     Films with a pair without mass, with a map that was not recorded, or without a plan are left out (NaN in the
     second result); NaN, and infinite without a film, where fewer than two films or no two different plans are left.
     """
-    pairs = admitted(mass.shape[-1], diagonal=False, first_key_frame=first_key_frame)
+    pairs = select_pairs(mass.shape[-1], diagonal=False, first_key_frame=first_key_frame)
     query, key = np.nonzero(pairs)
     columns = [values[:, None] == np.arange(mass.shape[-1]) for values in (query, key)]
     basis = orthonormal(np.concatenate(columns, axis=1).astype(np.float64))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attnscope._types import Floats
-from attnscope.structure.arrays.adjustment import measurable
+from attnscope.structure.arrays.adjustment import find_measurable
 from attnscope.structure.arrays.pair_means import Ints
 
 # More plans than this are sampled, and p is then that of a random sample, which is exact too.
@@ -145,7 +145,7 @@ def exchange_p(matrix: Floats, chosen: Ints) -> tuple[Floats, Floats]:
 def moves(shot: Ints, seed: int) -> Ints:
     """Give the plans as likely as this one `(F,)`, it first: `(S, F)`; a random sample where there are very many.
 
-    As many shots, the shortest as short, and such that a map can tell them (`adjustment.measurable`).
+    As many shots, the shortest as short, and such that a map can tell them (`adjustment.find_measurable`).
     """
     num_frames, num_shots, shortest = len(shot), len(np.unique(shot)), int(np.bincount(shot).min())
     slack = num_frames - num_shots * shortest
@@ -153,11 +153,11 @@ def moves(shot: Ints, seed: int) -> Ints:
         bars = np.array(list(combinations(range(slack + num_shots - 1), num_shots - 1)), dtype=np.intp)
         lengths = _lengths(bars, slack, num_shots, shortest)
     else:
-        lengths = _sampled_lengths(num_frames, num_shots, shortest, seed)
+        lengths = _sample_lengths(num_frames, num_shots, shortest, seed)
     starts = np.cumsum(lengths, axis=1)[:, :-1]
     plans = (np.arange(num_frames)[None, :, None] >= starts[:, None, :]).sum(axis=-1)
     others = plans[(plans != shot).any(axis=1)]
-    return np.concatenate([shot[None, :], others[measurable(others)]])
+    return np.concatenate([shot[None, :], others[find_measurable(others)]])
 
 
 def _lengths(bars: Ints, slack: int, num_shots: int, shortest: int) -> Ints:
@@ -168,7 +168,7 @@ def _lengths(bars: Ints, slack: int, num_shots: int, shortest: int) -> Ints:
     return np.asarray(lengths[lengths.min(axis=1) == shortest])
 
 
-def _sampled_lengths(num_frames: int, num_shots: int, shortest: int, seed: int) -> Ints:
+def _sample_lengths(num_frames: int, num_shots: int, shortest: int, seed: int) -> Ints:
     generator = np.random.default_rng(seed)
     slack, kept = num_frames - num_shots * shortest, np.zeros((0, num_shots), dtype=np.intp)
     while len(kept) < _MOST_PLANS:
@@ -177,7 +177,7 @@ def _sampled_lengths(num_frames: int, num_shots: int, shortest: int, seed: int) 
     return kept[:_MOST_PLANS]
 
 
-def moved_p(tables: list[Floats], *, num_draws: int, seed: int) -> tuple[Floats, Floats]:
+def move_p(tables: list[Floats], *, num_draws: int, seed: int) -> tuple[Floats, Floats]:
     """Test the sum of the first entries of tables `(..., S)`, one for each plan that moves by itself.
 
     It is compared with the sums of one entry of each table: all of them (`whole_twentieths`), or `num_draws` by lot.

@@ -7,9 +7,9 @@ from typing import Literal, overload
 
 from torch import Tensor, is_grad_enabled
 
-from .._chunked import chunked
+from .._chunked import attend_in_chunks
 from .._groups import dense_heads
-from .._relation import Grouping, check_content, check_inputs, checked_scale
+from .._relation import Grouping, check_content, check_inputs, require_scale
 from .._select import AttendImplementation, select_attention
 from .launch import attend_by_kernel
 from .reference import attend_densely
@@ -124,7 +124,7 @@ def shot_attention(
     grouping = Grouping(
         query_offsets=rows,
         key_offsets=groups,
-        scale=checked_scale(scale, query.shape[-1]),
+        scale=require_scale(scale, query.shape[-1]),
         relation=checked,
     )
     output, lse = _run(choice.name, (query, key, value), grouping, content, with_lse)
@@ -146,6 +146,6 @@ def _run(
         return attend_by_runs(*tensors, **grouping, with_lse=with_lse)
     if name == "reference":
         return attend_densely(*tensors, **grouping, content=content)
-    found = chunked(*tensors, **grouping, content=content)
+    found = attend_in_chunks(*tensors, **grouping, content=content)
     assert found.output is not None
     return found.output, found.lse

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._fused import fused_with_lse
-from .._groups import token_bias, visible
+from .._fused import attend_fused
+from .._groups import select_groups, token_bias
 from .._relation import Run, parts, runs
 
 
@@ -63,12 +63,12 @@ def _attend(
 ) -> tuple[Tensor, Tensor | None]:
     start, stop = query_offsets[run.first_row], query_offsets[run.stop_row]
     q = tensors[0][:, start:stop].transpose(1, 2)
-    k, v = (visible(tensor, 1, key_offsets, run.groups).transpose(1, 2) for tensor in tensors[1:])
+    k, v = (select_groups(tensor, 1, key_offsets, run.groups).transpose(1, 2) for tensor in tensors[1:])
     # relative to the largest, before 16 bits round them: what is added to all changes nothing
     highest = max(run.bias)
     relative = [bias - highest for bias in run.bias]
     mask = None if run.is_flat else token_bias(relative, run.groups, key_offsets, q)[None, None, None]
     if not with_lse:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(1, 2), None
-    output, lse = fused_with_lse(q, k, v, scale, mask)
+    output, lse = attend_fused(q, k, v, scale, mask)
     return output.transpose(1, 2), lse + highest

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from torch import Tensor, is_grad_enabled, unflatten
 
-from .._chunked import TokenMass, chunked
+from .._chunked import TokenMass, attend_in_chunks
 from .._groups import dense_heads
-from .._relation import Grouping, check_inputs, check_places, checked_scale, is_whole
+from .._relation import Grouping, check_inputs, check_places, is_whole, require_scale
 from .._select import MassImplementation, select_mass
 from .launch import measure_after, measure_fused, measure_tokens
 from .reference import measure_densely
@@ -104,11 +104,11 @@ def frame_mass(
     grouping = Grouping(
         query_offsets=rows,
         key_offsets=groups,
-        scale=checked_scale(scale, query.shape[-1]),
+        scale=require_scale(scale, query.shape[-1]),
         relation=checked,
     )
     if choice.name == "chunked":
-        return FrameMass(*chunked(query, key, value, **grouping, num_places=num_places))
+        return FrameMass(*attend_in_chunks(query, key, value, **grouping, num_places=num_places))
     found = _WAYS[choice.name](query, key, value, **grouping)
     mass = found.mass if num_places == 1 else unflatten(found.mass, 0, (-1, num_places)).mean(1)
     return FrameMass(found.output, found.lse, mass)
@@ -155,12 +155,12 @@ def token_mass(
     grouping = Grouping(
         query_offsets=rows,
         key_offsets=groups,
-        scale=checked_scale(scale, query.shape[-1]),
+        scale=require_scale(scale, query.shape[-1]),
         relation=checked,
     )
     if choice.name == "kernel":
         return measure_tokens(query, key, **grouping)
-    return chunked(query, key, None, **grouping, per_token=True)
+    return attend_in_chunks(query, key, None, **grouping, per_token=True)
 
 
 _WAYS: dict[str, Callable[..., TokenMass]] = {

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .._chunked import TokenMass
-from .._fused import fused_with_lse
+from .._fused import attend_fused
 from .._relation import Offsets
 from ..attend.launch import constants, grid, run_forward, strides, table_for
 
@@ -75,7 +75,7 @@ def measure_after(
 ) -> TokenMass:
     """Let PyTorch's fused attention make the output, then measure from its log-sum-exp; no relation."""
     q, k, v = (tensor.transpose(1, 2) for tensor in (query, key, value))
-    output, lse = fused_with_lse(q, k, v, scale)
+    output, lse = attend_fused(q, k, v, scale)
     lse = lse.contiguous()
     mass = mass_given_lse(query, key, lse, query_offsets, key_offsets, scale, relation)
     return TokenMass(output.transpose(1, 2), lse, mass)

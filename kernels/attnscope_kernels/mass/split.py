@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .._chunked import TokenMass, index_of
-from .._fused import fused_with_lse
+from .._fused import attend_fused
 from .._groups import mean_over_rows
 from .._relation import Run, parts, runs
 
@@ -129,5 +129,5 @@ def _group(
 ) -> tuple[Tensor, Tensor]:
     """Attention to one visible group alone, and its log-sum-exp."""
     span = slice(key_offsets[run.groups[index]], key_offsets[run.groups[index] + 1])
-    output, lse = fused_with_lse(q, k[:, :, span], v[:, :, span], scale)
+    output, lse = attend_fused(q, k[:, :, span], v[:, :, span], scale)
     return output.to(wide), lse.to(wide) + run.bias[index] if run.bias[index] else lse.to(wide)
