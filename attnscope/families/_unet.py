@@ -50,6 +50,7 @@ class UNetFamily(Family):
         """Return the attentions over time that run before the first stage; they form the stage `in`."""
         return ()
 
+    @override
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the attention over time of every stage, in the order it runs."""
         found: list[Site] = []
@@ -66,6 +67,7 @@ class UNetFamily(Family):
             for inner, kind in self.places(block):
                 yield stage, f"{path}.{inner}", kind
 
+    @override
     def layout(self, denoiser: Denoiser, call: DenoiserCall, sample: int) -> FrameLayout:
         """Return one token for each frame of a latent video."""
         shape = tuple(call.video.shape)
@@ -78,6 +80,7 @@ class UNetFamily(Family):
             )
         return FrameLayout.uniform(shape[self.frame_axis], 1)
 
+    @override
     def expected_layout(self, model: Model, *, num_frames: int, height: int, width: int) -> FrameLayout:
         """Return one token for each frame, whatever the size of the picture."""
         return FrameLayout.uniform(num_frames, 1)
@@ -99,6 +102,7 @@ class UNetFamily(Family):
         """Return how many frames have a position in the model; None where all have."""
         return None
 
+    @override
     def require_size(self, model: Model, *, num_frames: int, height: int, width: int) -> None:
         """Refuse pictures that the VAE cannot make, and more frames than the model has positions for."""
         most = self.most_frames(model)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from attnscope.families.base import GridFamily, Site, pair_sites
 from attnscope.families.facts import Reasons
 from attnscope.families.protocols import Denoiser
@@ -26,6 +28,7 @@ class Allegro(GridFamily):
     cannot: ClassVar[Reasons] = {"given videos": "its VAE encodes nothing but large tiles"}
     names_branches = False
 
+    @override
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return self- and cross-attention of every block."""
         return tuple(pair_sites("transformer_blocks", len(denoiser.transformer_blocks), cross="attn2"))

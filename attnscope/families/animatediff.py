@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torch import nn
+from typing_extensions import override
 
 from attnscope.families._unet import BOTH_LOOK_AT_FRAMES, Place, UNetFamily, within
 from attnscope.families.looking import LookingFamily
@@ -32,10 +33,12 @@ class AnimateDiff(LookingFamily, UNetFamily):
     networks = ("UNetMotionModel",)
     vae_reads = "pictures"
 
+    @override
     def places(self, stage: nn.Module) -> Iterable[Place]:
         """Return both attentions of every motion module."""
         return within(stage, "motion_modules", "transformer_blocks", *BOTH_LOOK_AT_FRAMES)
 
+    @override
     def most_frames(self, model: Model) -> int | None:
         """Return the number of positions of the motion modules."""
         return int(self.first_denoiser(model).config.motion_max_seq_length)

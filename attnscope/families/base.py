@@ -12,6 +12,7 @@ from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from attnscope._types import Arguments
 from attnscope.errors import LayoutError
@@ -228,6 +229,7 @@ class GridFamily(Family):
     text: ClassVar[Literal["none", "before", "after"]] = "none"
     frame_axis: ClassVar[int] = 2
 
+    @override
     def patch(self, denoiser: Denoiser) -> tuple[int, int, int]:
         """Return `patch_size_t` and `patch_size` of the configuration."""
         config = denoiser.config
@@ -237,11 +239,13 @@ class GridFamily(Family):
             return int(frames), int(height), int(width)
         return int(getattr(config, "patch_size_t", None) or 1), int(side), int(side)
 
+    @override
     def most_positions(self, model: Model) -> int | None:
         """Return the length of the rotary table, where there is one."""
         most = dict(self.first_denoiser(model).config).get("rope_max_seq_len")
         return None if most is None else int(most)
 
+    @override
     def default_size(self, model: Model) -> dict[str, int]:
         """Return the latent video of the configuration in frames and pixels."""
         config, scale = dict(self.first_denoiser(model).config), self.spatial_scale(model)
@@ -256,6 +260,7 @@ class GridFamily(Family):
         """Return how many tokens of text, and how many of padding behind them, this call has for a video."""
         return (0, 0) if self.text == "none" else (int(call.arguments["encoder_hidden_states"].shape[1]), 0)
 
+    @override
     def layout(self, denoiser: Denoiser, call: DenoiserCall, sample: int) -> FrameLayout:
         """Return the layout of a latent video, text where the family has it."""
         shape = tuple(call.video.shape)
@@ -269,6 +274,7 @@ class GridFamily(Family):
         grid = (shape[self.frame_axis], *shape[3:])
         return self._layout(denoiser, grid, *self.text_tokens(call, sample))
 
+    @override
     def expected_layout(self, model: Model, *, num_frames: int, height: int, width: int) -> FrameLayout:
         """Return the layout for a video of this size in latent frames and pixels."""
         denoiser, scale = self.first_denoiser(model), self.spatial_scale(model)

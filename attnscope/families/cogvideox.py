@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from attnscope.families.base import GridFamily, Site, pair_sites
 from attnscope.families.looking import LookingFamily
@@ -29,25 +30,30 @@ class CogVideoX(LookingFamily, GridFamily):
     frame_axis = 1
     first_frame_pipelines = ("CogVideoXImageToVideoPipeline",)
 
+    @override
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the joint attention of every block."""
         return tuple(pair_sites("transformer_blocks", len(denoiser.transformer_blocks)))
 
+    @override
     def text_length(self, denoiser: Denoiser) -> int:
         """Return what the pipeline pads prompts to."""
         return int(denoiser.config.max_text_seq_length)
 
+    @override
     def fixed_text_length(self, model: Model) -> int | None:
         """Return the length of the text in front of the positions that are added, where positions are added."""
         config = self.first_denoiser(model).config
         added = not config.use_rotary_positional_embeddings or config.use_learned_positional_embeddings
         return int(config.max_text_seq_length) if added else None
 
+    @override
     def temporal_stride(self, model: Model) -> int:
         """Return how many frames of video one token frame holds: 4, or 8 in CogVideoX 1.5."""
         patch = 1 if model is None else self.patch(self.first_denoiser(model))[0]
         return super().temporal_stride(model) * patch
 
+    @override
     def fit(self, model: Pipeline, latents: Tensor, asked: Tensor) -> Tensor:
         """Put latent frames in front until they come out even, as CogVideoX 1.5 does: the first one again."""
         missing = asked.shape[1] - latents.shape[2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from attnscope.families.base import GridFamily, Site, pair_sites
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser
@@ -23,10 +25,12 @@ class EasyAnimate(LookingFamily, GridFamily):
     names_branches = False
     text = "before"
 
+    @override
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the joint attention of every block."""
         return tuple(pair_sites("transformer_blocks", len(denoiser.transformer_blocks)))
 
+    @override
     def text_length(self, denoiser: Denoiser) -> int:
         """Return what the pipeline pads prompts to."""
         return 256

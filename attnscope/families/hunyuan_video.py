@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from attnscope._types import Arguments
 from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
 from attnscope.families.looking import LookingFamily
@@ -31,6 +33,7 @@ class HunyuanVideo(LookingFamily, GridFamily):
     says_of_guidance = "distilled: cond alone"
     text = "after"
 
+    @override
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the joint attention of both kinds of blocks, in the order they run."""
         double, single = len(denoiser.transformer_blocks), len(denoiser.single_transformer_blocks)
@@ -39,10 +42,12 @@ class HunyuanVideo(LookingFamily, GridFamily):
             *pair_sites("single_transformer_blocks", single, "attn", first=double + 1),
         )
 
+    @override
     def text_length(self, denoiser: Denoiser) -> int:
         """Return what the pipeline pads prompts to."""
         return 256
 
+    @override
     def text_tokens(self, call: DenoiserCall, sample: int) -> tuple[int, int]:
         """Return the length of this video's prompt, and of its padding."""
         mask = call.arguments["encoder_attention_mask"][sample]

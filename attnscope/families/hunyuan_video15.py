@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from attnscope._types import Arguments
 from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
@@ -32,18 +33,22 @@ class HunyuanVideo15(LookingFamily, GridFamily):
     scale = 16
     text = "after"
 
+    @override
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the joint attention of every block."""
         return tuple(pair_sites("transformer_blocks", len(denoiser.transformer_blocks), "attn"))
 
+    @override
     def text_length(self, denoiser: Denoiser) -> int:
         """Return what the pipeline lays behind the frames: 1000 tokens of prompt, 256 of glyphs, 729 of an image."""
         return 1000 + 256 + 729
 
+    @override
     def branches(self, model: Model, context: str, call: DenoiserCall) -> tuple[str, ...]:
         """Return `cond` or `uncond`, which the guider calls `pred_cond` and `pred_uncond`."""
         return super().branches(model, context.removeprefix("pred_"), call)
 
+    @override
     def text_tokens(self, call: DenoiserCall, sample: int) -> tuple[int, int]:
         """Return how many tokens of text, and how many of padding, this video has."""
         given = call.arguments
@@ -55,6 +60,7 @@ class HunyuanVideo15(LookingFamily, GridFamily):
         used += num_image if bool((given["image_embeds"] != 0).any()) else 0
         return used, whole + num_image - used
 
+    @override
     def fit(self, model: Pipeline, latents: Tensor, asked: Tensor) -> Tensor:
         """Lay behind the latents what the pipeline lays there: an image, and a mask that says where it is."""
         beside = asked[:, latents.shape[1] :]

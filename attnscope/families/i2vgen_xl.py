@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from torch import nn
+from typing_extensions import override
 
 from attnscope.families._unet import BOTH_LOOK_AT_FRAMES, Place, UNetFamily, temporal_blocks, within
 from attnscope.families.facts import Reasons
@@ -32,10 +33,12 @@ class I2VGenXL(UNetFamily):
     networks = ("I2VGenXLUNet",)
     cannot: ClassVar[Reasons] = {"given videos": "it is told an image"}
 
+    @override
     def places(self, stage: nn.Module) -> Iterable[Place]:
         """Return both attentions of every temporal transformer."""
         return within(stage, "temp_attentions", "transformer_blocks", *BOTH_LOOK_AT_FRAMES)
 
+    @override
     def places_before(self, denoiser: Denoiser) -> Iterable[Place]:
         """Return both attentions of the transformer before the first stage."""
         first = denoiser.get_submodule("transformer_in")

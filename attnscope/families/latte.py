@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from attnscope.errors import InputError
 from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
 from attnscope.families.facts import PER_PLACE
@@ -31,11 +33,13 @@ class Latte(LookingFamily, GridFamily):
     frames_argument = "video_length"
     reading = PER_PLACE
 
+    @override
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the temporal attention of every block."""
         blocks = denoiser.temporal_transformer_blocks
         return tuple(pair_sites("temporal_transformer_blocks", len(blocks)))
 
+    @override
     def require_size(self, model: Model, *, num_frames: int, height: int, width: int) -> None:
         """Refuse any number of frames but the one that the model has positions for."""
         known = int(self.first_denoiser(model).config.video_length)
@@ -48,20 +52,24 @@ class Latte(LookingFamily, GridFamily):
             )
         super().require_size(model, num_frames=num_frames, height=height, width=width)
 
+    @override
     def default_size(self, model: Model) -> dict[str, int]:
         """Return the size of the pictures that the model was trained on."""
         side = int(self.first_denoiser(model).config.sample_size) * self.spatial_scale(model)
         return {"height": side, "width": side}
 
+    @override
     def small_size(self, model: Model) -> dict[str, int]:
         """Return a small picture, and the only number of frames there is."""
         known = int(self.first_denoiser(model).config.video_length)
         return {**super().small_size(model), "num_frames": known}
 
+    @override
     def layout(self, denoiser: Denoiser, call: DenoiserCall, sample: int) -> FrameLayout:
         """Return one token a frame."""
         return FrameLayout.uniform(int(call.video.shape[2]), 1)
 
+    @override
     def expected_layout(self, model: Model, *, num_frames: int, height: int, width: int) -> FrameLayout:
         """Return one token a frame."""
         return FrameLayout.uniform(num_frames, 1)

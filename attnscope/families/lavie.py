@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from attnscope._types import Floats32
 from attnscope.families._unet import Place, UNetFamily, within
@@ -32,6 +33,7 @@ class LaVie(LookingFamily, UNetFamily):
     networks = ("LaVieUNet",)
     vae_reads = "pictures"
 
+    @override
     def places(self, stage: nn.Module) -> Iterable[Place]:
         """Return the attention over time of every transformer block."""
         return within(stage, "attentions", "transformer_blocks", ("attn_temp", "self"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from attnscope.errors import LayoutError
 from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
@@ -29,10 +30,12 @@ class LTX(LookingFamily, GridFamily):
     scale = 32
     first_frame_pipelines = ("LTXImageToVideoPipeline", "LTXConditionPipeline")
 
+    @override
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return self- and cross-attention of every block."""
         return tuple(pair_sites("transformer_blocks", len(denoiser.transformer_blocks), cross="attn2"))
 
+    @override
     def layout(self, denoiser: Denoiser, call: DenoiserCall, sample: int) -> FrameLayout:
         """Return the layout of packed tokens (batch, tokens, channels)."""
         num_tokens, given = call.video.shape[1], call.arguments
@@ -47,6 +50,7 @@ class LTX(LookingFamily, GridFamily):
             )
         return FrameLayout.uniform(num_frames, num_tokens // num_frames)
 
+    @override
     def fit(self, model: Pipeline, latents: Tensor, asked: Tensor) -> Tensor:
         """Pack the latents into a row of tokens."""
         patch, of_time = model.transformer_spatial_patch_size, model.transformer_temporal_patch_size

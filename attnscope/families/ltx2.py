@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import override
+
 from attnscope.errors import LayoutError
 from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
 from attnscope.families.facts import Reasons
@@ -29,10 +31,12 @@ class LTX2(GridFamily):
     scale = 32
     first_frame_pipelines = ("LTX2ImageToVideoPipeline",)
 
+    @override
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return self- and cross-attention of the video in every block."""
         return tuple(pair_sites("transformer_blocks", len(denoiser.transformer_blocks), cross="attn2"))
 
+    @override
     def layout(self, denoiser: Denoiser, call: DenoiserCall, sample: int) -> FrameLayout:
         """Return the layout of packed tokens (batch, tokens, channels)."""
         frames, height, width = (int(call.arguments[name]) for name in ("num_frames", "height", "width"))

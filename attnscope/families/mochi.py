@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser
@@ -24,14 +26,17 @@ class Mochi(LookingFamily, GridFamily):
     stride = 6
     text = "after"
 
+    @override
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return the joint attention of every block."""
         return tuple(pair_sites("transformer_blocks", len(denoiser.transformer_blocks)))
 
+    @override
     def text_length(self, denoiser: Denoiser) -> int:
         """Return what the pipeline pads prompts to."""
         return int(denoiser.config.max_sequence_length)
 
+    @override
     def text_tokens(self, call: DenoiserCall, sample: int) -> tuple[int, int]:
         """Return the length of this video's prompt; the padding never reaches the attention."""
         return int(call.arguments["encoder_attention_mask"][sample].sum()), 0

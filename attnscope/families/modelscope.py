@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torch import nn
+from typing_extensions import override
 
 from attnscope.families._unet import BOTH_LOOK_AT_FRAMES, Place, UNetFamily, temporal_blocks, within
 from attnscope.families.looking import LookingFamily
@@ -31,10 +32,12 @@ class ModelScope(LookingFamily, UNetFamily):
     networks = ("UNet3DConditionModel",)
     vae_reads = "pictures"
 
+    @override
     def places(self, stage: nn.Module) -> Iterable[Place]:
         """Return both attentions of every temporal transformer."""
         return within(stage, "temp_attentions", "transformer_blocks", *BOTH_LOOK_AT_FRAMES)
 
+    @override
     def places_before(self, denoiser: Denoiser) -> Iterable[Place]:
         """Return both attentions of the transformer before the first stage."""
         first = denoiser.get_submodule("transformer_in")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from attnscope.families.base import GridFamily, Site, pair_sites
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser
@@ -34,6 +36,7 @@ class SkyReels(LookingFamily, GridFamily):
         "SkyReelsV2DiffusionForcingImageToVideoPipeline",
     )
 
+    @override
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return self- and cross-attention of every block."""
         looks_at_image = int(denoiser.config.added_kv_proj_dim is not None)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 from torch import nn
+from typing_extensions import override
 
 from attnscope.families._unet import Place, UNetFamily, within
 from attnscope.families.base import DenoiserCall
@@ -35,12 +36,14 @@ class StableVideoDiffusion(UNetFamily):
     frame_axis = 1
     says_of_text = "none; to the image"
 
+    @override
     def places(self, stage: nn.Module) -> Iterable[Place]:
         """Return attention over time, and to the image, of every temporal block."""
         return within(
             stage, "attentions", "temporal_transformer_blocks", ("attn1", "self"), ("attn2", "cross")
         )
 
+    @override
     def is_doubled(self, call: DenoiserCall) -> bool:
         """Return whether the latents of the video, without those of the image, are there twice."""
         first, second = call.video[:, :, : call.video.shape[2] // 2].chunk(2)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from typing_extensions import override
 
 from attnscope._types import Floats32, Frames
 from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
@@ -36,11 +37,13 @@ class Wan(GridFamily):
     parts = ("transformer", "transformer_2")
     first_frame_pipelines = ("WanImageToVideoPipeline",)
 
+    @override
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return self- and cross-attention of every block, in the order they run."""
         looks_at_image = int(denoiser.config.added_kv_proj_dim is not None)
         return tuple(pair_sites("blocks", len(denoiser.blocks), "attn1", "attn2", num_unheard=looks_at_image))
 
+    @override
     def branches(self, model: Model, context: str, call: DenoiserCall) -> tuple[str, ...]:
         """Return what the pipeline says; video to video says nothing, and runs `cond` before `uncond`."""
         if not context and type(model).__name__ == "WanVideoToVideoPipeline":

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from torch import nn
+from typing_extensions import override
 
 from attnscope.families.protocols import Model
 from attnscope.hooks.attachment import Attachment, find_or_attach
@@ -31,6 +32,7 @@ class _Runner(nn.Module):
         for name, network in networks.items():
             self.add_module(name, network)
 
+    @override
     def forward(self, *args: object, **kwargs: object) -> object:
         return self._model[0](*args, **kwargs)
 

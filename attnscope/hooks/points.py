@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+from typing_extensions import override
 
 from attnscope.errors import HookNameError, InputError, quote
 from attnscope.hooks.current import CurrentCall
@@ -65,21 +66,25 @@ class HookPoint(nn.Module):
         return remove
 
     # Nobody says when a hook of PyTorch is removed, so the point stays a listener; this goes for all four.
+    @override
     def register_forward_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
         """Register a hook as of any module, and count as a listener from then on."""
         self._current.listeners.add(self)
         return super().register_forward_hook(*args, **kwargs)
 
+    @override
     def register_forward_pre_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
         """Register a hook as of any module, and count as a listener from then on."""
         self._current.listeners.add(self)
         return super().register_forward_pre_hook(*args, **kwargs)
 
+    @override
     def register_full_backward_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
         """Register a hook as of any module: how gradients of what passes here are seen."""
         self._current.listeners.add(self)
         return super().register_full_backward_hook(*args, **kwargs)
 
+    @override
     def register_full_backward_pre_hook(self, *args: Any, **kwargs: Any) -> RemovableHandle:
         """Register a hook as of any module: how gradients of what passes here are seen."""
         self._current.listeners.add(self)
@@ -99,6 +104,7 @@ class HookPoint(nn.Module):
         """Whether the point must be passed at all: somebody listens, or an nnsight trace counts the visits."""
         return self.has_listeners or self._trace() is not None
 
+    @override
     def forward(self, value: Tensor | None) -> Tensor | None:
         """Pass the value by all listeners in turn, one guidance branch at a time where several share the batch."""
         if value is None:  # nobody listens: a trace that counts the visits counts this one
@@ -173,13 +179,16 @@ class RelationPoint(HookPoint):
 
     _shares_memory = False
 
+    @override
     def _fits(self, replaced: Tensor, value: Tensor) -> bool:
         return not replaced.is_complex()  # its shape is checked where it is put in force
 
+    @override
     def split_branches(self, value: Tensor, parts: Sequence[Part]) -> list[Tensor]:
         """Return a relation of its own for each guidance branch."""
         return [value.clone() if value.ndim < 4 else value[part.rows(len(value))].clone() for part in parts]
 
+    @override
     def join_branches(self, pieces: Sequence[Tensor], parts: Sequence[Part]) -> Tensor:
         """Return one relation where the branches agree, else one for each video."""
         width = max(piece.ndim for piece in pieces)

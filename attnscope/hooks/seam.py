@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
+from typing_extensions import override
 
 from attnscope.errors import UnsupportedModelError
 
@@ -178,6 +179,7 @@ def _wrap(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
 class _Fused(TorchFunctionMode):
     """Catches the attention that a processor asks PyTorch for itself; its tensors have heads before tokens."""
 
+    @override
     def __torch_function__(
         self,
         function: Callable[..., object],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from attnscope.errors import InputError, LayoutError, MaskError, UnsupportedModelError
 from attnscope.hooks.attention import Attention, Offsets
@@ -81,6 +82,7 @@ class Tap(nn.Module):
     def _parallel_config(self, config: object) -> None:
         self.inner._parallel_config = config
 
+    @override
     def forward(self, *args: object, **kwargs: object) -> object:
         """Run the processor; stand between it and its attention only if somebody listens to this tap."""
         if not any(point.is_active for point in self._points.values()):

@@ -178,6 +178,7 @@ class halo(ShotRule):
 
     reach: int = 2
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         require_frames(self.reach, 0, "halo")
@@ -241,6 +242,7 @@ class fade(ShotRule):
 
     reach: int = 2
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         require_frames(self.reach, 0, "fade")

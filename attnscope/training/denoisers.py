@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from attnscope._types import Frames
 from attnscope.errors import InputError, UnsupportedModelError, quote
@@ -66,6 +67,7 @@ class TrainableWan(Trainable):
     reads_captions = True
 
     @property
+    @override
     def bounds(self) -> tuple[float, float]:
         """The part of the noise levels that this one of two transformers is responsible for."""
         boundary = self.pipe.config.get("boundary_ratio")
@@ -73,10 +75,12 @@ class TrainableWan(Trainable):
             return 0.0, 1.0
         return (float(boundary), 1.0) if self.part == "transformer" else (0.0, float(boundary))
 
+    @override
     def encode_text(self, caption: str) -> EncodedText:
         """Return the tokens, and how many alike padding tokens follow them."""
         return _WAN.encode_text(self.pipe, caption, TEXT_LENGTH)
 
+    @override
     def encode(self, frames: Frames) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the latents; where films begin with a picture, what the pipeline makes of the first one."""
         given: dict[str, Tensor] = {}
@@ -103,6 +107,7 @@ class TrainableWan(Trainable):
                 given["picture"] = seen[0].float().cpu()
         return latents, given
 
+    @override
     def answer(
         self, denoiser: nn.Module, shown: Tensor, timesteps: Tensor, text: Tensor, given: Given
     ) -> Tensor:
@@ -122,12 +127,14 @@ class TrainableLaVie(Trainable):
     by_flow = False
     reads_captions = False
 
+    @override
     def encode_text(self, caption: str) -> EncodedText:
         """Return the tokens, padding among them, which the model reads as any other."""
         with torch.no_grad():
             tokens, _ = self.pipe.encode_prompt(caption, self.denoiser.device, 1, False)
         return EncodedText(tokens[0], tokens[0, -1], 0)
 
+    @override
     def encode(self, frames: Frames) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the latents, picture by picture."""
         vae = self.pipe.vae
@@ -136,6 +143,7 @@ class TrainableLaVie(Trainable):
             latents = vae.encode(pictures).latent_dist.mode().float() * vae.config.scaling_factor
         return latents.transpose(0, 1).cpu(), {}
 
+    @override
     def answer(
         self, denoiser: nn.Module, shown: Tensor, timesteps: Tensor, text: Tensor, given: Given
     ) -> Tensor:

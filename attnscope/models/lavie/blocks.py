@@ -15,6 +15,7 @@ from diffusers.models.attention_processor import Attention
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
+from typing_extensions import override
 
 from attnscope.models.lavie.temporal import TemporalAttention
 
@@ -40,6 +41,7 @@ class Resnet(nn.Module):
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
 
+    @override
     def forward(self, video_BCFYX: Tensor, noise_level: Tensor) -> Tensor:
         """Return the video with as many channels as this block gives."""
         change = each_frame(self.conv1, F.silu(self.norm1(video_BCFYX)))
@@ -65,6 +67,7 @@ class TransformerBlock(nn.Module):
         self.norm3 = nn.LayerNorm(channels)
         self.ff = FeedForward(channels, activation_fn="geglu")
 
+    @override
     def forward(self, tokens_NPC: Tensor, text: Tensor, num_frames: int) -> Tensor:
         """Return the tokens of all pictures after the block."""
         tokens_NPC = tokens_NPC + self.attn1(self.norm1(tokens_NPC))
@@ -87,6 +90,7 @@ class Transformer(nn.Module):
         self.transformer_blocks = nn.ModuleList([TransformerBlock(channels, num_heads, text_width)])
         self.proj_out = nn.Conv2d(channels, channels, 1)
 
+    @override
     def forward(self, video_BCFYX: Tensor, text: Tensor) -> Tensor:
         """Return the video after attention; `text` is (B, tokens, width)."""
         num_frames = video_BCFYX.shape[2]
@@ -134,6 +138,7 @@ class DownStage(Stage):
             [Downsample2D(channels, use_conv=True, name="op")] if shrinks else []
         )
 
+    @override
     def forward(self, video: Tensor, noise_level: Tensor, text: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the video, and what the stages on the way up shall see of this one."""
         seen = []
@@ -149,6 +154,7 @@ class DownStage(Stage):
 class MiddleStage(Stage):
     """A resnet, attention, a resnet."""
 
+    @override
     def forward(self, video: Tensor, noise_level: Tensor, text: Tensor) -> Tensor:
         """Pass a video through attention and convolutions at the lowest resolution."""
         video = self.attend(0, self.run(self.resnets[0], video, noise_level), text)
@@ -164,6 +170,7 @@ class UpStage(Stage):
         super().__init__(resnets, attentions)
         self.upsamplers = nn.ModuleList([Upsample2D(channels, use_conv=True)] if grows else [])
 
+    @override
     def forward(
         self, video: Tensor, seen: list[Tensor], noise_level: Tensor, text: Tensor
     ) -> tuple[Tensor, list[Tensor]]:

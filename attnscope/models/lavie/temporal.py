@@ -13,6 +13,7 @@ from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.attention_processor import Attention
 from diffusers.models.embeddings import apply_rotary_emb, get_1d_rotary_pos_embed
 from torch import Tensor, nn
+from typing_extensions import override
 
 ROTARY_SIZE = 32
 """How many channels of a head are rotated by the frame's position; the others know nothing of it."""
@@ -48,6 +49,7 @@ class RelativePositionBias(nn.Module):
         super().__init__()
         self.relative_attention_bias = nn.Embedding(NUM_BUCKETS, num_heads)
 
+    @override
     def forward(self, num_frames: int) -> Tensor:
         """Return the bias of every pair of frames, (H, F, F), the frame that looks first."""
         frames = torch.arange(num_frames, device=self.relative_attention_bias.weight.device)
@@ -96,6 +98,7 @@ class TemporalAttention(Attention):
         super().__init__(channels, heads=num_heads, dim_head=channels // num_heads, processor=processor)
         self.time_rel_pos_bias = RelativePositionBias(num_heads)
 
+    @override
     def forward(self, hidden_states: Tensor) -> Tensor:  # type: ignore[override]
         """Return what the frames take from one another, (L, F, channels)."""
         taken: Tensor = self.processor(self, hidden_states)

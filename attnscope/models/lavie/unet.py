@@ -14,6 +14,7 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionOutput
 from torch import Tensor, nn
+from typing_extensions import override
 
 from attnscope.models.lavie.blocks import DownStage, MiddleStage, Resnet, Transformer, UpStage, each_frame
 
@@ -93,6 +94,7 @@ class LaVieUNet(ModelMixin, AttentionMixin, ConfigMixin, PeftAdapterMixin):  # t
         self.conv_norm_out = nn.GroupNorm(num_groups, widths[0], norm_eps)
         self.conv_out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
 
+    @override
     def forward(
         self,
         sample: Tensor,
