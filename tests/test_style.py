@@ -42,7 +42,7 @@ NO_PARTICIPLE = re.compile(
 # Participles that stand before a noun and make a term with it.
 OF_A_NOUN = re.compile(
     "adjusted|displaced|embedded|expected|fixed|fused|given|loading|missing|padded|pooled|sampled|shared|smoothed|"
-    "stacked|stored|training|unforeseen|unknown|weighted"
+    "smoothing|stacked|stored|training|unforeseen|unknown|weighted"
 )
 SMALL_WORD = re.compile("a|as|at|by|for|from|here|in|into|of|on|out|over|the|to|under|up|with|without")
 SHORTEST = 4  # words; below, a first line repeats the name: "The rest.", "How far."

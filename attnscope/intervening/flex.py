@@ -97,8 +97,8 @@ def flex_mask(
     ]
     whole = blocks.visible[0] & ~blocks.partial & np.logical_and.outer(*filled)
     sparse = BlockMask.from_kv_blocks(
-        *_listed(blocks.visible[0] & ~whole, device),
-        *_listed(whole, device),
+        *_list_blocks(blocks.visible[0] & ~whole, device),
+        *_list_blocks(whole, device),
         BLOCK_SIZE=block_size,
         mask_mod=mask_mod,
         seq_lengths=(len(query_group), len(key_group)),
@@ -106,7 +106,7 @@ def flex_mask(
     return FlexMask(sparse, score_mod if blocks.weighted.any() else None)
 
 
-def _listed(blocks: np.ndarray, device: torch.device | str) -> tuple[Tensor, Tensor]:
+def _list_blocks(blocks: np.ndarray, device: torch.device | str) -> tuple[Tensor, Tensor]:
     """How many blocks each row has, and which, those first: `(1, 1, rows)` and `(1, 1, rows, columns)`."""
     import torch
 
