@@ -212,6 +212,7 @@ class together(ShotRule):
     factor: float = 8.0
     reach: int = 0
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         require_multiplicity(self.factor, "in together", error=MaskError)
