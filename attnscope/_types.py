@@ -36,6 +36,7 @@ Frames = NDArray[np.uint8]
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
+Bools = NDArray[np.bool_]
 
 Vectors = NDArray[np.float32]
 """What an encoder makes of pictures or texts, (number, width), each of length 1."""

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from attnscope._types import Bools
 from attnscope.checks import require_whole
 from attnscope.errors import MaskError
 from attnscope.masks.compiling import compile_rule, count_tokens
@@ -16,8 +17,6 @@ from attnscope.masks.interventions import Intervention
 from attnscope.masks.rules import MaskRule
 from attnscope.masks.sides import Sides
 from attnscope.ranges import parse_range
-
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)

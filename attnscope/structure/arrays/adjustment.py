@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attnscope._types import Floats
-from attnscope.structure.arrays.pair_means import Bools, Ints, Mass, first_frame_sink, same_shot, select_pairs
+from attnscope._types import Bools, Floats
+from attnscope.structure.arrays.pair_means import Ints, Mass, first_frame_sink, same_shot, select_pairs
 
 PULL_LEVEL = 1.5
 """Key frame 0 is left out of a map where it gets more than this many times what the distance explains."""

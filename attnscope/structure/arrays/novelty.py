@@ -7,8 +7,8 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 from scipy.signal import find_peaks
 
-from attnscope._types import Floats
-from attnscope.structure.arrays.pair_means import Bools, Ints, Mass, distance, ratio
+from attnscope._types import Bools, Floats
+from attnscope.structure.arrays.pair_means import Ints, Mass, distance, ratio
 
 
 def symmetric(mass: Mass, *, first_key_frame: bool = True) -> Floats:

@@ -7,10 +7,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from attnscope._types import Floats
+from attnscope._types import Bools, Floats
 
 Mass: TypeAlias = npt.NDArray[np.floating]
-Bools: TypeAlias = npt.NDArray[np.bool_]
 Ints: TypeAlias = npt.NDArray[np.integer]
 
 
