@@ -21,7 +21,7 @@ GROUND = ("errors", "checks", "_types")
 PURPOSE = {
     "attnscope_kernels": "mass and masks, fast",
     "cli": "one file a command",
-    "dataset": "drawn films",
+    "dataset": "films to clips, drawn films",
     "families": "what is known of a model",
     "hooks": "taps, points, listeners",
     "intervening": "generate, intervene",
@@ -42,6 +42,7 @@ PURPOSE = {
     "testing": "tiny models, the contract",
     "training": "finetune",
     "video": "frames in and out",
+    "workers": "work side by side",
 }
 BOX_WIDTH, BOX_HEIGHT, GAP, FLOOR, BEND_WIDTH = 156, 44, 14, 96, 26
 SWEEPS = 24

@@ -26,6 +26,7 @@ _COMMANDS = {
     "sweep": "Change the attention in one place after another, and see which change cuts the film.",
     "find-layers": "Search for the fewest layers, or heads, with which a mask still cuts.",
     "train": "Fine-tune a model on films with cuts, under the mask; go on with a run that was stopped.",
+    "dataset": "Make clips of several shots out of films; look at them and check them.",
     "structure": "Measure how strongly attention in a store follows the shots.",
     "figure": "Draw a figure for a paper from a store, or all that it holds.",
     "validate": "Check a store: schema, checksums, row sums; one line for each violation.",
@@ -36,6 +37,7 @@ _COMMANDS = {
     "models": "List the models that come with the package.",
     "doctor": "Say what is installed and which implementation will run here.",
 }
+_GROUPS = ("dataset",)  # with commands of their own
 
 app = App(
     name="attnscope",
@@ -48,7 +50,8 @@ app = App(
 )
 for _name, _sentence in _COMMANDS.items():
     _module = _name.replace("-", "_")
-    app.command(f"attnscope.cli.{_module}:{_module}_command", name=_name, help=_sentence)
+    _target = f"{_module}:app" if _name in _GROUPS else f"{_module}:{_module}_command"
+    app.command(f"attnscope.cli.{_target}", name=_name, help=_sentence)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,6 +11,7 @@ from attnscope.cli._numbers import Jobs
 from attnscope.cli._options import AsJson
 from attnscope.cli._output import print_json, print_table
 from attnscope.errors import InputError, quote
+from attnscope.workers import processors
 
 
 def reference_command(
@@ -37,7 +38,6 @@ def reference_command(
     folder
         A folder with films; searched to the bottom.
     """
-    from attnscope.cli.score import processors
     from attnscope.metrics import references
     from attnscope.metrics.scoring import batches
     from attnscope.metrics.scoring.manifests import list_videos

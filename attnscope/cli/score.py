@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ from attnscope.cli._numbers import Jobs, Probability, Tolerance
 from attnscope.cli._options import AsJson
 from attnscope.cli._output import finite, print_json, print_table
 from attnscope.errors import InputError, quote
+from attnscope.workers import processors
 
 if TYPE_CHECKING:
     from attnscope.metrics.references import Reference
@@ -146,11 +146,6 @@ def _list_videos(
     if manifest is not None:
         return manifests.read_manifest(manifest, places, anywhere=anywhere)
     return manifests.list_videos(places, shots=shots)
-
-
-def processors() -> int:
-    """How many processors this process may use, which is less than what there is inside a container."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _digest(names: Sequence[str], manifest: Path | None, settings: Settings) -> str:

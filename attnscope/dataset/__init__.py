@@ -1,9 +1,9 @@
-"""Videos with known shots: procedural scenes now, film pipelines later."""
+"""Multi-shot clips to train on: films that are drawn, and the pipeline that makes clips out of films."""
 
 from __future__ import annotations
 
-from attnscope.dataset._drawing import COLOURS
-from attnscope.dataset.scenes import Scene, Subject, View, render, sample_scene, vocabulary
-from attnscope.dataset.worlds import WORLDS, World
+from attnscope.dataset.drawing.painting import COLOURS
+from attnscope.dataset.drawing.scenes import Scene, Subject, View, render, sample_scene, vocabulary
+from attnscope.dataset.drawing.worlds import WORLDS, World
 
 __all__ = ["COLOURS", "WORLDS", "Scene", "Subject", "View", "World", "render", "sample_scene", "vocabulary"]

@@ -43,7 +43,7 @@ def explain(path: Path) -> Iterator[None]:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Put a file in place so that after a power cut it is there whole, or not there, or still the old one."""
-    partial = _beside(path)
+    partial = partial_beside(path)
     with explain(path):
         try:
             with partial.open("wb") as file:
@@ -62,7 +62,7 @@ def create_tree(path: Path, files: Mapping[str, bytes]) -> None:
 
     Of several processes that try, one succeeds and the others fail; then the directory is there.
     """
-    building = _beside(path)
+    building = partial_beside(path)
     with explain(path):
         building.mkdir(parents=True)
         try:
@@ -87,7 +87,8 @@ def remove_partial_files(path: Path) -> None:
             partial.unlink()
 
 
-def _beside(path: Path) -> Path:
+def partial_beside(path: Path) -> Path:
+    """Name the half-written copy of a file: beside it, and no other writer's."""
     # Machine and process keep two writers from sharing one half-written copy.
     return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}{PARTIAL_SUFFIX}")
 

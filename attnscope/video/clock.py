@@ -25,6 +25,7 @@ _CHECK_FRAMES, _REORDERED_FRAMES = (
     512,
     32,
 )  # how often frames are checked on the way; those that may come out of order
+_SURE_FRAMES = 0.25  # a frame this far from its place is still known by its stamp alone
 _NTSC = 1001  # the television rates are 24000/1001 and its like
 
 
@@ -100,6 +101,22 @@ class FrameClock:
         mean = Fraction(int(count[-1])) / (int(time[-1]) * self._time_base)
         even = not (time * count[-1] - count * time[-1]).any()
         return self._simplest(tight, mean, [mean] if even else [])
+
+    def first_stamp(self, fps: Fraction) -> int | None:
+        """The stamp of frame 0, where every other frame's follows from it to within a quarter of a frame.
+
+        >>> clock = FrameClock(Fraction(1, 1000), declared=[], where="in clip.mkv")
+        >>> for stamp in (7, 49, 90, 132):
+        ...     clock.tick(stamp)
+        >>> clock.first_stamp(Fraction(24)), clock.first_stamp(Fraction(30))
+        (7, None)
+        """
+        if len(self._stamps) < self.num_frames:
+            return None
+        stamps = np.sort(np.array(self._stamps, np.int64))
+        step = float(1 / (fps * self._time_base))
+        off = np.abs(stamps - stamps[0] - step * np.arange(len(stamps)))
+        return int(stamps[0]) if off.max() <= _SURE_FRAMES * step else None
 
     def _sort_stamps(self, unripe: int) -> tuple[Floats, Floats]:
         """Stamps and their frames; frames that may still be overtaken are left out."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _EDITED_FRAMES = 8  # a few frames at the ends may be missing without harm: encoders promise a little too much
 _DURATION_IN_HEADER = ("matroska,webm", "mov,mp4", "flv", "asf", "nut", "gxf", "rm")
+_INDEXED = ("mov,mp4", "matroska,webm")  # where a frame is found by its stamp
 _PACKED_JUMP_FRAMES = 1.1  # a pack of an MPEG program stream holds several frames and stamps one of them
 FEWEST_FRAMES = 2  # of one frame nothing about cuts can be said
 
@@ -70,9 +71,10 @@ class VideoFile:
             self._declared = (stream.guessed_rate, stream.codec_context.framerate, stream.average_rate)
             self._promised_frames = stream.frames
             self._promised_s = 0.0
-            if container.format.name.startswith(_DURATION_IN_HEADER):
+            container_name = container.format.name
+            if container_name.startswith(_DURATION_IN_HEADER):
                 self._promised_s = (container.duration or 0) / 1e6
-            packed = container.format.name == "mpeg"
+            packed = container_name == "mpeg"
             self._jump = _PACKED_JUMP_FRAMES if packed else JUMP_FRAMES
             pixel_shape = stream.sample_aspect_ratio
         self._display = Display(first, pixel_shape, crop=crop, where=self._where)
@@ -82,6 +84,8 @@ class VideoFile:
         self.size = self._display.size
         self.fps = Fraction(next((rate for rate in self._declared if rate), 0))
         self.num_frames = 0
+        self.first_stamp: int | None = None
+        self._is_indexed = container_name.startswith(_INDEXED)
 
     def __iter__(self) -> Iterator[av.VideoFrame]:
         """Decode it once; what it promises and whether frames are evenly spaced is checked on the way."""
@@ -102,6 +106,59 @@ class VideoFile:
                     yield self._display.show(picture)
         self._require_whole(num_packets, ends_s, clock.num_frames)
         self.fps, self.num_frames = clock.rate(), clock.num_frames
+        self.first_stamp = clock.first_stamp(self.fps) if self._is_indexed else None
+
+    @property
+    def promised_frames(self) -> int:
+        """How many frames the header promises, before anything was decoded; 0 where it says nothing."""
+        return self._promised_frames or round(self._promised_s * self.fps)
+
+    def stretch(
+        self, start: int, stop: int, *, fps: Fraction, first_stamp: int | None
+    ) -> Iterator[av.VideoFrame]:
+        """Decode frames ``start`` to ``stop`` (half-open) alone, the same pictures that a whole pass gives.
+
+        ``fps`` and ``first_stamp`` are what a whole pass found. With a stamp it begins at the key frame before;
+        without one, or where that does not lead to the frame, at the beginning.
+
+        Raises
+        ------
+        VideoError
+            A frame is damaged, or the file ends before.
+        """
+        due = start
+        for whole in (False, True):
+            if first_stamp is None and not whole:
+                continue
+            for frame, picture in self._numbered(0 if whole else start, fps, first_stamp):
+                if frame < due:
+                    continue
+                if frame > due or picture.is_corrupt:
+                    break
+                yield self._display.show(picture)
+                due += 1
+                if due == stop:
+                    return
+        raise VideoError(
+            expected=f"frames {start} to {stop}",
+            got=f"none behind frame {due - 1} that is whole",
+            where=self._where,
+            remedy="fetch it anew",
+        )
+
+    def _numbered(
+        self, start: int, fps: Fraction, first_stamp: int | None
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decode from the key frame before a frame, or from the beginning, each picture with its number."""
+        with self._opened() as (container, stream):
+            if not start or first_stamp is None:
+                yield from enumerate(container.decode(stream))
+                return
+            step = 1 / (fps * stream.time_base)
+            container.seek(first_stamp + int(start * step), stream=stream)
+            for picture in container.decode(stream):
+                if picture.pts is not None:
+                    yield round((picture.pts - first_stamp) / step), picture
 
     @contextmanager
     def _open(self) -> Iterator[tuple[Any, Any]]:

@@ -18,6 +18,7 @@ from attnscope.video.decoding import VideoFile
 from attnscope.video.display import NO_CROP, crop_box
 from attnscope.video.names import escape_name
 from attnscope.video.scaling import to_rgb
+from attnscope.video.writing import VideoWriter
 
 _FEWEST_FRAMES = 5  # two latent frames of a causal stride of 4
 
@@ -101,16 +102,10 @@ def read_frames(path: str | os.PathLike[str]) -> Frames:
 
 def write_video(path: str | os.PathLike[str], frames: Frames, fps: Fraction | int) -> Path:
     """Write frames as an H.264 mp4 file that every browser plays; returns the path."""
-    import av
-
     path = Path(path)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": "16"})
-        stream.height, stream.width = int(frames.shape[1]), int(frames.shape[2])
-        stream.pix_fmt = "yuv420p"
+    with VideoWriter(path, fps, height=int(frames.shape[1]), width=int(frames.shape[2])) as file:
         for picture in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
+            file.write(picture)
     return path
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from attnscope import ShotPlan
 from attnscope.dataset import render, sample_scene, vocabulary
-from attnscope.dataset.worlds import WORLDS
+from attnscope.dataset.drawing.worlds import WORLDS
 from attnscope.errors import InputError, ShotPlanError
 
 every_world = pytest.mark.parametrize("world", WORLDS)
@@ -108,9 +108,9 @@ def test_random_times_do_not_give_the_cut_away() -> None:
 @every_world
 def test_subject_keeps_its_colour_across_shots(world: str) -> None:
     scene = sample_scene(2, num_shots=3, world=world)
-    from attnscope.dataset import _drawing
+    from attnscope.dataset.drawing import painting
 
-    colour = np.array(_drawing.COLOURS[scene.subject.colour]) * 255
+    colour = np.array(painting.COLOURS[scene.subject.colour]) * 255
     frames = render(scene)
     for shot in scene.plan.shots:
         distance = np.abs(frames[shot.start].astype(float) - colour).max(axis=-1)

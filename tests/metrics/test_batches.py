@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -387,29 +386,6 @@ def test_what_the_environment_lacks_is_not_the_trouble_of_a_file(
     monkeypatch.setattr(batches, "score_opened", missing)
     with pytest.raises(SetupError):
         score_videos(list_videos([broken]), QUICK)
-
-
-def dying(each: Listed, settings: Settings) -> dict[str, Any]:
-    """Stands for a decoder that takes its process with it."""
-    if each.name == "text.mp4":
-        os._exit(1)
-    return {"file": each.name, "status": "ok"}
-
-
-@pytest.mark.slow
-def test_a_process_that_dies_is_the_row_of_one_film(broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from attnscope.metrics.scoring import batches
-
-    monkeypatch.setattr(batches, "multiprocessing", multiprocessing.get_context("fork"))
-    monkeypatch.setattr(
-        multiprocessing.get_context("fork"), "get_context", multiprocessing.get_context, raising=False
-    )
-    monkeypatch.setattr(batches, "score_listed", dying)
-    monkeypatch.setattr(batches, "_prepare", None)
-    rows = score_videos(list_videos([broken]), QUICK, jobs=2)
-    assert {row["file"] for row in rows if row["status"] == "ok"} == (BROKEN | {"good.mp4"}) - {"text.mp4"}
-    (row,) = (row for row in rows if row["status"] == "failed")
-    assert "one that died of this video" in row["error"]
 
 
 @pytest.mark.parametrize(

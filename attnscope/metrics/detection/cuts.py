@@ -170,6 +170,13 @@ as detector; use one of them
         for part in self._parts.values():
             part.process(picture)
 
+    @property
+    def num_reported(self) -> int:
+        """How many cuts the classical detectors have reported so far, flashes and short shots among them."""
+        return sum(
+            part.num_found for part in self._parts.values() if isinstance(part, watching.ClassicalDetector)
+        )
+
     def finish(self, num_frames: int, fps: Fraction) -> Detection:
         """Say what was found in the video."""
         found = {name: part.finish() for name, part in self._parts.items()}

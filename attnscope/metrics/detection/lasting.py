@@ -86,6 +86,18 @@ def keep_lasting(found: Sequence[Transition], thumbnails: Frames, shortest_frame
     return sorted([*lasting, *through], key=lambda each: each.cut_frame)
 
 
+def find_blanks(thumbnails: Frames) -> list[tuple[int, int]]:
+    """Find the stretches of black or white (half-open), with the fades into and out of them, at the ends of a film too.
+
+    >>> picture = np.random.default_rng(0).integers(0, 256, (1, 9, 16, 3)).astype(np.uint8)
+    >>> find_blanks(np.concatenate([0 * picture, 0 * picture, *12 * [picture]]))
+    [(0, 2)]
+    """
+    if not len(thumbnails):
+        return []
+    return [(gap.start, gap.stop) for gap in _Film(thumbnails).gaps() if gap.is_blank]
+
+
 def drop_flashes(found: Sequence[Transition], thumbnails: Frames, shortest_frames: float) -> list[Transition]:
     """Leave of the transitions those whose change is not taken back at once; see :func:`keep_lasting`."""
     film, reach = _Film(thumbnails), max(2, math.ceil(shortest_frames))

@@ -130,6 +130,11 @@ class ClassicalDetector(FrameDetector):
         self._found: list[Any] = []
         self._num = 0
 
+    @property
+    def num_found(self) -> int:
+        """How many cuts were reported so far."""
+        return len(self._found)
+
     @override
     def process(self, picture: av.VideoFrame) -> None:
         small = self._scaler.colour(picture, *fit_size(picture, _CLASSICAL_PIXELS))

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gc
 import hashlib
 import json
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 from attnscope import __version__
 from attnscope._types import OnProgress
-from attnscope.errors import AttnscopeError, RunError, SetupError, quote
+from attnscope.errors import AttnscopeError
 from attnscope.metrics import control
 from attnscope.metrics.scoring.kept_rows import load_row, save_row
 from attnscope.metrics.scoring.manifests import Listed
 from attnscope.metrics.scoring.score import Row, Settings, score_opened
 from attnscope.video.streams import FileVideo
+from attnscope.workers import Workers, attempt
 
 ROW_KIND = "attnscope score of a video 2"
 
@@ -56,7 +54,7 @@ def score_videos(
             rows[index] = kept
     if on_done and rows:
         on_done(len(rows), len(listed))
-    for index, row in _run_jobs([(index, listed[index]) for index in waiting], settings, jobs):
+    for index, row in _score_all([(index, listed[index]) for index in waiting], settings, jobs):
         rows[index] = row
         if folder is not None and row["status"] == "ok":
             save_row(folder, _digest_request(listed[index], settings), row)
@@ -67,17 +65,14 @@ def score_videos(
 
 def score_listed(each: Listed, settings: Settings) -> Row:
     """Score one video of a list, with what the list says of it in front; whatever it raises becomes its reason."""
-    head = _head(each)
-    try:
-        video = FileVideo(each.path, crop=each.crop)
-        scores = score_opened(video, lambda video: each.request_at(video.fps, video.num_frames), settings)
-    except SetupError:
-        raise  # every video would fail alike
-    except AttnscopeError as error:
-        return {**head, "status": "failed", "error": str(error)}
-    except Exception as error:
-        return {**head, "status": "failed", "error": str(_unforeseen_error(error, each.name))}
-    row = {**head, "status": "ok", "error": None, **scores}
+    row = attempt(lambda: _score(each, settings), each.name)
+    return _failed_row(each, row) if isinstance(row, AttnscopeError) else row
+
+
+def _score(each: Listed, settings: Settings) -> Row:
+    video = FileVideo(each.path, crop=each.crop)
+    scores = score_opened(video, lambda video: each.request_at(video.fps, video.num_frames), settings)
+    row = {**_head(each), "status": "ok", "error": None, **scores}
     if each.marked_cuts_frame is not None:
         seen = control.agreement(
             row["cuts_detected_frame"], each.marked_cuts_frame, tolerance_frame=settings.tolerance_frame
@@ -97,74 +92,34 @@ def _head(each: Listed) -> Row:
     }
 
 
-def _unforeseen_error(error: Exception, name: str) -> RunError:
-    """What nobody thought of, in one line: the trouble of one file is not that of the others."""
-    return RunError(
-        expected="a video that can be scored",
-        got=f"{type(error).__name__}: {quote(str(error), 120)}",
-        where=f"in {name}",
-        remedy="leave it out, or report it with the file",
-    )
+def _failed_row(each: Listed, error: AttnscopeError) -> Row:
+    return {**_head(each), "status": "failed", "error": str(error)}
 
 
-def _run_jobs(
+def _score_all(
     waiting: Sequence[tuple[int, Listed]], settings: Settings, jobs: int
 ) -> Iterator[tuple[int, Row]]:
+    """Score what is waiting, the largest files first: a long film that came last would run alone."""
     jobs = min(jobs, len(waiting))
-    if jobs <= 1:
-        for index, each in waiting:
-            yield index, score_listed(each, settings)
-        return
-    # the largest files first: a long film that came last would run alone
-    left = dict(sorted(waiting, key=lambda item: -_num_bytes(item[1].path)))
-    try:
-        with _pool(jobs) as pool:
-            running = {pool.submit(score_listed, each, settings): index for index, each in left.items()}
-            for done in as_completed(running):
-                row = done.result()
-                del left[running[done]]
-                yield running[done], row
-    except BrokenProcessPool:
-        # a process died, and took with it what the others were at: now each by itself, to see which one it is
-        for index, each in left.items():
-            yield index, _score_alone(each, settings)
+    ordered = waiting if jobs <= 1 else sorted(waiting, key=lambda item: -_num_bytes(item[1].path))
+    work = functools.partial(score_listed, settings=settings)
+    films = [each for _, each in ordered]
+    with Workers(jobs, prepare) as workers:
+        for place, row in workers.run(work, films, lambda each: each.name):
+            index, each = ordered[place]
+            yield index, _failed_row(each, row) if isinstance(row, AttnscopeError) else row
 
 
-def _score_alone(each: Listed, settings: Settings) -> Row:
-    """Score one video in a process of its own, which may die of it."""
-    try:
-        with _pool(1) as pool:
-            return pool.submit(score_listed, each, settings).result()
-    except BrokenProcessPool:
-        error = RunError(
-            expected="a process that lives",
-            got="one that died of this video, as it does when memory runs out",
-            where=f"in {each.name}",
-            remedy="leave it out, or score it where there is more memory",
-        )
-        return {**_head(each), "status": "failed", "error": str(error)}
-
-
-@contextmanager
-def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    # spawn, not fork: torch may already run threads here
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _num_bytes(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
-
-
-def _prepare() -> None:
+def prepare() -> None:
+    """Make a process ready that does one piece of work after another: one thread, and no search through its imports."""
     import torch
 
     torch.set_num_threads(1)
     gc.freeze()  # else a process takes a third of a second at its end to look through all that it imported
+
+
+def _num_bytes(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _digest_request(each: Listed, settings: Settings) -> str:

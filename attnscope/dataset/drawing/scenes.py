@@ -20,8 +20,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from attnscope.dataset import _drawing
-from attnscope.dataset.worlds import CAMERAS, MOTIONS, World, find_world
+from attnscope.dataset.drawing import painting
+from attnscope.dataset.drawing.worlds import CAMERAS, MOTIONS, World, find_world
 from attnscope.errors import ShotPlanError
 from attnscope.shots import ShotPlan
 
@@ -66,7 +66,7 @@ class View:
 class Scene:
     """One film with its ground truth: the plan of its shots, its subject, a view for each shot.
 
-    ``world`` names what the film is made of (:data:`attnscope.dataset.worlds.WORLDS`).
+    ``world`` names what the film is made of (:data:`attnscope.dataset.drawing.worlds.WORLDS`).
     ``dissolve_frames`` is the number of frames over which each cut is blended (0: hard cuts). A dissolve
     of n frames starts at the cut frame: frame ``cut + k`` shows the new shot with weight (k + 1) / (n + 1).
     """
@@ -273,13 +273,13 @@ def _draw_view(scene: Scene, view: View, num_frames: int, height: int, width: in
     pan_x = pan * world.pan * time_s
     x = columns[None, None, :] * zoom[:, None, None] + pan_x[:, None, None]
     y = rows[None, :, None] * zoom[:, None, None] + 0 * columns[None, None, :]
-    place = _drawing.draw_texture(view.texture, view.colours, x, y, view.phase)
-    place = _drawing.shade(place, columns[None, None, :], rows[None, :, None], view.phase, world.shading)
+    place = painting.draw_texture(view.texture, view.colours, x, y, view.phase)
+    place = painting.shade(place, columns[None, None, :], rows[None, :, None], view.phase, world.shading)
     move_x, move_y = (direction * world.speed for direction in MOTIONS[view.motion])
     # the camera follows the subject, so that it stays in the picture
     centre_x = view.start[0] * zoom + pan_x + move_x * time_s * zoom
     centre_y = view.start[1] * zoom + move_y * time_s * zoom
-    return _drawing.draw_subject(
+    return painting.draw_subject(
         place,
         scene.subject.shape,
         scene.subject.colour,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from attnscope.dataset import _drawing
+from attnscope.dataset.drawing import painting
 from attnscope.errors import InputError, quote
 
 MOTIONS: Mapping[str, tuple[int, int]] = {
@@ -61,9 +61,9 @@ class World:
 WORLDS: Mapping[str, World] = {
     "textured": World(
         textures=("stripes", "bands", "checks", "dots", "horizon", "rings"),
-        place_colours=tuple(_drawing.COLOURS),
+        place_colours=tuple(painting.COLOURS),
         shapes=("ball", "box", "diamond", "cross", "star"),
-        subject_colours=_drawing.SUBJECT_COLOURS,
+        subject_colours=painting.SUBJECT_COLOURS,
         zoom={"wide": 1.0, "medium": 0.72, "close": 0.5},
         size=1.0,
         speed=0.3,
@@ -74,9 +74,9 @@ WORLDS: Mapping[str, World] = {
     ),
     "plain": World(
         textures=("hills", "slope", "columns"),
-        place_colours=_drawing.SUBJECT_COLOURS,
+        place_colours=painting.SUBJECT_COLOURS,
         shapes=("ball", "box", "triangle", "cross", "ring"),
-        subject_colours=_drawing.SUBJECT_COLOURS,
+        subject_colours=painting.SUBJECT_COLOURS,
         zoom={"wide": 1.0, "medium": 0.75, "close": 0.55},
         size=1.25,
         speed=0.1,
