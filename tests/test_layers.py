@@ -177,7 +177,7 @@ def test_every_import_is_a_declared_requirement() -> None:
     extras = project["optional-dependencies"]
     required = [*project["dependencies"], *extras["kernels"], *extras["metrics"], *extras["ray"]]
     required += extras["slurm"]
-    declared = {re.split(r"[<>=; ]", each)[0] for each in required}
+    declared = {re.split(r"[\[<>=; ]", each)[0] for each in required}
     imported = {arrow.target.split(".")[0] for arrow in package_arrows()} - {FRONT_DOOR, KERNELS}
     assert {NAME_ON_INSTALL.get(each, each) for each in imported - sys.stdlib_module_names} <= declared
 

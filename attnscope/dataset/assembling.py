@@ -16,7 +16,7 @@ from attnscope.dataset.screen import Standards, screen
 from attnscope.dataset.settings import Settings
 from attnscope.errors import StoreError
 from attnscope.storage.sealed import Body
-from attnscope.video.names import printable
+from attnscope.video.names import escape_name
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,23 @@ class Assembly:
         """Give the candidates of a source as they were joined; none where that failed."""
         return self._load("joined", ends.joined, Joined).candidates if ends.joined.status == "ok" else ()
 
-    def decided(self, ends: Ends) -> Iterator[Clip]:
+    def screen_candidates(self, ends: Ends) -> Iterator[Clip]:
         """Give the candidates of a source as they were screened."""
         for clip in self.candidates(ends):
             yield from screen(clip, self._settings, self.standards)
 
-    def taken(self, ends: Ends) -> tuple[int, ...]:
+    def choose_taken(self, ends: Ends) -> tuple[int, ...]:
         """Give the numbers of the candidates that are cut out."""
-        return tuple(index for index, clip in enumerate(self.decided(ends)) if clip.decision == "kept")
+        return tuple(
+            index for index, clip in enumerate(self.screen_candidates(ends)) if clip.decision == "kept"
+        )
 
     def rows(self, ends: Ends) -> tuple[SourceRow, list[Clip]]:
         """Give the row of a source, and those of its candidates in order."""
         if ends.joined.status == "failed":
-            return SourceRow(printable(ends.file), "failed", ends.joined.error), []
+            return SourceRow(escape_name(ends.file), "failed", ends.joined.error), []
         film = self._load("joined", ends.joined, Joined).film
-        clips = [self._final(clip, ends) for clip in self.decided(ends)]
+        clips = [self._final(clip, ends) for clip in self.screen_candidates(ends)]
         row = SourceRow(
             file=film.source.file,
             status="ok",

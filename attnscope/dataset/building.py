@@ -157,7 +157,7 @@ def _join(rounds: _Rounds, blank: Job, files: Sequence[str]) -> list[Ends]:
 def _finish(rounds: _Rounds, blank: Job, ends: Sequence[Ends], assembly: Assembly) -> list[Ends]:
     todo = []
     for each in ends:
-        taken = assembly.taken(each)
+        taken = assembly.choose_taken(each)
         job = msgspec.structs.replace(blank, file=each.file, joined=each.joined.key, taken=taken)
         todo.append(job if taken else None)
     done = rounds.run(jobs.finish_source, todo)

@@ -7,6 +7,7 @@ marked, say more than a feature film.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from attnscope._types import Floats, Vectors
+from attnscope.dataset.rows import Film
 from attnscope.dataset.settings import Settings
 from attnscope.dataset.sources import identify_source, list_sources
 from attnscope.dataset.split import split_with_seams
+from attnscope.dataset.stitch import Seams
 from attnscope.errors import AttnscopeError, InputError
 from attnscope.workers import attempt
 
@@ -53,9 +56,7 @@ def calibrate(folder: Path, settings: Settings) -> Calibration:
     last: list[Vectors] = []
     num_failed = 0
     for file in list_sources(folder):
-        seen = attempt(
-            lambda file=file: split_with_seams(identify_source(folder, file), settings, folder), file
-        )
+        seen = attempt(functools.partial(_look, folder, file, settings), file)
         if isinstance(seen, AttnscopeError):
             num_failed += 1
             continue
@@ -105,6 +106,10 @@ def fit_threshold(
         num_strangers=len(other),
         num_failed=num_failed,
     )
+
+
+def _look(folder: Path, file: str, settings: Settings) -> tuple[Film, Seams]:
+    return split_with_seams(identify_source(folder, file), settings, folder)
 
 
 def _strangers(first: Sequence[Vectors], last: Sequence[Vectors]) -> Floats:

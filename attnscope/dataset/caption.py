@@ -15,7 +15,7 @@ from attnscope._types import Frames
 from attnscope.dataset.captioning.choosing import Captioner
 from attnscope.dataset.captioning.endpoint import NoAnswerError
 from attnscope.dataset.rows import Clip
-from attnscope.storage.confined import confined
+from attnscope.storage.confined import confine
 from attnscope.video.streams import FileVideo
 
 GENERAL = (
@@ -55,7 +55,7 @@ def caption(clip: Clip, captioner: Captioner, out: Path) -> list[Clip]:
     """
     if clip.uri is None:
         return [clip]
-    video = FileVideo(confined(out, clip.uri))
+    video = FileVideo(confine(out, clip.uri))
     spans = [(0, clip.num_frames), *((shot.start_frame, shot.stop_frame) for shot in clip.shots)]
     texts = []
     try:

@@ -19,7 +19,7 @@ from attnscope.dataset.settings import Settings
 from attnscope.metrics.detection.cuts import CutDetector, Detection
 from attnscope.metrics.detection.lasting import find_blanks
 from attnscope.metrics.detection.watching import CONTEXT_FRAMES
-from attnscope.storage.confined import confined
+from attnscope.storage.confined import confine
 from attnscope.video.decoding import VideoFile
 
 _KINDS: tuple[RemovedKind, ...] = ("transition", "black or white", "too short for a shot")
@@ -71,7 +71,7 @@ def _look(clip: Clip, start: int, stop: int, settings: Settings, folder: Path) -
         "transnetv2", threshold=settings.transition_threshold, shortest_shot_s=settings.shortest_shot_s / 3
     )
     detector.begin()
-    video, fps = VideoFile(confined(folder, clip.file)), Fraction(clip.fps)
+    video, fps = VideoFile(confine(folder, clip.file)), Fraction(clip.fps)
     for picture in video.stretch(start, stop, fps=fps, first_stamp=clip.first_stamp):
         detector.process(picture)
     return detector.finish(stop - start, fps)

@@ -20,7 +20,7 @@ from attnscope._types import Frames
 from attnscope.dataset.rows import Clip
 from attnscope.dataset.settings import Settings
 from attnscope.errors import RunError
-from attnscope.storage.confined import confined
+from attnscope.storage.confined import confine
 from attnscope.storage.disk import explain, partial_beside
 from attnscope.video.decoding import VideoFile
 from attnscope.video.scaling import squeeze, to_rgb
@@ -104,7 +104,7 @@ def _encode(clip: Clip, settings: Settings, folder: Path, path: Path) -> dict[in
 
 def _pictures(clip: Clip, folder: Path) -> Iterator[av.VideoFrame]:
     """Decode the film once from the first shot to the last, and give the frames of the shots."""
-    video = VideoFile(confined(folder, clip.file))
+    video = VideoFile(confine(folder, clip.file))
     start, stop = clip.shots[0].source_start_frame, clip.shots[-1].source_stop_frame
     pictures = video.stretch(start, stop, fps=Fraction(clip.fps), first_stamp=clip.first_stamp)
     spans = [(shot.source_start_frame, shot.source_stop_frame) for shot in clip.shots]

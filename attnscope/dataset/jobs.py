@@ -14,7 +14,7 @@ from attnscope.dataset.defade import defade
 from attnscope.dataset.export import export
 from attnscope.dataset.kept import Caption, Finished, Joined, Said, load_kept, save_kept
 from attnscope.dataset.rows import Clip, identify
-from attnscope.dataset.settings import Settings, cutting_contract, joining_contract
+from attnscope.dataset.settings import Settings, bind_cutting, bind_joining
 from attnscope.dataset.sources import identify_source
 from attnscope.dataset.split import split
 from attnscope.dataset.stitch import seam_encoder, stitch
@@ -64,11 +64,11 @@ def caption_source(job: Job) -> Done:
     return _answer(job, lambda: _say(job))
 
 
-def joining_key(settings: Settings) -> str:
+def find_contract(settings: Settings) -> str:
     """The contract of the first round: settings, encoders and their weights."""
     encoder, aesthetic = seam_encoder(), find_encoder("aesthetic")
     judge = "none" if isinstance(aesthetic, Missing) else f"{aesthetic.name} {aesthetic.weights_sha256}"
-    return joining_contract(settings, f"{encoder.name} {encoder.weights_sha256}", judge)
+    return bind_joining(settings, f"{encoder.name} {encoder.weights_sha256}", judge)
 
 
 def _answer(job: Job, work: Callable[[], Done]) -> Done:
@@ -81,7 +81,7 @@ def _answer(job: Job, work: Callable[[], Done]) -> Done:
 def _join(job: Job) -> Done:
     folder, out = Path(job.folder), Path(job.out)
     source = identify_source(folder, job.file)
-    contract = joining_key(job.settings)
+    contract = find_contract(job.settings)
     key = identify(contract, source.source_id)
     if load_kept(out, "joined", key, Joined) is None:
         (film,) = split(source, job.settings, folder)
@@ -91,7 +91,7 @@ def _join(job: Job) -> Done:
 
 def _finish(job: Job) -> Done:
     folder, out = Path(job.folder), Path(job.out)
-    contract = cutting_contract(job.settings, job.joined)
+    contract = bind_cutting(job.settings, job.joined)
     key = identify(contract, *job.taken)
     kept = load_kept(out, "finished", key, Finished)
     if kept is not None and all(_is_there(clip, out) for clip in kept.clips):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
@@ -61,7 +61,7 @@ _CUTTING = (
 )
 
 
-def read_settings(table: Mapping[str, Any], where: str) -> Settings:
+def read_settings(table: Mapping[str, object], where: str) -> Settings:
     """Read settings from a table of names and values, which may be text.
 
     Raises
@@ -93,12 +93,12 @@ def read_settings(table: Mapping[str, Any], where: str) -> Settings:
         ) from error
 
 
-def joining_contract(settings: Settings, *encoders: str) -> str:
+def bind_joining(settings: Settings, *encoders: str) -> str:
     """What the candidates of a source are bound to: a result under another contract answers another question."""
     return _contract(settings, _JOINING, encoders)
 
 
-def cutting_contract(settings: Settings, joining: str) -> str:
+def bind_cutting(settings: Settings, joining: str) -> str:
     """What the finished clips of a source are bound to."""
     return _contract(settings, _CUTTING, (joining,))
 

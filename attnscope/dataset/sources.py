@@ -8,7 +8,7 @@ from pathlib import Path
 from attnscope.dataset.rows import Source, identify
 from attnscope.errors import InputError, quote
 from attnscope.metrics.scoring.manifests import list_videos
-from attnscope.storage.confined import confined
+from attnscope.storage.confined import confine
 
 
 def list_sources(folder: Path) -> list[str]:
@@ -37,7 +37,7 @@ def identify_source(folder: Path, file: str) -> Source:
     InputError
         The file leads out of the folder, or is not there.
     """
-    path = confined(folder, file)
+    path = confine(folder, file)
     with path.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     return Source(identify(file, sha256), file, path.stat().st_size, sha256)

@@ -22,7 +22,7 @@ from attnscope.dataset.settings import Settings
 from attnscope.dataset.stitch import Seams
 from attnscope.metrics.detection.cuts import CutDetector
 from attnscope.metrics.detection.transition import Transition
-from attnscope.storage.confined import confined
+from attnscope.storage.confined import confine
 from attnscope.video.decoding import VideoFile
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def split(source: Source, settings: Settings, folder: Path) -> list[Film]:
 
 def split_with_seams(source: Source, settings: Settings, folder: Path) -> tuple[Film, Seams]:
     """As :func:`split`; gives beside the film what was seen at its cuts."""
-    video = VideoFile(confined(folder, source.file))
+    video = VideoFile(confine(folder, source.file))
     detector = CutDetector("content", shortest_shot_s=settings.shortest_shot_s)
     detector.begin()
     seams, judge = Seams(), Judge(settings.judge_every_s)

@@ -11,7 +11,7 @@ _MOST_BYTES = 1024
 _DRIVE_OR_ADDRESS = re.compile(r"[A-Za-z]:|[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-def confined(root: Path, name: object, *, must_exist: bool = True) -> Path:
+def confine(root: Path, name: object, *, must_exist: bool = True) -> Path:
     r"""Give the place of a file that a row, manifest or archive names, below its root.
 
     A name is written with / between folders. It may not be absolute, step out with "..", hold control characters or
@@ -33,7 +33,7 @@ def confined(root: Path, name: object, *, must_exist: bool = True) -> Path:
 
     Examples
     --------
-    >>> confined(Path("films"), "../secret.mp4")
+    >>> confine(Path("films"), "../secret.mp4")
     Traceback (most recent call last):
         ...
     attnscope.errors.InputError: expected a file below its own folder, got '../secret.mp4' in films; write it as it \

@@ -130,7 +130,7 @@ class VideoFile:
         for whole in (False, True):
             if first_stamp is None and not whole:
                 continue
-            for frame, picture in self._numbered(0 if whole else start, fps, first_stamp):
+            for frame, picture in self._number_pictures(0 if whole else start, fps, first_stamp):
                 if frame < due:
                     continue
                 if frame > due or picture.is_corrupt:
@@ -146,11 +146,11 @@ class VideoFile:
             remedy="fetch it anew",
         )
 
-    def _numbered(
+    def _number_pictures(
         self, start: int, fps: Fraction, first_stamp: int | None
     ) -> Iterator[tuple[int, av.VideoFrame]]:
         """Decode from the key frame before a frame, or from the beginning, each picture with its number."""
-        with self._opened() as (container, stream):
+        with self._open() as (container, stream):
             if not start or first_stamp is None:
                 yield from enumerate(container.decode(stream))
                 return

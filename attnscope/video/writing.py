@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from fractions import Fraction
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 

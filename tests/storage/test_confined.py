@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from attnscope.errors import InputError
-from attnscope.storage.confined import confined
+from attnscope.storage.confined import confine
 
 HOSTILE = [
     *("", ".", "..", "../a.mp4", "../../etc/passwd", "clips/../../a.mp4", "clips/../../../etc/passwd"),
@@ -57,7 +57,7 @@ def test_there_are_fifty() -> None:
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:30])
 def test_a_name_that_leads_out_or_nowhere_is_refused(root: Path, name: object) -> None:
     with pytest.raises(InputError) as caught:
-        confined(root, name)
+        confine(root, name)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
 
@@ -66,12 +66,12 @@ def test_a_name_that_leads_out_or_nowhere_is_refused(root: Path, name: object) -
     "name", ["clips/a.mp4", "clips/with: a colon.mp4", "clips/..a.mp4", "clips/grün.mp4", "inside.mp4"]
 )
 def test_a_plain_name_is_taken(root: Path, name: str) -> None:
-    assert confined(root, name).read_bytes() == b"film"
+    assert confine(root, name).read_bytes() == b"film"
 
 
 def test_a_place_for_a_new_file_need_not_be_there(root: Path) -> None:
-    assert confined(root, "clips/new.mp4", must_exist=False) == root / "clips" / "new.mp4"
+    assert confine(root, "clips/new.mp4", must_exist=False) == root / "clips" / "new.mp4"
     with pytest.raises(InputError):
-        confined(root, "clips", must_exist=False)
+        confine(root, "clips", must_exist=False)
     with pytest.raises(InputError):
-        confined(root, "link/new.mp4", must_exist=False)
+        confine(root, "link/new.mp4", must_exist=False)

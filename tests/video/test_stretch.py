@@ -44,7 +44,7 @@ def test_a_stretch_is_a_slice_of_the_film(tmp_path: Path, ending: str, fps: Frac
 def test_it_begins_at_the_key_frame_before(tmp_path: Path) -> None:
     video = VideoFile(write(tmp_path / "film.mp4", num_frames=60))
     assert sum(1 for _ in video) == 60
-    frames = [frame for frame, _ in video._numbered(37, video.fps, video.first_stamp)]
+    frames = [frame for frame, _ in video._number_pictures(37, video.fps, video.first_stamp)]
     assert 24 <= frames[0] <= 37
 
 

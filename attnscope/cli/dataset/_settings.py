@@ -5,8 +5,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from attnscope._types import Document
 from attnscope.errors import InputError, quote
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def read_chosen(config: Path | None, pairs: Sequence[str]) -> Settings:
     return read_settings(table, "as settings of the build")
 
 
-def _read_table(config: Path) -> dict[str, Any]:
+def _read_table(config: Path) -> Document:
     try:
         with config.open("rb") as file:
             table = tomllib.load(file).get(_TABLE)

@@ -14,15 +14,18 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from http.client import HTTPException, HTTPMessage
-from typing import IO, Any
+from typing import IO, TypeVar
 
 import msgspec
+from typing_extensions import override
 
 from attnscope._types import Document, Frames
 from attnscope.errors import InputError, SetupError, one_line, quote
 
 KEY_VARIABLE = "ATTNSCOPE_CAPTION_KEY"
 """The environment variable that holds the key of the server, where it asks for one."""
+
+Reply = TypeVar("Reply")
 
 _TRIES, _FIRST_PAUSE_S, _PATIENCE_S = 4, 0.5, 300.0
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
@@ -104,7 +107,7 @@ class Endpoint:
             "temperature": 0,
             "max_tokens": _MOST_TOKENS,
         }
-        answer: _Answer = self._ask("chat/completions", asked, _Answer)
+        answer = self._ask("chat/completions", asked, _Answer)
         text = one_line(answer.choices[0].message.content or "").strip() if answer.choices else ""
         if not text:
             raise NoAnswerError("the server answered without a text")
@@ -113,13 +116,12 @@ class Endpoint:
         return text
 
     def _first_model(self) -> str:
-        listed: _Models = self._ask("models", None, _Models)
-        models = listed.data
+        models = self._ask("models", None, _Models).data
         if not models:
             raise NoAnswerError("it lists no model")
         return models[0].id
 
-    def _ask(self, path: str, document: Document | None, kind: type[Any]) -> Any:
+    def _ask(self, path: str, document: Document | None, kind: type[Reply]) -> Reply:
         pause_s = _FIRST_PAUSE_S
         for attempt in range(_TRIES):
             try:
@@ -149,6 +151,7 @@ class Endpoint:
 class _StayHere(urllib.request.HTTPRedirectHandler):
     """Follows no redirection: pictures and key are for the server that was named."""
 
+    @override
     def redirect_request(
         self,
         req: urllib.request.Request,
@@ -158,7 +161,8 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
         headers: HTTPMessage,
         newurl: str,
     ) -> None:
-        """Give no request to follow; the redirection becomes an error of its own."""
+        # no request to follow: the redirection becomes an error of its own
+        return None
 
 
 def _as_part(picture: Frames) -> Document:

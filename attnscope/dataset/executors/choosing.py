@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args
 
-from attnscope.errors import InputError, quote
+from attnscope.errors import InputError, RunError, quote
 from attnscope.metrics.scoring.batches import prepare
-from attnscope.workers import Item, Workers
+from attnscope.workers import Answer, Item, Workers
 
 ExecutorName = Literal["serial", "process", "ray"]
 
@@ -20,8 +20,8 @@ class Executor(Protocol):
     """
 
     def run(
-        self, work: Callable[[Item], Any], items: Iterable[Item], name: Callable[[Item], str]
-    ) -> Iterator[tuple[int, Any]]:
+        self, work: Callable[[Item], Answer], items: Iterable[Item], name: Callable[[Item], str]
+    ) -> Iterator[tuple[int, Answer | RunError]]:
         """Do the work, and give each answer as soon as it is there."""
 
 

@@ -8,10 +8,11 @@ not ready for, and does a task again whose machine went away.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Self
+from typing import Self
 
+from attnscope._types import Document
 from attnscope.errors import RunError, SetupError
-from attnscope.workers import Item
+from attnscope.workers import Answer, Item
 
 _TRIES = 3  # of an item whose process or machine went away
 _MOST_BLOCKS = 10_000
@@ -27,8 +28,8 @@ class RayData:
         """Leave Ray as it is: whoever started it may have more to do."""
 
     def run(
-        self, work: Callable[[Item], Any], items: Iterable[Item], name: Callable[[Item], str]
-    ) -> Iterator[tuple[int, Any]]:
+        self, work: Callable[[Item], Answer], items: Iterable[Item], name: Callable[[Item], str]
+    ) -> Iterator[tuple[int, Answer | RunError]]:
         """Do a piece of work on each item.
 
         Raises
@@ -53,7 +54,7 @@ class RayData:
         if not rows:
             return
 
-        def answer(row: dict[str, Any]) -> list[dict[str, Any]]:
+        def answer(row: Document) -> list[Document]:
             return [{"index": row["index"], "answer": work(row["item"])}]
 
         done = ray.data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS)).flat_map(

@@ -13,7 +13,7 @@ from attnscope.dataset.published.tables import read_clips, read_sources
 from attnscope.dataset.rows import Clip
 from attnscope.errors import AttnscopeError
 from attnscope.metrics.scoring.manifests import read_manifest
-from attnscope.storage.confined import confined
+from attnscope.storage.confined import confine
 from attnscope.video.decoding import VideoFile
 
 
@@ -62,7 +62,7 @@ def _check_clip(clip: Clip, sources: set[str | None], folder: Path, *, decode: b
         yield f"{where}: it was kept and has no file"
         return
     try:
-        path = confined(folder, clip.uri)
+        path = confine(folder, clip.uri)
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != clip.sha256:
                 yield f"{where}: {clip.uri} is not the file that was written"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -116,8 +115,8 @@ def read_facts(folder: Path) -> Facts:
 
 def show_facts(facts: Facts) -> Document:
     """Lay the facts out as a document, for ``--json``."""
-    shown: Any = msgspec.to_builtins(facts)
-    return dict(shown)
+    shown: Document = msgspec.to_builtins(facts)
+    return shown
 
 
 def _why(clip: Clip) -> str:

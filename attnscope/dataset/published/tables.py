@@ -9,15 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
 from attnscope._types import Document
 from attnscope.dataset.rows import Clip
 from attnscope.errors import AttnscopeError, InputError, SetupError, one_line, quote
-from attnscope.storage.confined import confined
+from attnscope.storage.confined import confine
 from attnscope.storage.disk import explain, partial_beside
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+AnyRow = TypeVar("AnyRow", bound=msgspec.Struct)
 
 SOURCES, CLIPS = "sources.parquet", "clips.parquet"
 """How the tables of a dataset are called."""
@@ -108,7 +115,7 @@ def read_row(row: Document, where: str) -> Clip:
     InputError
         It is not.
     """
-    clip: Clip = _convert({name: value for name, value in row.items() if name not in _COMPUTED}, Clip, where)
+    clip = _convert({name: value for name, value in row.items() if name not in _COMPUTED}, Clip, where)
     if fault := next(_faults(clip), None):
         raise InputError(
             expected="a clip of a dataset",
@@ -145,7 +152,7 @@ def _faults(clip: Clip) -> Iterator[str]:
 
 def _require_confined(folder: Path, uri: str, where: str) -> None:
     try:
-        confined(folder, uri)
+        confine(folder, uri)
     except InputError as error:
         raise InputError(expected=error.expected, got=error.got, where=where, remedy=error.remedy) from error
 
@@ -159,7 +166,7 @@ def _flat(clip: Clip) -> Document:
     return {**msgspec.to_builtins(clip), **computed}
 
 
-def _convert(row: Document, kind: type[Any], where: str) -> Any:
+def _convert(row: Document, kind: type[AnyRow], where: str) -> AnyRow:
     try:
         return msgspec.convert(row, kind)
     except (msgspec.ValidationError, TypeError) as error:
@@ -198,7 +205,7 @@ def _rows(path: Path) -> Iterator[Document]:
 class _Batches:
     """Rows on their way into a table, a few hundred at a time."""
 
-    def __init__(self, writer: Any) -> None:
+    def __init__(self, writer: pq.ParquetWriter) -> None:
         self._writer = writer
         self._rows: list[Document] = []
 
@@ -215,7 +222,7 @@ class _Batches:
         self._rows = []
 
 
-def _parquet() -> Any:
+def _parquet() -> ModuleType:
     try:
         import pyarrow.parquet
     except ImportError as error:
@@ -225,10 +232,11 @@ def _parquet() -> Any:
             where="in this environment",
             remedy='install attnscope with pip install "attnscope[metrics]"',
         ) from error
-    return pyarrow.parquet
+    parquet: ModuleType = pyarrow.parquet
+    return parquet
 
 
-def _source_schema() -> Any:
+def _source_schema() -> pa.Schema:
     import pyarrow as pa
 
     text, whole = pa.string(), pa.int64()
@@ -245,7 +253,7 @@ def _source_schema() -> Any:
     return pa.schema(list(columns.items()))
 
 
-def _clip_schema() -> Any:
+def _clip_schema() -> pa.Schema:
     import pyarrow as pa
 
     text, whole, real = pa.string(), pa.int64(), pa.float64()

@@ -66,7 +66,7 @@ def score_videos(
 def score_listed(each: Listed, settings: Settings) -> Row:
     """Score one video of a list, with what the list says of it in front; whatever it raises becomes its reason."""
     row = attempt(lambda: _score(each, settings), each.name)
-    return _failed_row(each, row) if isinstance(row, AttnscopeError) else row
+    return _make_failed_row(each, row) if isinstance(row, AttnscopeError) else row
 
 
 def _score(each: Listed, settings: Settings) -> Row:
@@ -92,7 +92,7 @@ def _head(each: Listed) -> Row:
     }
 
 
-def _failed_row(each: Listed, error: AttnscopeError) -> Row:
+def _make_failed_row(each: Listed, error: AttnscopeError) -> Row:
     return {**_head(each), "status": "failed", "error": str(error)}
 
 
@@ -107,7 +107,7 @@ def _score_all(
     with Workers(jobs, prepare) as workers:
         for place, row in workers.run(work, films, lambda each: each.name):
             index, each = ordered[place]
-            yield index, _failed_row(each, row) if isinstance(row, AttnscopeError) else row
+            yield index, _make_failed_row(each, row) if isinstance(row, AttnscopeError) else row
 
 
 def prepare() -> None:
