@@ -142,8 +142,9 @@ class _Rounds:
         ends: list[Done | None] = [None] * len(todo)
         self._progress.advance(len(todo) - len(waiting))
         for place, answer in self._executor.run(work, [job for _, job in waiting], lambda job: job.file):
-            failed = isinstance(answer, AttnscopeError)
-            ends[waiting[place][0]] = Done("failed", error=str(answer)) if failed else answer
+            if isinstance(answer, AttnscopeError):
+                answer = Done("failed", error=str(answer))
+            ends[waiting[place][0]] = answer
             self._progress.advance(1)
         return ends
 

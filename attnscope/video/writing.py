@@ -44,8 +44,8 @@ class VideoWriter:
     ) -> None:
         import av
 
-        self._container: Any = av.open(str(path), "w", format="mp4")
-        self._stream: Any = self._container.add_stream("libx264", rate=Fraction(fps), options=options)
+        self._container = av.open(str(path), "w", format="mp4")
+        self._stream = self._container.add_stream("libx264", rate=Fraction(fps), options=options)
         self._stream.height, self._stream.width = height, width
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.thread_count = num_threads
