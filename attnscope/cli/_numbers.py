@@ -36,38 +36,33 @@ def _finite(_: object, tokens: Sequence[Token]) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(
-            expected="a finite number",
-            got=quote(tokens[0].value),
-            where=f"as {tokens[0].keyword}",
-            remedy="write for instance 2.5",
-        )
+        raise _number_error("a finite number", tokens[0], "2.5")
     return value
 
 
-def _above_0(hint: object, tokens: Sequence[Token]) -> float:
-    value = _finite(hint, tokens)
-    if value <= 0:
-        raise InputError(
-            expected="a number above 0",
-            got=quote(tokens[0].value),
-            where=f"as {tokens[0].keyword}",
-            remedy="write for instance 0.5",
-        )
-    return value
+def _within(
+    words: str, holds: Callable[[float], bool], usual: str
+) -> Callable[[object, Sequence[Token]], float]:
+    def read(hint: object, tokens: Sequence[Token]) -> float:
+        value = _finite(hint, tokens)
+        if not holds(value):
+            raise _number_error(words, tokens[0], usual)
+        return value
+
+    return read
 
 
-def _between_0_and_1(hint: object, tokens: Sequence[Token]) -> float:
-    value = _finite(hint, tokens)
-    if not 0 < value < 1:
-        raise InputError(
-            expected="a number between 0 and 1",
-            got=quote(tokens[0].value),
-            where=f"as {tokens[0].keyword}",
-            remedy="write for instance 0.3",
-        )
-    return value
+def _number_error(words: str, token: Token, usual: str) -> InputError:
+    return InputError(
+        expected=words,
+        got=quote(token.value),
+        where=f"as {token.keyword}",
+        remedy=f"write for instance {usual}",
+    )
 
+
+_above_0 = _within("a number above 0", lambda value: value > 0, "0.5")
+_between_0_and_1 = _within("a number between 0 and 1", lambda value: 0 < value < 1, "0.3")
 
 Seed = Annotated[int, Parameter(converter=_whole(0))]
 Steps = Annotated[int, Parameter(converter=_whole(1, 1000))]

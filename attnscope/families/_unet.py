@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import nn
 from typing_extensions import override
 
-from attnscope.errors import InputError, LayoutError
+from attnscope.errors import InputError
 from attnscope.families.base import DenoiserCall, Family, Site
 from attnscope.families.facts import PER_PLACE
 from attnscope.families.protocols import Denoiser, Model
@@ -40,7 +40,6 @@ class UNetFamily(Family):
     names_branches = False
     reading = PER_PLACE
     says_of_text = "within each picture"
-    frame_axis: ClassVar[int] = 2
 
     @abstractmethod
     def places(self, stage: nn.Module) -> Iterable[Place]:
@@ -70,15 +69,7 @@ class UNetFamily(Family):
     @override
     def layout(self, denoiser: Denoiser, call: DenoiserCall, sample: int) -> FrameLayout:
         """Return one token for each frame of a latent video."""
-        shape = tuple(call.video.shape)
-        if len(shape) != 5:
-            raise LayoutError(
-                expected="latents with 5 dimensions, frames among them",
-                got=f"shape {shape}",
-                where=f"in a {self.name} model",
-                remedy="pass the latents as the pipeline does",
-            )
-        return FrameLayout.uniform(shape[self.frame_axis], 1)
+        return FrameLayout.uniform(self.video_shape(call)[self.frame_axis], 1)
 
     @override
     def expected_layout(self, model: Model, *, num_frames: int, height: int, width: int) -> FrameLayout:
@@ -114,6 +105,22 @@ class UNetFamily(Family):
                 remedy=f"use {most}",
             )
         super().require_size(model, num_frames=num_frames, height=height, width=width)
+
+
+class TransformerUNetFamily(UNetFamily):
+    """A UNet of the 3D blocks of diffusers: one temporal transformer before the first stage, one behind each resnet.
+
+    Both attentions of their blocks look at frames.
+    """
+
+    @override
+    def places(self, stage: nn.Module) -> Iterable[Place]:
+        return within(stage, "temp_attentions", "transformer_blocks", *BOTH_LOOK_AT_FRAMES)
+
+    @override
+    def places_before(self, denoiser: Denoiser) -> Iterable[Place]:
+        first = denoiser.get_submodule("transformer_in")
+        return temporal_blocks("transformer_in", first, "transformer_blocks", *BOTH_LOOK_AT_FRAMES)
 
 
 def stages(denoiser: Denoiser) -> Iterator[tuple[str, str, nn.Module]]:

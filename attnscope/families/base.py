@@ -132,6 +132,24 @@ class Family(Facts, ABC):
     def expected_layout(self, model: Model, *, num_frames: int, height: int, width: int) -> FrameLayout:
         """Return the layout that a video of this many latent frames, and pixels, will have; text as long as it gets."""
 
+    def video_shape(self, call: DenoiserCall) -> tuple[int, ...]:
+        """Return the shape of the latent video that a denoiser was given.
+
+        Raises
+        ------
+        LayoutError
+            It has not batch, channels, frames, height and width.
+        """
+        shape = tuple(call.video.shape)
+        if len(shape) != 5:
+            raise LayoutError(
+                expected="latents with 5 dimensions, frames among them",
+                got=f"shape {shape}",
+                where=f"in a {self.name} model",
+                remedy="pass the latents as the pipeline does",
+            )
+        return shape
+
     def denoisers(self, model: Model) -> dict[str, nn.Module]:
         """Return the networks that denoise, by their name in the pipeline; a bare network is its own."""
         if isinstance(model, nn.Module):
@@ -227,7 +245,6 @@ class GridFamily(Family):
     """
 
     text: ClassVar[Literal["none", "before", "after"]] = "none"
-    frame_axis: ClassVar[int] = 2
 
     @override
     def patch(self, denoiser: Denoiser) -> tuple[int, int, int]:
@@ -263,14 +280,7 @@ class GridFamily(Family):
     @override
     def layout(self, denoiser: Denoiser, call: DenoiserCall, sample: int) -> FrameLayout:
         """Return the layout of a latent video, text where the family has it."""
-        shape = tuple(call.video.shape)
-        if len(shape) != 5:
-            raise LayoutError(
-                expected="latents with 5 dimensions (batch, channels, frames, height, width)",
-                got=f"shape {shape}",
-                where=f"in a {self.name} model",
-                remedy="pass the latents as the pipeline does",
-            )
+        shape = self.video_shape(call)
         grid = (shape[self.frame_axis], *shape[3:])
         return self._layout(denoiser, grid, *self.text_tokens(call, sample))
 

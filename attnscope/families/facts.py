@@ -35,6 +35,9 @@ class Facts:
     video_argument: ClassVar[str] = "hidden_states"
     """As what a denoiser is given the latent video."""
 
+    frame_axis: ClassVar[int] = 2
+    """Which of the five dimensions of that video counts its frames."""
+
     frames_argument: ClassVar[str] = "num_frames"
     """What a pipeline calls the number of frames."""
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import ClassVar
 
-from torch import nn
-from typing_extensions import override
-
-from attnscope.families._unet import BOTH_LOOK_AT_FRAMES, Place, UNetFamily, temporal_blocks, within
+from attnscope.families._unet import TransformerUNetFamily
 from attnscope.families.facts import Reasons
-from attnscope.families.protocols import Denoiser
 
 
-class I2VGenXL(UNetFamily):
+class I2VGenXL(TransformerUNetFamily):
     """I2VGen-XL (`I2VGenXLUNet`): two attentions over time in each temporal transformer, the first two before stage 0.
 
     The image is given beside the noise in every frame, and as tokens beside the text; no latent frame is the image
@@ -32,14 +27,3 @@ class I2VGenXL(UNetFamily):
     pipelines = ("I2VGenXLPipeline",)
     networks = ("I2VGenXLUNet",)
     cannot: ClassVar[Reasons] = {"given videos": "it is told an image"}
-
-    @override
-    def places(self, stage: nn.Module) -> Iterable[Place]:
-        """Return both attentions of every temporal transformer."""
-        return within(stage, "temp_attentions", "transformer_blocks", *BOTH_LOOK_AT_FRAMES)
-
-    @override
-    def places_before(self, denoiser: Denoiser) -> Iterable[Place]:
-        """Return both attentions of the transformer before the first stage."""
-        first = denoiser.get_submodule("transformer_in")
-        return temporal_blocks("transformer_in", first, "transformer_blocks", *BOTH_LOOK_AT_FRAMES)

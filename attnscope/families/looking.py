@@ -100,7 +100,7 @@ class LookingFamily(Family):
         RunError
             It was called with another shape.
         """
-        laid = latents if getattr(self, "frame_axis", 2) == 2 else latents.transpose(1, 2)
+        laid = latents if self.frame_axis == 2 else latents.transpose(1, 2)
         if laid.shape != asked.shape:
             raise RunError(
                 expected=f"a pipeline that asks for latents {tuple(laid.shape)} as its VAE makes them",

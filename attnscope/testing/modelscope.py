@@ -6,25 +6,15 @@ from importlib import import_module
 
 from attnscope.families import ModelScope
 from attnscope.testing.building import TinyPipeline, seed_weights, small_settings
-from attnscope.testing.pictures import clip_texts, ddim, eightfold_vae
+from attnscope.testing.pictures import clip_texts, ddim, eightfold_vae, unet_3d
 from attnscope.testing.specimens import IN_ONE_CALL, TWO_PROMPTS, Specimen
-from attnscope.testing.text import WIDTH
 
 
 @seed_weights
 def tiny_modelscope() -> TinyPipeline:
     """Build ModelScope: heads of size 8; 32 x 32 pixels by default."""
     diffusers = import_module("diffusers")
-    unet = diffusers.UNet3DConditionModel(
-        sample_size=4,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
-        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
-        cross_attention_dim=WIDTH,
-        attention_head_dim=8,
-        norm_num_groups=2,
-    )
+    unet = unet_3d("UNet3DConditionModel")
     return diffusers.TextToVideoSDPipeline(vae=eightfold_vae(), unet=unet, scheduler=ddim(), **clip_texts())
 
 

@@ -23,6 +23,20 @@ def eightfold_vae(kind: str = "AutoencoderKL") -> object:
     return getattr(diffusers, kind)(down_block_types=("DownEncoderBlock2D",) * 4, **shared)
 
 
+def unet_3d(kind: str) -> object:
+    """Return a UNet of diffusers' 3D blocks: two stages of 8 and 16 channels, heads of size 8."""
+    return getattr(import_module("diffusers"), kind)(
+        sample_size=4,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+        cross_attention_dim=WIDTH,
+        attention_head_dim=8,
+        norm_num_groups=2,
+    )
+
+
 def clip_texts() -> dict[str, object]:
     """Return a CLIP text encoder of one layer, and its tokenizer."""
     return {
