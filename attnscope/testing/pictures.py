@@ -1,4 +1,4 @@
-"""What tiny UNets share beside the UNet: a VAE for pictures, CLIP for texts and pictures, a scheduler of few levels."""
+"""What tiny UNets share: blocks of two of them, a VAE for pictures, CLIP for texts and pictures, a scheduler."""
 
 from __future__ import annotations
 
