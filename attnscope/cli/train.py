@@ -14,6 +14,8 @@ from attnscope.cli._numbers import Count, Seed
 from attnscope.cli._options import AsJson
 from attnscope.cli._output import print_json
 from attnscope.errors import InputError, quote
+from attnscope.masks import list_presets, load_interventions, parse_rule
+from attnscope.shots import ShotPlan
 from attnscope.training.recipe import Recipe, read_toml
 
 if TYPE_CHECKING:
@@ -106,7 +108,11 @@ def train_command(
         if out is None:
             _refuse("a folder for the run", "none", "as --out", "write --out runs/first")
         table = _recipe_table(config, set or [])
-        chosen = {"steps": steps, "seed": seed, "method": job}
+        if table.setdefault("method", job) != job:
+            _refuse(
+                f"method {job}, as the command says", quote(table["method"]), "in the recipe", "leave it out"
+            )
+        chosen = {"steps": steps, "seed": seed}
         table |= {name: value for name, value in chosen.items() if value is not None}
         asked = {
             "model": model,
@@ -125,11 +131,14 @@ def train_command(
 
 def _run(asked: Document, *, cache: Path | None, dry_run: bool, tensorboard: bool, as_json: bool) -> int:
     from attnscope.models import load
-    from attnscope.training.clips import DrawnFilms
+    from attnscope.training.clips import DrawnFilms, find_manifest
     from attnscope.training.finetune import finetune
     from attnscope.training.loop import device_of_rank
 
     recipe: Recipe = asked["recipe"]
+    rule = _rule(asked["rule"])
+    if "drawn" not in asked:
+        find_manifest(asked["data"])
     pipe = load(asked["model"], device=device_of_rank())
     pipe.set_progress_bar_config(disable=True)
     data: Data = asked["data"]
@@ -144,7 +153,7 @@ def _run(asked: Document, *, cache: Path | None, dry_run: bool, tensorboard: boo
         pipe,
         data,
         out=asked["out"],
-        rule=_rule(asked["rule"]),
+        rule=rule,
         layers=asked["layers"],
         text_layers=asked["text_layers"],
         recipe=recipe,
@@ -176,12 +185,15 @@ def _run(asked: Document, *, cache: Path | None, dry_run: bool, tensorboard: boo
 
 
 def _rule(text: str | None) -> Rule:
-    """A rule as text, or what a file of interventions holds."""
-    if not text or not text.endswith(".json"):
-        return text or None
-    from attnscope.masks.files import load_interventions
-
-    return load_interventions(text)
+    """A rule as text that can be read, or what a file of interventions holds."""
+    if not text:
+        return None
+    if text.endswith(".json"):
+        return load_interventions(text)
+    if text not in list_presets():
+        # read once for many shots, before the model is loaded: a slip in the text costs no minute
+        parse_rule(text, ShotPlan.from_latent_frames(range(1, 64), num_frames_latent=64, fps=16))
+    return text
 
 
 def _read_stopped_run(folder: Path | None) -> Document:

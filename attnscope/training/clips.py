@@ -160,6 +160,25 @@ def read_clips(data: Data) -> tuple[list[Clip], list[str]]:
                 remedy="write for instance DrawnFilms(100)",
             )
         return given, []
+    manifest = find_manifest(data)
+    listed, refused = read_usable_lines(manifest, [manifest.parent])
+    clips, reasons = [], [str(error) for error in refused]
+    for each in listed:
+        try:
+            clips.append(_clip(each))
+        except InputError as error:
+            reasons.append(str(error))
+    return clips, reasons
+
+
+def find_manifest(data: str | Path) -> Path:
+    """Return the manifest of a folder of clips, or the one that is named.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
     path = Path(data)
     manifest = path / MANIFEST if path.is_dir() else path
     if not manifest.is_file():
@@ -169,14 +188,7 @@ def read_clips(data: Data) -> tuple[list[Clip], list[str]]:
             where="as data to train on",
             remedy="see `attnscope score --help` for its columns",
         )
-    listed, refused = read_usable_lines(manifest, [manifest.parent])
-    clips, reasons = [], [str(error) for error in refused]
-    for each in listed:
-        try:
-            clips.append(_clip(each))
-        except InputError as error:
-            reasons.append(str(error))
-    return clips, reasons
+    return manifest
 
 
 def _clip(listed: Listed) -> Clip:

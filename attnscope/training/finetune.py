@@ -148,10 +148,6 @@ def finetune(
             where="as data to train on",
             remedy="correct the manifest",
         )
-    for film in films:
-        rule_for(
-            rule, film.plan, layers
-        )  # what cannot be put on the shots of a film is refused before anything runs
     objective = objective_of(pipe, recipe, by_flow=model.by_flow, bounds=model.bounds)
     assembly = Assembly(model, films, kept.text, objective, recipe)
     with _prepare_model(model, recipe, initial, keep=not dry_run):
@@ -159,10 +155,12 @@ def finetune(
             if dry_run:
                 cost = estimate(forward, assembly, recipe)
                 return Training(run, None, 0, None, len(films), tuple(left_out), cost)
-            asked = _Asked(model_name, rule, layers, text_layers, data, initial, tuple(left_out))
-            _settle(run, model, recipe, films, asked)
+            forward.require(film.plan for film in films)
             shapes = [tuple(film.tensors()["latents"].shape) for film in films]
             loop = Loop(run, recipe, forward, assembly, shapes, tensorboard=tensorboard, on_step=on_step)
+            # nothing is written before everything that was given has been found usable
+            asked = _Asked(model_name, rule, layers, text_layers, data, initial, tuple(left_out))
+            _settle(run, model, recipe, films, asked)
             record = (
                 AttentionRecord(run, forward, assembly, films, recipe) if steps_to_record(recipe) else None
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -40,6 +40,17 @@ class TrainingForward:
     def pause(self) -> None:
         """Let the denoiser run by itself, in its pipeline say, until the next batch."""
         self._rules.begin(())
+
+    def require(self, plans: Iterable[LatentPlan]) -> None:
+        """Make sure that the rule can be put on the shots of these films, in layers that the denoiser has.
+
+        Raises
+        ------
+        AttnscopeError
+            It cannot; the message says why.
+        """
+        for plan in plans:
+            self._rules.place(plan)
 
     def loss(self, batch: Batch, denoiser: nn.Module | None = None, *, is_ruled: bool = True) -> Tensor:
         """Return the loss of a batch, a number with a gradient.

@@ -101,7 +101,7 @@ class BatchRules:
         """Say what the films of the next batch are, and whether the rule holds; without films nothing is written."""
         self._subjects, self._known, self._seen, self._is_ruled = tuple(subjects), {}, {}, is_ruled
         for subject in subjects:
-            self._place(subject.plan)
+            self.place(subject.plan)
 
     def listen(self, undo: ExitStack) -> None:
         """Begin to write at every layer; `undo` ends it."""
@@ -113,7 +113,8 @@ class BatchRules:
         for layer, tap in self._window.cross_taps.items():
             undo.callback(self._window.listen(tap.hook_mask.name, self._on_text(layer)))
 
-    def _place(self, plan: LatentPlan) -> tuple[Placed, ...]:
+    def place(self, plan: LatentPlan) -> tuple[Placed, ...]:
+        """Put the rule on the shots of one film; done once for each plan."""
         if plan not in self._placed:
             self._placed[plan] = place((*self._rule(plan), *self._routing(plan)), self._window)
         return self._placed[plan]
@@ -126,7 +127,7 @@ class BatchRules:
         branch = "cond" if subject.has_text else "uncond"
         return tuple(
             index
-            for index, each in enumerate(self._place(subject.plan))
+            for index, each in enumerate(self.place(subject.plan))
             if layer in each.layers
             and each.intervention.attention != other
             and branch in each.intervention.branches
@@ -141,7 +142,7 @@ class BatchRules:
         return see
 
     def _needs_largest(self, subject: Subject, layer: int) -> bool:
-        placed = self._place(subject.plan)
+        placed = self.place(subject.plan)
         active = self._active(subject, layer, "self")
         return any(placed[index].intervention.rule.needs_largest for index in active)
 
@@ -168,7 +169,7 @@ class BatchRules:
             sides = Sides.joint(groups, stride=self._stride, sigma=subject.sigma)
             parts = [
                 self._of_heads(
-                    self._place(subject.plan)[index], sides, None if largest is None else largest[film]
+                    self.place(subject.plan)[index], sides, None if largest is None else largest[film]
                 )
                 for index in mine
             ]
@@ -229,7 +230,7 @@ class BatchRules:
             assert text is not None
             sides = text.sides(num_frames, stride=self._stride, sigma=subject.sigma)
             counted = np.broadcast_to(np.array(text.bias_of_token), sides.shape)[None]
-            parts = [self._of_heads(self._place(subject.plan)[index], sides, None) for index in mine]
+            parts = [self._of_heads(self.place(subject.plan)[index], sides, None) for index in mine]
             own = sum(parts, counted)
             missing = num_tokens - own.shape[-1]
             # Texts of a batch differ in length: what fills the shorter ones is hidden.

@@ -197,9 +197,11 @@ def _match_adapters(
     own = {name.rsplit(".lora_", 1)[0] for name in state}
     ranks = {value.shape[0] for name, value in state.items() if ".lora_A" in name}
     shapes = dict(model.denoiser.named_modules())
-    strange = [name for name in own if not isinstance(shapes.get(name), nn.Linear)]
+    strange = [name for name in own if not _fits(shapes.get(name), name, state)]
     if not own or strange or ranks != {rank}:
-        what = f"adapters for {strange[0]}" if strange else f"adapters of rank {sorted(ranks) or 'none'}"
+        what = f"adapters of rank {sorted(ranks) or 'none'}"
+        if strange:
+            what = f"adapters for another {min(strange)}"
         raise InputError(
             expected=f"adapters of rank {rank} for layers of {type(model.denoiser).__name__}",
             got=what,
@@ -207,6 +209,14 @@ def _match_adapters(
             remedy="train with the rank that they have, on the model that they are for",
         )
     return tuple(sorted(own | set(targets), key=list(shapes).index)), rank
+
+
+def _fits(layer: nn.Module | None, name: str, state: Mapping[str, Tensor]) -> bool:
+    """Whether adapters are for a layer of this many inputs and outputs."""
+    down, up = (state.get(f"{name}.lora_{part}.weight") for part in "AB")
+    if not isinstance(layer, nn.Linear) or down is None or up is None:
+        return False
+    return down.shape[1:] == (layer.in_features,) and up.shape[:1] == (layer.out_features,)
 
 
 def save_trained(model: Trainable, recipe: Recipe, folder: Path) -> Path:
