@@ -408,3 +408,18 @@ def test_a_checkpoint_of_other_weights_is_refused(tmp_path, cache):
     save_file({}, tmp_path / "empty.safetensors")
     with pytest.raises(InputError, match="adapters of rank 2"):
         train(tmp_path / "new", cache, initial=tmp_path / "empty.safetensors")
+
+
+def test_curves_are_what_the_log_says(tmp_path, cache):
+    """Read by TensorBoard itself."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(tmp_path / "run", cache, steps=3, tensorboard=True)
+    (events,) = (tmp_path / "run").rglob("events.out.tfevents.*")
+    curves = EventAccumulator(str(events))
+    curves.Reload()
+    lines = read_lines(tmp_path / "run" / "log.jsonl")
+    for name in ("loss", "learning_rate"):
+        (tag,) = (tag for tag in curves.Tags()["scalars"] if tag.endswith(name))
+        assert [point.step for point in curves.Scalars(tag)] == [1, 2, 3]
+        assert [point.value for point in curves.Scalars(tag)] == pytest.approx([line[name] for line in lines])
