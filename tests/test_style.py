@@ -27,8 +27,6 @@ PROSE_SECTION = re.compile(r"^\s*(Raises|Returns|Args|Arguments|Yields):", re.M)
 PRIVATE = re.compile(
     r"(?:from|import)\s+attnscope(?:_kernels)?[\w.]*\._(?!_)\w+|from\s+attnscope[\w.]*\s+import\s+_(?!_)\w+"
 )
-# commands whose options are still declared one by one: the formatter would make them longer than a screen
-STILL_SWITCHED = {f"attnscope/cli/{name}.py" for name in ("reference",)}
 # Participles whose form does not show it.
 IRREGULAR = re.compile(
     "begun|bound|bought|brought|built|caught|chosen|come|done|drawn|driven|fallen|felt|forgotten|(un)?found|frozen|"
@@ -148,7 +146,7 @@ def test_the_formatter_is_switched_off_nowhere() -> None:
         for line in (ROOT / name).read_text(encoding="utf-8").splitlines()
         if SWITCH.search(line) and name != "tests/test_style.py"
     ]
-    assert set(switched) == STILL_SWITCHED, "shrink the call; and take a file off the list when it is done"
+    assert switched == [], "shrink the call"
 
 
 @pytest.mark.parametrize("path", PACKAGES, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from attnscope._types import Document
 from attnscope.cli._numbers import Jobs
 from attnscope.cli._options import AsJson
 from attnscope.cli._output import print_json, print_table
@@ -38,11 +39,35 @@ def reference_command(
     folder
         A folder with films; searched to the bottom.
     """
+    _require_places(folder, out)
+
     from attnscope.metrics import references
     from attnscope.metrics.scoring import batches
     from attnscope.metrics.scoring.manifests import list_videos
     from attnscope.metrics.scoring.score import Settings
+    from attnscope.probing.progress import progress_bar
 
+    listed, settings, parts = list_videos([folder]), Settings(detector=detector), out.with_suffix(".parts")
+    with progress_bar("scoring") as tell:
+        rows = batches.score_videos(listed, settings, folder=parts, jobs=jobs or processors(), on_done=tell)
+    reference = references.reference_of(rows)
+    path = reference.write(out)
+    failed = [{"file": row["file"], "error": row["error"]} for row in rows if row["status"] != "ok"]
+    document = {
+        "reference": str(path),
+        "num_videos": reference.num_videos,
+        "num_values": {name: len(values) for name, values in sorted(reference.values.items())},
+        "encoders": dict(reference.encoders),
+        "failed": failed,
+    }
+    if as_json:
+        print_json(document)
+    else:
+        _say(document)
+    return 1 if failed else 0
+
+
+def _require_places(folder: Path, out: Path) -> None:
     if not folder.is_dir():
         raise InputError(
             expected="a folder of films",
@@ -57,29 +82,12 @@ def reference_command(
             where="as --out",
             remedy="name a file",
         )
-    listed = list_videos([folder])
-    from attnscope.probing.progress import progress_bar
 
-    with progress_bar("scoring") as on_done:
-        rows = batches.score_videos(
-            listed, Settings(detector=detector), folder=out.with_suffix(".parts"), jobs=jobs or processors(),
-            on_done=on_done,
-        )  # fmt: skip
-    reference = references.reference_of(rows)
-    path = reference.write(out)
-    failed = [{"file": row["file"], "error": row["error"]} for row in rows if row["status"] != "ok"]
-    counts = {name: len(values) for name, values in sorted(reference.values.items())}
-    if as_json:
-        print_json(
-            {
-                "reference": str(path), "num_videos": reference.num_videos, "num_values": counts,
-                "encoders": dict(reference.encoders), "failed": failed,
-            }
-        )  # fmt: skip
-    else:
-        lines = [(name, number, reference.encoders[name]) for name, number in counts.items()]
-        print_table(f"Reference of {reference.num_videos} films", ("measure", "films", "encoder"), lines)
-        for each in failed:
-            print(f"failed  {each['file']}: {each['error']}")
-        print(f"reference {path}")
-    return 1 if failed else 0
+
+def _say(document: Document) -> None:
+    encoders = document["encoders"]
+    lines = [(name, number, encoders[name]) for name, number in document["num_values"].items()]
+    print_table(f"Reference of {document['num_videos']} films", ("measure", "films", "encoder"), lines)
+    for each in document["failed"]:
+        print(f"failed  {each['file']}: {each['error']}")
+    print(f"reference {document['reference']}")

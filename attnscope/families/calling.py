@@ -14,6 +14,15 @@ from attnscope.families.base import Family
 from attnscope.families.protocols import Model, Pipeline
 
 _SIZE = ("num_frames", "height", "width")
+_RECORDED = (
+    "height",
+    "width",
+    "num_frames",
+    "num_inference_steps",
+    "guidance_scale",
+    "strength",
+    "true_cfg_scale",
+)
 _OURS = {
     "prompt": "leave it out",
     "generator": "give seed=... instead",
@@ -29,14 +38,7 @@ class NoiseShare(float):
 def fill_defaults(pipe: Pipeline, family: Family, arguments: Arguments) -> dict[str, Any]:
     """Fill in the pipeline's own defaults, so that the record says what ran; frames are `num_frames` in all models."""
     given = dict(arguments)
-    for name, remedy in _OURS.items():
-        if name in given:
-            raise InputError(
-                expected=f"arguments without {name}, which attnscope sets itself",
-                got=f"{name}={quote(given[name])} for a run",
-                where=f"of {type(pipe).__name__}",
-                remedy=remedy,
-            )
+    _refuse_ours(pipe, given)
     require_text_encoder(pipe, given)
     parameters = _parameters(pipe)
     if family.frames_argument in parameters:
@@ -46,6 +48,25 @@ def fill_defaults(pipe: Pipeline, family: Family, arguments: Arguments) -> dict[
     elif "video" in parameters:
         given.setdefault("num_frames", len(given.get("video") or ()))
         parameters["num_frames"] = parameters["video"]
+    _refuse_unknown(pipe, given, parameters)
+    _fill_text_length(pipe, family, given)
+    defaults = {name: parameters[name].default for name in _RECORDED if name in parameters}
+    known = {name: value for name, value in defaults.items() if value is not None}
+    return _require_sizes(pipe, {**family.default_size(pipe), **known, **given})
+
+
+def _refuse_ours(pipe: Pipeline, given: Arguments) -> None:
+    for name, remedy in _OURS.items():
+        if name in given:
+            raise InputError(
+                expected=f"arguments without {name}, which attnscope sets itself",
+                got=f"{name}={quote(given[name])} for a run",
+                where=f"of {type(pipe).__name__}",
+                remedy=remedy,
+            )
+
+
+def _refuse_unknown(pipe: Pipeline, given: Arguments, parameters: Arguments) -> None:
     unknown = sorted(set(given) - set(parameters))
     if unknown:
         raise InputError(
@@ -54,6 +75,10 @@ def fill_defaults(pipe: Pipeline, family: Family, arguments: Arguments) -> dict[
             where="in probe",
             remedy="leave them out",
         )
+
+
+def _fill_text_length(pipe: Pipeline, family: Family, given: dict[str, Any]) -> None:
+    """Note the length of text where a model reads but one; another one is refused."""
     length = family.fixed_text_length(pipe)
     if length is not None and given.setdefault("max_sequence_length", length) != length:
         raise InputError(
@@ -62,19 +87,11 @@ def fill_defaults(pipe: Pipeline, family: Family, arguments: Arguments) -> dict[
             where="as max_sequence_length",
             remedy="leave it out",
         )
-    names: tuple[str, ...] = (
-        "height",
-        "width",
-        "num_frames",
-        "num_inference_steps",
-        "guidance_scale",
-        "strength",
-    )
-    if "true_cfg_scale" in parameters:
-        names = (*names, "true_cfg_scale")
-    defaults = {name: parameters[name].default for name in names if name in parameters}
-    known = {name: value for name, value in defaults.items() if value is not None}
-    whole = {**family.default_size(pipe), **known, **given}
+
+
+def _require_sizes(pipe: Pipeline, arguments: Arguments) -> dict[str, Any]:
+    """Return the arguments with sizes and steps as whole numbers; each of them must be known by now."""
+    whole = dict(arguments)
     for name in _SIZE:
         if whole.get(name) is None:
             raise InputError(

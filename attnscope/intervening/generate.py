@@ -100,12 +100,9 @@ def generate(
     require_size(pipe, family, asked)
     changes = () if rule is None else interventions_of(rule, {} if layers is None else {"layers": layers})
     text: ShotText | None = None
-    routed: tuple[Intervention, ...] = ()
     if captions is not None:
         _require_captions(captions, plan)
         text = encode_captions(pipe, captions, general=prompt, padding=padding)
-        reading = own_text(plan) | general_text(plan)
-        routed = (Intervention(reading, layers=text_layers, attention="cross"),)
         asked["prompt_embeds"] = text.embeds
     with join_or_attach(pipe) as attachment:
         if text_layers != "all":
@@ -118,20 +115,21 @@ def generate(
         }
         called = rename_for_pipeline(pipe, family, {**told, **asked})
         _require_steps(pipe, family, changes, called)
-        num_steps = int(asked["num_inference_steps"])
-        changing = (
-            intervene(attachment, (*changes, *routed), text=text) if changes or routed else nullcontext()
-        )
-        with (
-            changing,
-            explain_memory(pipe),
-            hush_progress(pipe),
-            _show_steps(attachment, num_steps, progress),
-        ):
+        steps = int(asked["num_inference_steps"])
+        changes = (*changes, *_route_captions(text, plan, text_layers))
+        changing = intervene(attachment, changes, text=text) if changes else nullcontext()
+        with changing, explain_memory(pipe), hush_progress(pipe), _show_steps(attachment, steps, progress):
             video = run_pipeline(pipe, family, called).frames
     video = _decode_by_shot(family, pipe, video, plan) if decode_shots else video[0]
     frames = np.round(255 * np.clip(video, 0, 1)).astype(np.uint8)
     return Film(frames, plan, masked, fraction, check_cuts(plan.realised_frame, frames))
+
+
+def _route_captions(text: ShotText | None, plan: LatentPlan, layers: Range) -> tuple[Intervention, ...]:
+    """Let each shot read its own caption and the general one; nothing where there are no captions."""
+    if text is None:
+        return ()
+    return (Intervention(own_text(plan) | general_text(plan), layers=layers, attention="cross"),)
 
 
 @contextmanager
