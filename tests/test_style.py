@@ -238,6 +238,8 @@ def test_a_private_import_is_seen(line: str, is_private: bool) -> None:
         ("flattened", True),
         ("checked_scale", True),
         ("_said", True),
+        ("settled", True),
+        ("_joined", True),
         ("handling", True),
         ("measurable", True),
         ("expected_by_lot", True),

@@ -19,20 +19,20 @@ from attnscope.training.rules import BatchRules, Rule, rule_for
 
 
 class TrainingForward:
-    """A denoiser with a window at its attention and the rule in it; made by :func:`training_forward`."""
+    """A denoiser that is attached to and the rule in it; made by :func:`training_forward`."""
 
     def __init__(
         self,
         model: Trainable,
         objective: Objective,
-        window: Attachment,
+        attachment: Attachment,
         rules: BatchRules,
         dtype: torch.dtype,
     ) -> None:
-        self.model, self.objective, self.window, self._rules, self._dtype = (
+        self.model, self.objective, self.attachment, self._rules, self._dtype = (
             model,
             objective,
-            window,
+            attachment,
             rules,
             dtype,
         )
@@ -91,7 +91,7 @@ def training_forward(
         return (Intervention(reading, layers=text_layers, attention="cross"),)
 
     dtype = next(model.denoiser.parameters()).dtype
-    with attach(model.pipe) as window, ExitStack() as undo:
-        rules = BatchRules(window, lambda plan: rule_for(rule, plan, layers), route_text)
+    with attach(model.pipe) as attachment, ExitStack() as undo:
+        rules = BatchRules(attachment, lambda plan: rule_for(rule, plan, layers), route_text)
         rules.listen(undo)
-        yield TrainingForward(model, objective, window, rules, dtype)
+        yield TrainingForward(model, objective, attachment, rules, dtype)

@@ -75,7 +75,7 @@ def rule_for(rule: Rule, plan: LatentPlan, layers: Range | None = None) -> tuple
 
 
 class BatchRules:
-    """Writes the numbers of a rule to the mask points of a window, for each film of the batch its own.
+    """Writes the numbers of a rule to the mask points of an attachment, for each film of the batch its own.
 
     What is written is the frame relation (B, H or 1, F, G): hidden pairs are not computed and have no gradient. It
     stays as it was told until the next :meth:`begin`, so that blocks that are computed again for the backward pass run
@@ -84,12 +84,12 @@ class BatchRules:
 
     def __init__(
         self,
-        window: Attachment,
+        attachment: Attachment,
         rule: Callable[[LatentPlan], tuple[Intervention, ...]],
         routing: Callable[[LatentPlan], tuple[Intervention, ...]] = lambda plan: (),
     ) -> None:
-        self._window, self._rule, self._routing = window, rule, routing
-        self._stride = window.family.temporal_stride(window.model)
+        self._attachment, self._rule, self._routing = attachment, rule, routing
+        self._stride = attachment.family.temporal_stride(attachment.model)
         self._placed: dict[LatentPlan, tuple[Placed, ...]] = {}
         self._subjects: tuple[Subject, ...] = ()
         self._is_ruled = True
@@ -105,18 +105,17 @@ class BatchRules:
 
     def listen(self, undo: ExitStack) -> None:
         """Begin to write at every layer; `undo` ends it."""
-        for layer, tap in self._window.taps.items():
-            for side in ("q", "k"):
-                point: HookPoint = getattr(tap, f"hook_{side}")
-                undo.callback(self._window.listen(point.name, self._remember(layer)))
-            undo.callback(self._window.listen(tap.hook_mask.name, self._on_frames(layer)))
-        for layer, tap in self._window.cross_taps.items():
-            undo.callback(self._window.listen(tap.hook_mask.name, self._on_text(layer)))
+        for layer, tap in self._attachment.taps.items():
+            for point in (tap.hook_q, tap.hook_k):
+                undo.callback(self._attachment.listen(point.name, self._remember(layer)))
+            undo.callback(self._attachment.listen(tap.hook_mask.name, self._on_frames(layer)))
+        for layer, tap in self._attachment.cross_taps.items():
+            undo.callback(self._attachment.listen(tap.hook_mask.name, self._on_text(layer)))
 
     def place(self, plan: LatentPlan) -> tuple[Placed, ...]:
         """Put the rule on the shots of one film; done once for each plan."""
         if plan not in self._placed:
-            self._placed[plan] = place((*self._rule(plan), *self._routing(plan)), self._window)
+            self._placed[plan] = place((*self._rule(plan), *self._routing(plan)), self._attachment)
         return self._placed[plan]
 
     def _active(self, subject: Subject, layer: int, kind: str) -> tuple[int, ...]:
@@ -151,7 +150,7 @@ class BatchRules:
             active = tuple(self._active(subject, layer, "self") for subject in self._subjects)
             if not any(active):
                 return None
-            groups = tuple(Group(each.kind, each.index) for each in self._window.layout.segments)
+            groups = tuple(Group(each.kind, each.index) for each in self._attachment.layout.segments)
             key = ("self", groups, active)
             if any(self._needs_largest(subject, layer) for subject in self._subjects):
                 return self._numbers(groups, active, self._largest(point))
@@ -203,7 +202,7 @@ class BatchRules:
 
     def _largest(self, point: HookPoint) -> Tensor:
         query, key = (self._seen[point.name.replace("hook_mask", f"hook_{side}")] for side in ("q", "k"))
-        return largest_scores(query, key, self._window.layout.offsets)
+        return largest_scores(query, key, self._attachment.layout.offsets)
 
     def _on_text(self, layer: int) -> Callable[[Tensor, HookPoint], Tensor | None]:
         def write(relation: Tensor, point: HookPoint) -> Tensor | None:

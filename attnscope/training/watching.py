@@ -57,13 +57,13 @@ class AttentionRecord:
         alike = [i for i, film in enumerate(films) if film.plan.num_frames == films[0].plan.num_frames]
         cut = [i for i in alike if films[i].plan.num_shots > 1]
         self._films = (cut or alike)[:RECORDED_FILMS]
-        taps = forward.window.taps
+        taps = forward.attachment.taps
         self._layers = parse_range(recipe.record_layers, tuple(taps), name="record layers")
         self._store = resume_or_create(run / ATTENTION, self._header([films[i] for i in self._films], recipe))
         self._masses: dict[int, Floats32] = {}
 
     def _header(self, films: Sequence[Encoded], recipe: Recipe) -> StoreHeader:
-        taps, plan = self._forward.window.taps, films[0].plan
+        taps, plan = self._forward.attachment.taps, films[0].plan
         sites = [taps[layer].site for layer in self._layers]
         denoiser = self._forward.model.denoiser
         heads = min(int(denoiser.get_submodule(site.module).heads) for site in sites)  # type: ignore[arg-type]
@@ -98,7 +98,7 @@ class AttentionRecord:
             if self._store.is_done(prompt, step):
                 continue
             batch = self._assembly.batch([Place(film, film)], uniform=_MIDDLE, told="whole")
-            stop = self._forward.window.listen(names, self._hear)
+            stop = self._forward.attachment.listen(names, self._note)
             try:
                 with torch.no_grad():
                     self._forward.loss(batch, is_ruled=False)
@@ -109,7 +109,7 @@ class AttentionRecord:
                 prompt, step, mass, None, timestep=float(batch.timesteps[0]), sigma=batch.subjects[0].sigma
             )
 
-    def _hear(self, mass: torch.Tensor, point: HookPoint) -> None:
+    def _note(self, mass: torch.Tensor, point: HookPoint) -> None:
         self._masses[point.layer] = mass[0].detach().float().cpu().numpy()
 
 

@@ -131,9 +131,7 @@ def _add_adapters(model: Trainable, recipe: Recipe, initial: str | Path | None) 
     state = None if initial is None else _read_initial(model, Path(initial))
     targets = target_modules(model, recipe.targets)
     rank = recipe.rank
-    alpha: Any = (
-        recipe.rank if recipe.alpha is None else recipe.alpha
-    )  # fractions are fine, whatever peft says
+    alpha: Any = recipe.rank if recipe.alpha is None else recipe.alpha  # peft says int; fractions are fine
     if state is not None:
         targets, rank = _match_adapters(model, state, targets, recipe.rank, Path(str(initial)))
     with torch.random.fork_rng(devices=[]):

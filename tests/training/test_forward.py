@@ -146,7 +146,9 @@ def test_a_checkpointed_block_is_recomputed(studio):
     here = studio(batch_size=2, checkpointing=True)
     seen = []
     with training_forward(here.model, here.objective, "same_shot") as forward:
-        forward.window.listen("blocks.0.attn.hook_z", lambda value, point: seen.append(point.call.recomputed))
+        forward.attachment.listen(
+            "blocks.0.attn.hook_z", lambda value, point: seen.append(point.call.recomputed)
+        )
         torch.autograd.backward(forward.loss(here.assembly.batch(here.order.batch(0))))
     assert seen == [False, True]
 
@@ -156,7 +158,7 @@ def test_each_film_has_its_own_mask(studio):
     batch = here.assembly.batch(here.order.batch(0))
     masses = []
     with training_forward(here.model, here.objective, "same_shot") as forward:
-        forward.window.listen(
+        forward.attachment.listen(
             "blocks.1.attn.hook_frame_mass", lambda mass, point: masses.append(mass.detach())
         )
         forward.loss(batch)
