@@ -17,27 +17,29 @@ name                                        on            values
 ``query_stop_frame``, ``key_stop_frame``    frame         the first video frame it no longer covers
 ``query_start_s``, ``key_start_s``          frame         when it begins, in seconds
 ``query_shot``, ``key_shot``                frame         shot from 0, -1 without a plan; also (prompt, frame)
-``done``                                    prompt, step  in stores only: whether this unit of work is complete
+``done``                                    prompt, step  whether this unit of work is complete
 ==========================================  ============  =====================================================
 
-Here "frame" is the frame dim of the same side, ``query_frame`` or ``key_frame``.
+Here "frame" is the frame dim of the same side, ``query_frame`` or ``key_frame``. What is known of the run stands in the
+attributes, as text and numbers only, because more no file format holds: see :func:`flatten_attributes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from attnscope._types import LatentPlans, Numbers
+from attnscope._types import Arguments, Document, LatentPlans, Numbers
 from attnscope.errors import SchemaError, quote
 from attnscope.shots import LatentPlan
 
-SCHEMA_VERSION = 2
-"""2: in stores, ``done`` holds digests of what was stored; before, whether it was. Both are read."""
+SCHEMA_VERSION = 3
+"""1: in stores, ``done`` says whether a unit is there. 2: a digest of it. 3: attributes are flat. All are read."""
 
 PROMPT = "prompt"
 STEP = "step"
@@ -154,14 +156,51 @@ def build_dataset(
     """
     values = coordinates(labels)
     _require_shape(mass, MASS, DIMS, values)
+    values[DONE] = ((PROMPT, STEP), np.ones(mass.shape[:2], dtype=bool))
     variables: dict[str, Coordinate] = {MASS: (DIMS, mass)}
     if text_mass is not None:
         _require_shape(text_mass, TEXT_MASS, TEXT_DIMS, values)
         variables[TEXT_MASS] = (TEXT_DIMS, text_mass)
-    dataset = xr.Dataset(variables, values, {"attnscope_schema": SCHEMA_VERSION, **(attrs or {})})
+    facts = flatten_attributes({"attnscope_schema": SCHEMA_VERSION, **(attrs or {})})
+    dataset = xr.Dataset(variables, values, facts)
     dataset = with_shots(dataset, labels.latent)
     check(dataset)
     return dataset
+
+
+def flatten_attributes(facts: Arguments) -> Document:
+    """Write what is known of a run as text and numbers, so that zarr, netCDF and everything else can hold it.
+
+    Lists, tables, yes and no, nothing, and whole numbers beyond 32 bits become JSON; text stays as it is, unless it
+    would read as JSON. :func:`parse_attributes` undoes it exactly.
+
+    >>> flatten_attributes({"model_id": "wan", "steps": 2, "scheduler": {"shift": 8.0}, "revision": "12"})
+    {'model_id': 'wan', 'steps': 2, 'scheduler': '{"shift": 8.0}', 'revision': '"12"'}
+    """
+    return {name: _flatten(value) for name, value in facts.items()}
+
+
+def parse_attributes(attributes: Mapping[str, object] | Mapping[Hashable, object]) -> Document:
+    """Read what is known of a run off the attributes of a dataset, lists and tables as such again.
+
+    >>> parse_attributes({"scheduler": '{"shift": 8.0}', "revision": '"12"'})
+    {'scheduler': {'shift': 8.0}, 'revision': '12'}
+    """
+    return {str(name): _read(value) for name, value in attributes.items()}
+
+
+def _flatten(value: object) -> object:
+    is_number = isinstance(value, float) or (type(value) is int and abs(value) < 2**31)
+    if is_number or (isinstance(value, str) and _read(value) is value):
+        return value
+    return json.dumps(value, sort_keys=True)
+
+
+def _read(value: object) -> object:
+    try:
+        return json.loads(value) if isinstance(value, str) else getattr(value, "item", lambda: value)()
+    except (ValueError, RecursionError):
+        return value
 
 
 def coordinates(labels: Labels) -> dict[str, Coordinate]:
@@ -224,9 +263,9 @@ def shot_coordinates(plans: LatentPlans, *, num_prompts: int, num_frames: int) -
     none = np.full(num_frames, NO_SHOT, dtype=np.int32)
     rows = [none if plan is None else plan.shot_of_frame.astype(np.int32) for plan in each]
     table = np.stack(rows) if rows else none[np.newaxis]
-    same_for_all = bool((table == table[0]).all())
+    same = bool((table == table[0]).all())
     return {
-        f"{side}_shot": ((dim,), table[0]) if same_for_all else ((PROMPT, dim), table)
+        f"{side}_shot": ((dim,), table[0]) if same else ((PROMPT, dim), table)
         for side, dim in FRAME_DIMS.items()
     }
 
@@ -250,7 +289,9 @@ def with_shots(dataset: xr.Dataset, plans: LatentPlans) -> xr.Dataset:
     >>> with_shots(dataset, None).query_shot.values.tolist()
     [-1, -1, -1]
     """
-    shots = shot_coordinates(plans, num_prompts=dataset.sizes[PROMPT], num_frames=dataset.sizes[QUERY_FRAME])
+    shots = shot_coordinates(
+        plans, num_prompts=dataset.sizes.get(PROMPT, 1), num_frames=dataset.sizes[QUERY_FRAME]
+    )
     return dataset.drop_vars([QUERY_SHOT, KEY_SHOT], errors="ignore").assign_coords(shots)
 
 
@@ -280,12 +321,9 @@ def check(dataset: xr.Dataset, tolerance: float | None = None) -> None:
 def _require_shape(array: Numbers, name: str, dims: Sequence[str], values: Mapping[str, Coordinate]) -> None:
     shape = tuple(len(values[dim][1]) for dim in dims)
     if array.shape != shape:
-        raise SchemaError(
-            expected=f"{name} of shape {shape} ({', '.join(dims)})",
-            got=f"{array.shape}",
-            where="in build_dataset",
-            remedy="give one label per entry of each dim",
-        )
+        expected = f"{name} of shape {shape} ({', '.join(dims)})"
+        remedy = "give one label per entry of each dim"
+        raise SchemaError(expected=expected, got=f"{array.shape}", where="in build_dataset", remedy=remedy)
 
 
 def _structure_violations(dataset: xr.Dataset) -> list[str]:
@@ -303,8 +341,7 @@ def _structure_violations(dataset: xr.Dataset) -> list[str]:
         got = dataset.coords[name].dims if name in dataset.coords else None
         if got not in allowed:
             found.append(
-                f"expected the coordinate {name} on ({dim}), got {'none' if got is None else got} in this "
-                "dataset; "
+                f"expected the coordinate {name} on ({dim}), got {'none' if got is None else got} in this dataset; "
                 "build it with schema.build_dataset"
             )
     return found or _label_violations(dataset)

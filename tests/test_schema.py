@@ -50,7 +50,7 @@ def test_dims_are_in_display_order_and_every_documented_name_is_there():
         "query_frame",
         "key_frame",
     )
-    assert set(dataset.coords) == set(schema.COORDINATES)
+    assert set(dataset.coords) == {*schema.COORDINATES, schema.DONE}
     assert schema.violations(dataset) == []
 
 

@@ -17,7 +17,7 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
 from attnscope import __version__
-from attnscope.errors import AttnscopeError
+from attnscope.errors import AttnscopeError, SetupError, quote
 
 # A command's module is imported when the command is called or explained, so that the overview needs no torch.
 _COMMANDS = {
@@ -70,16 +70,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         return _say(error, words)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            return _leave_pipe()
+        if debug:
+            traceback.print_exc()
+        return _say(_trouble_with_file(error), words)
     except KeyboardInterrupt:
         print("attnscope: interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # the reader of our output has gone (attnscope ... | head): nothing is left to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     finally:
         signal.signal(signal.SIGTERM, before)
     return result if isinstance(result, int) else 0
+
+
+def _leave_pipe() -> int:
+    """The reader of our output has gone (attnscope ... | head): nothing is left to say."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _trouble_with_file(error: OSError) -> AttnscopeError:
+    """What the operating system says of a file that no command expected trouble with, in one line."""
+    return SetupError(
+        expected="files and folders that can be read and written",
+        got=quote(error.strerror or str(error)),
+        where=f"at {error.filename}" if error.filename else "on this machine",
+        remedy="check the path, its permissions and the room on the disk",
+    )
 
 
 def _say(error: Exception, words: Sequence[str]) -> int:
@@ -89,6 +107,8 @@ def _say(error: Exception, words: Sequence[str]) -> int:
     if isinstance(error, CycloptsError):
         command = f"attnscope {words[0]}" if words and words[0] in _COMMANDS else "attnscope"
         line += f"{'' if line.endswith(('.', '?')) else '.'} See `{command} --help`."
+    # a name that is no text in any encoding is still a name
+    line = line.encode("utf-8", "backslashreplace").decode()
     print(f"attnscope: error: {line}", file=sys.stderr)
     return error.exit_code if isinstance(error, AttnscopeError) else 2
 

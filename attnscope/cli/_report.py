@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from attnscope._types import Document, Frames
 from attnscope.cli._output import finite, print_json, print_table
 from attnscope.ranges import format_range
+from attnscope.storage.disk import write_durably
 from attnscope.storage.store import Store
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def report_probe(
             "figures": draw_figures(dataset, folder, branch=branch, film=film),
         }
     )
-    (folder / "summary.json").write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    content = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    write_durably(folder / "summary.json", content.encode())
     if as_json:
         print_json(document)
         return

@@ -13,6 +13,7 @@ from attnscope._types import Document
 from attnscope.cli._options import AsJson
 from attnscope.cli._output import print_json
 from attnscope.errors import InputError, SetupError, StoreError, quote
+from attnscope.storage.disk import make_folder, write_durably
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -223,8 +224,8 @@ def _draw(recipe: Recipe, sources: Sources, path: Path, *, is_file: bool) -> Pat
     try:
         if not isinstance(drawn, str):
             return plots.save_figure(drawn, path)[0]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(drawn + "\n", encoding="utf-8")
+        make_folder(path.parent)
+        write_durably(path, f"{drawn}\n".encode())
     except OSError as error:
         raise SetupError(
             expected="a place that can be written to",

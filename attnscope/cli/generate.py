@@ -17,6 +17,7 @@ from attnscope.errors import InputError, quote
 from attnscope.masks import Intervention, list_presets, parse_rule, preset
 from attnscope.masks.presets import CINETRANS
 from attnscope.shots import ShotPlan
+from attnscope.storage.disk import require_writable
 from attnscope.video.files import fps_of, write_video
 
 if TYPE_CHECKING:
@@ -224,10 +225,11 @@ def _require_captions(shot_prompts: Path | None, text_layers: str | None, paddin
 
 def _require_out(out: Path) -> None:
     """Refuse a place where no film can be written."""
-    if out.suffix.lower() != ".mp4" or not out.resolve().parent.is_dir() or out.is_dir():
+    if out.suffix.lower() != ".mp4" or not out.absolute().parent.is_dir() or out.is_dir():
         raise InputError(
             expected="an .mp4 file in a folder that is there",
             got=quote(str(out)),
             where="as --out",
             remedy="write --out clip.mp4",
         )
+    require_writable(out, "file")

@@ -25,6 +25,7 @@ from attnscope.ranges import parse_range
 from attnscope.shots import ShotPlan
 from attnscope.shots.text import parse_spec
 from attnscope.storage import Store
+from attnscope.storage.disk import require_writable
 from attnscope.video.files import DEFAULT_SIGMAS, fps_of, read_frames, write_video
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def probe_command(
     border = None if crop is None else _crop(crop)
     asked = [texts, str(video), shots, layers, heads, steps, branch, seed, levels, border or NO_CROP]
     folder = out or _folder_of(loading, asked, {**sampling.given, **frames}, captions)
+    require_writable(folder, "folder")
     arguments = {**sampling.arguments(), **frames}
 
     used = () if texts else parse_range(steps, range(len(levels)), name="steps")
@@ -144,7 +146,8 @@ def _folder_of(loading: Loading, asked: Sequence[object], pipeline: Document, ca
     """The folder of a request that was given none: named after the model and what was asked for."""
     unusual = [loading.settings, str(captions)] if loading.settings or captions else []
     text = json.dumps([loading.model, *asked, pipeline, *unusual], sort_keys=True, default=str)
-    return Path("runs") / f"{Path(loading.model).name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    name = Path(loading.model).name[:50]  # a name of a file has at most 255 bytes
+    return Path("runs") / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _show(

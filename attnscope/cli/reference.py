@@ -12,6 +12,7 @@ from attnscope.cli._numbers import Jobs
 from attnscope.cli._options import AsJson
 from attnscope.cli._output import print_json, print_table
 from attnscope.errors import InputError, quote
+from attnscope.storage.disk import require_writable
 from attnscope.workers import processors
 
 
@@ -82,6 +83,7 @@ def _require_places(folder: Path, out: Path) -> None:
             where="as --out",
             remedy="name a file",
         )
+    require_writable(out, "file")
 
 
 def _say(document: Document) -> None:

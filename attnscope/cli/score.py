@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from attnscope._types import Document
-from attnscope.cli._numbers import Jobs, Probability, Tolerance
+from attnscope.cli._numbers import Jobs, Probability, Stride, Tolerance
 from attnscope.cli._options import AsJson
 from attnscope.cli._output import finite, print_json, print_table
 from attnscope.errors import InputError, quote
+from attnscope.storage.disk import make_folder, require_writable, write_durably
 from attnscope.workers import processors
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def score_command(
     detector: Detectors = "transnetv2",
     threshold: Probability | None = None,
     tolerance: Tolerance = 2,
-    stride: Annotated[int, Parameter(help="Causal temporal stride of the model; 1 for none.")] = 4,
+    stride: Annotated[Stride, Parameter(help="Causal temporal stride of the model; 1 for none.")] = 4,
     reference: Path | None = None,
     encoders: str | None = None,
     anywhere: Annotated[bool, Parameter(negative="")] = False,
@@ -161,7 +162,7 @@ def _require_folder(folder: Path) -> None:
             where="as --out",
             remedy="name another",
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    require_writable(folder, "folder")
 
 
 def _write(
@@ -188,9 +189,8 @@ def _write(
         "videos": rows,
     }
     text = json.dumps(finite(document), allow_nan=False)
-    part = folder / "score.json.partial"
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(folder / "score.json")
+    make_folder(folder)
+    write_durably(folder / "score.json", f"{text}\n".encode())
     flat, flat_methods = (
         [tables.flat_row(row) for row in rows],
         [tables.flat_method(line) for line in methods],

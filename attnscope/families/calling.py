@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 from torch import nn
@@ -13,6 +14,7 @@ from attnscope.errors import InputError, quote
 from attnscope.families.base import Family
 from attnscope.families.protocols import Model, Pipeline
 
+_ENCODED = re.compile(r"prompt_embeds|prompt_attention_mask|^mask_feature$")
 _SIZE = ("num_frames", "height", "width")
 _RECORDED = (
     "height",
@@ -79,6 +81,7 @@ def _refuse_unknown(pipe: Pipeline, given: Arguments, parameters: Arguments) -> 
 
 def _fill_text_length(pipe: Pipeline, family: Family, given: dict[str, Any]) -> None:
     """Note the length of text where a model reads but one; another one is refused."""
+    require_embeds(pipe, family, given)
     length = family.fixed_text_length(pipe)
     if length is not None and given.setdefault("max_sequence_length", length) != length:
         raise InputError(
@@ -139,7 +142,17 @@ def rename_for_pipeline(pipe: Pipeline, family: Family, arguments: Arguments) ->
     # Embeddings take the place of the prompt, which then is but the label of the run.
     if "prompt" in parameters and "prompt" in arguments and arguments.get("prompt_embeds") is None:
         called["prompt"] = arguments["prompt"]
-    return called
+    return {**omit_prompts(pipe, called), **called}
+
+
+def omit_prompts(pipe: Pipeline, arguments: Arguments) -> dict[str, None]:
+    """Say no prompt where its embeddings are given: some pipelines have one by default, and refuse both."""
+    parameters = _parameters(pipe)
+    return {
+        name: None
+        for name in ("prompt", "negative_prompt")
+        if name in parameters and arguments.get(f"{name}_embeds") is not None
+    }
 
 
 def require_runnable(arguments: Arguments, branches: tuple[str, ...]) -> None:
@@ -163,14 +176,6 @@ def require_runnable(arguments: Arguments, branches: tuple[str, ...]) -> None:
                 where=f"as {name}",
                 remedy="leave it out, and give the prompt several times for several seeds",
             )
-    embeds = arguments.get("prompt_embeds")
-    if embeds is not None and hasattr(embeds, "shape") and len(embeds) != 1:
-        raise InputError(
-            expected="the embeddings of one prompt, (1, tokens, width)",
-            got=f"shape {tuple(embeds.shape)}",
-            where="as prompt_embeds",
-            remedy="run one after the other",
-        )
     if "uncond" in branches:
         _require_guidance(arguments)
 
@@ -193,6 +198,56 @@ def _require_guidance(arguments: Arguments) -> None:
             where=f"as {name}",
             remedy="raise it or record cond alone",
         )
+
+
+def require_embeds(pipe: Pipeline, family: Family, arguments: Arguments) -> None:
+    """Refuse texts that are encoded already in a form that this pipeline does not read.
+
+    Raises
+    ------
+    InputError
+        They are no embeddings of one prompt, or of another length than the only one that the model reads.
+    """
+    length = family.fixed_text_length(pipe)
+    for name in ("prompt_embeds", "negative_prompt_embeds"):
+        embeds: Any = arguments.get(name)
+        if embeds is None:
+            continue
+        shape = tuple(getattr(embeds, "shape", ()))
+        if len(shape) != 3 or shape[0] != 1 or length not in (None, shape[1]):
+            raise InputError(
+                expected=f"the embeddings of one prompt, (1, {length or 'tokens'}, width)",
+                got=f"shape {shape}" if shape else quote(embeds),
+                where=f"as {name}",
+                remedy=f"encode one prompt with encode_prompt of this {type(pipe).__name__}",
+            )
+
+
+def require_encoded(pipe: Pipeline, family: Family, encoded: Arguments, num_prompts: int) -> None:
+    """Refuse what is no text of one prompt, encoded already, by the names that the pipeline has for it.
+
+    Raises
+    ------
+    InputError
+        Other arguments, a part without ``prompt_embeds``, or several prompts beside them.
+    """
+    names = [name for name in _parameters(pipe) if _ENCODED.search(name)]
+    unknown = sorted(set(encoded) - set(names))
+    if unknown or (encoded and encoded.get("prompt_embeds") is None):
+        raise InputError(
+            expected=f"prompt_embeds and what belongs to them, of {', '.join(names) or 'which there are none'}",
+            got=", ".join(unknown or encoded),
+            where=f"in probe_video of {type(pipe).__name__}",
+            remedy="leave the others out",
+        )
+    if encoded and num_prompts > 1:
+        raise InputError(
+            expected="one prompt, the label of its embeddings",
+            got=f"{num_prompts} prompts beside prompt_embeds",
+            where="in probe_video",
+            remedy="look at the videos one by one",
+        )
+    require_embeds(pipe, family, encoded)
 
 
 def require_text_encoder(pipe: Model, arguments: Arguments) -> None:

@@ -17,8 +17,9 @@ from torch import Tensor
 from attnscope._types import Arguments, Document, Frames
 from attnscope.errors import RunError, UnsupportedModelError
 from attnscope.families.base import DenoiserCall, Family
-from attnscope.families.calling import NoiseShare
+from attnscope.families.calling import NoiseShare, omit_prompts
 from attnscope.families.protocols import Denoiser, Pipeline
+from attnscope.families.rehearsing import run_pipeline
 
 
 class PreparedCall(Exception):
@@ -53,7 +54,7 @@ class LookingFamily(Family):
     """What turns guidance off, so that one branch is prepared."""
 
     def look_at(
-        self, model: Pipeline, frames: Frames, prompt: str, sigmas: Sequence[float], seed: int
+        self, model: Pipeline, frames: Frames, text: Arguments, sigmas: Sequence[float], seed: int
     ) -> None:
         """Run the denoiser once at each noise level of a video (frames, height, width, 3), uint8.
 
@@ -63,11 +64,13 @@ class LookingFamily(Family):
         ------
         RunError
             The pipeline never called its denoiser, or asks for latents of another shape.
+        InputError
+            The pipeline refuses what it is told.
         """
         require_text_alone(model)
         denoiser = self.first_denoiser(model)
         with torch.no_grad():
-            given = self._prepare(model, denoiser, frames, prompt)
+            given = self._prepare(model, denoiser, frames, text)
             latents = self.encode_video(model, frames)
             noise = torch.randn(latents.shape, generator=torch.Generator("cpu").manual_seed(seed)).to(latents)
             for step, sigma in enumerate(sigmas):
@@ -110,12 +113,13 @@ class LookingFamily(Family):
             )
         return laid
 
-    def _prepare(self, model: Pipeline, denoiser: Denoiser, frames: Frames, prompt: str) -> Arguments:
+    def _prepare(self, model: Pipeline, denoiser: Denoiser, frames: Frames, text: Arguments) -> Arguments:
         num_frames, height, width = frames.shape[:3]
         part = next(iter(self.denoisers(model)))
         arguments: Document = {
             self.frames_argument: num_frames,
-            "prompt": prompt,
+            **omit_prompts(model, text),
+            **text,
             "height": height,
             "width": width,
             "num_inference_steps": 2,
@@ -130,7 +134,7 @@ class LookingFamily(Family):
         before = parts[part]
         parts[part] = _Catcher(denoiser, self.video_argument)
         try:
-            model(**arguments)
+            run_pipeline(model, self, arguments)
         except PreparedCall as caught:
             return caught.arguments
         finally:

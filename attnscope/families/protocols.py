@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 
-from attnscope._types import Floats32, Frames
+from attnscope._types import Arguments, Floats32, Frames
 from attnscope.errors import UnsupportedModelError
 
 
@@ -79,9 +79,12 @@ class LooksAtVideos(Protocol):
     """A family that can be shown a video that exists."""
 
     def look_at(
-        self, model: Pipeline, frames: Frames, prompt: str, sigmas: Sequence[float], seed: int
+        self, model: Pipeline, frames: Frames, text: Arguments, sigmas: Sequence[float], seed: int
     ) -> None:
-        """Encode a video (frames, height, width, 3) and run the denoiser once at each noise level."""
+        """Encode a video (frames, height, width, 3) and run the denoiser once at each noise level.
+
+        ``text`` is what the pipeline is told: ``prompt``, or ``prompt_embeds`` and what belongs to them.
+        """
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from attnscope._types import Floats32, Frames
+from attnscope._types import Arguments, Floats32, Frames
 from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
 from attnscope.families.calling import NoiseShare
 from attnscope.families.facts import COND, UNCOND
@@ -85,7 +85,7 @@ class Wan(GridFamily):
         return mean, std
 
     def look_at(
-        self, model: Pipeline, frames: Frames, prompt: str, sigmas: Sequence[float], seed: int
+        self, model: Pipeline, frames: Frames, text: Arguments, sigmas: Sequence[float], seed: int
     ) -> None:
         """Run the denoiser once at each noise level of a video (frames, height, width, 3), uint8.
 
@@ -94,7 +94,11 @@ class Wan(GridFamily):
         with torch.no_grad():
             latents = self.encode(model, frames)
             noise = torch.randn(latents.shape, generator=torch.Generator("cpu").manual_seed(seed)).to(latents)
-            text, _ = model.encode_prompt(prompt, do_classifier_free_guidance=False, device=latents.device)
+            embeds = text.get("prompt_embeds")
+            if embeds is None:
+                embeds, _ = model.encode_prompt(
+                    text["prompt"], do_classifier_free_guidance=False, device=latents.device
+                )
             for step, sigma in enumerate(sigmas):
                 timestep = 1000.0 * sigma
                 denoiser = self._at(model, timestep)
@@ -102,7 +106,7 @@ class Wan(GridFamily):
                     denoiser(
                         ((1 - sigma) * latents + sigma * noise).to(denoiser.dtype),
                         torch.full((1,), timestep, device=latents.device),
-                        text.to(denoiser.dtype),
+                        embeds.to(latents.device, denoiser.dtype),
                         return_dict=False,
                     )
 

@@ -60,7 +60,8 @@ class View:
         """Name a step with its noise level, where the store has one."""
         if SIGMA not in self.mass.coords:
             return f"step {step}"
-        return f"step {step}\nσ = {float(self.mass['sigma'].sel({STEP: step})):.2f}"
+        sigma = self.mass[SIGMA]
+        return f"step {step}\nσ = {float(sigma.sel({STEP: step}) if STEP in sigma.dims else sigma):.2f}"
 
 
 def view_of(
@@ -75,6 +76,13 @@ def view_of(
         mass = mass.mean(HEAD, skipna=True)
     elif head is not None:
         mass, heads = _choose(one, HEAD, head)[MASS], f"head {head}"
+    if more := [str(dim) for dim in mass.dims if dim not in (STEP, LAYER, QUERY_FRAME, KEY_FRAME)]:
+        raise InputError(
+            expected="frame maps of one video by step and layer",
+            got=f"the dim {', '.join(more)} too",
+            where="in the dataset to draw",
+            remedy=f"select one along it, as in ds.isel({more[0]}=0)",
+        )
     for dim in (LAYER, STEP):
         if dim not in mass.dims:
             mass = mass.expand_dims(dim) if dim in mass.coords else mass.expand_dims({dim: [0]})

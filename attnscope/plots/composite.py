@@ -16,7 +16,7 @@ from attnscope.plots._page import Page
 from attnscope.plots._panels import colour_bar, draw_map, label_frames, shared_scale
 from attnscope.plots._view import View, choose_labels, scale_label, view_of
 from attnscope.plots.film_strip import Film, draw_strip, strip_height
-from attnscope.plots.layer_curves import draw_contrast, draw_correlation
+from attnscope.plots.layer_curves import draw_contrast, draw_correlation, require_curves
 from attnscope.schema import LAYER, STEP
 
 _NARROW_IN = 2.4  # below, the curves take shorter names
@@ -63,7 +63,7 @@ def plot_overview(
     Raises
     ------
     InputError
-        A layer, step, prompt or branch was not recorded, or the film has another length.
+        A layer, step, prompt or branch was not recorded, a dataset is no curve, or the film has another length.
 
     Examples
     --------
@@ -73,6 +73,7 @@ def plot_overview(
     >>> len(figure.axes)  # one large map, its colour scale, three steps, one curve
     6
     """
+    require_curves(contrast, correlation, distance_only, adjusted, where="plot_overview")
     view = view_of(ds, prompt=prompt, branch=branch)
     wanted = _highest(adjusted, contrast) if layer is None else layer
     (shown,) = choose_labels(view, LAYER, [wanted], at_most=1)

@@ -70,12 +70,13 @@ def plot_profile(
 
 
 def require_curves(*curves: xr.Dataset | None, where: str) -> None:
-    """Refuse what has no mean, low and high."""
+    """Refuse what has no mean, low and high over one dim."""
     for curve in curves:
-        if curve is not None and not set(_NEEDED) <= set(curve.data_vars):
+        if curve is not None and not (set(_NEEDED) <= set(curve.data_vars) and curve["mean"].ndim == 1):
+            dims = ", ".join(map(str, curve.dims)) or "no dim"
             raise InputError(
-                expected="a curve with mean, low and high",
-                got=f"variables {sorted(map(str, curve.data_vars))}",
+                expected="a curve with mean, low and high over one dim",
+                got=f"variables {sorted(map(str, curve.data_vars))} over {dims}",
                 where=f"in {where}",
                 remedy="pass what structure.profile returned",
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from attnscope.plots import _theme
+from attnscope.storage.disk import make_folder, replace_file
 
 # What matplotlib would write into a file that changes from run to run or from version to version, and None is not.
 _METADATA: dict[str, dict[str, str | None]] = {
@@ -48,9 +49,10 @@ def save_figure(fig: Figure, path: str | PathLike[str]) -> list[Path]:
     wanted = Path(path)
     ending = wanted.suffix.lower()
     paths = [wanted] if ending in _METADATA else [wanted.with_name(wanted.name + each) for each in _BOTH]
-    wanted.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(wanted.parent)
     with _theme.theme():
         for each in paths:
             kind = each.suffix.lower()
-            fig.savefig(each, format=kind.removeprefix("."), dpi=_theme.DPI, metadata=_METADATA[kind])
+            with replace_file(each) as part:
+                fig.savefig(part, format=kind.removeprefix("."), dpi=_theme.DPI, metadata=_METADATA[kind])
     return paths

@@ -12,7 +12,13 @@ import xarray as xr
 from attnscope._types import Floats32, Frames, OnProgress, Plans, Range
 from attnscope.checks import require_seed
 from attnscope.families import find
-from attnscope.families.calling import fill_defaults, rename_for_pipeline, require_runnable, require_size
+from attnscope.families.calling import (
+    fill_defaults,
+    rename_for_pipeline,
+    require_encoded,
+    require_runnable,
+    require_size,
+)
 from attnscope.families.protocols import LooksAtVideos, Pipeline, require
 from attnscope.families.rehearsing import rehearse
 from attnscope.hooks import join_or_attach
@@ -170,6 +176,7 @@ def probe_video(
     out: str | os.PathLike[str] | None = None,
     on_step: OnProgress | None = None,
     progress: bool = True,
+    **encoded: object,
 ) -> xr.Dataset:
     """Watch which frames look at which while a model looks at a video that exists, whose cuts are known.
 
@@ -191,6 +198,9 @@ def probe_video(
         Noise levels in (0, 1], 1 being pure noise.
     layers, heads, seed, out, on_step, progress
         As for :func:`probe`.
+    **encoded
+        A text that is encoded already, by the pipeline's names: ``prompt_embeds`` and the masks and pooled embeddings
+        that belong to them. The prompt is then its label, for all videos. Negative ones are taken and not used.
 
     Returns
     -------
@@ -200,7 +210,8 @@ def probe_video(
     Raises
     ------
     InputError
-        The video has a wrong shape or number of frames, a noise level is out of range; nothing was run.
+        The video has a wrong shape or number of frames, a noise level is out of range, embeddings are not such as the
+        pipeline reads; nothing was run.
 
     Examples
     --------
@@ -218,15 +229,18 @@ def probe_video(
     require_size(pipe, family, dict(zip(("num_frames", "height", "width"), size, strict=True)))
     seed = require_seed(seed, "as seed of probe_video")
     levels = require_sigmas(sigmas)
+    require_encoded(pipe, family, encoded, 1 if isinstance(prompt, str) else len(prompt))
     prompts = repeat_prompt(prompt, len(videos))
     plans = repeat_plans(shots, len(videos), len(videos[0]))
     request = ProbeRequest(
         prompts, plans, fps_of(pipe), len(levels), ("cond",), layers, heads, "all", seed, *size
     )
-    header = header_of(pipe, family, request, {"sigmas": list(levels), "size": list(size[1:])})
+    told = {"arguments": encoded} if encoded else {}
+    header = header_of(pipe, family, request, {"sigmas": list(levels), "size": list(size[1:]), **told})
 
     def run(index: int) -> None:
-        looking.look_at(pipe, videos[index], prompts[index], levels, header.seeds[index])
+        text = encoded or {"prompt": prompts[index]}
+        looking.look_at(pipe, videos[index], text, levels, header.seeds[index])
 
     with progress_bar("probing", shown=progress and on_step is None) as bar:
         return _watch(pipe, header, run, out, on_step or bar, always=False)

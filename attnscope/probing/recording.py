@@ -17,7 +17,7 @@ from attnscope._types import Floats32
 from attnscope.errors import AttnscopeError, InputError, RunError
 from attnscope.hooks import Attachment, Call, Heads, HookPoint
 from attnscope.ranges import format_range
-from attnscope.schema import DONE, PROMPT, STEP, build_dataset, with_shots
+from attnscope.schema import build_dataset, with_shots
 from attnscope.storage import Store, StoreHeader, resume_or_create
 
 
@@ -71,8 +71,7 @@ class Memory:
         labels = head.labels([unit[2] for unit in grid[0]], [unit[3] for unit in grid[0]])
         text_mass = np.stack([np.stack(row) for row in texts]) if head.has_text_mass else None
         dataset = build_dataset(masses, labels, text_mass=text_mass, attrs=head.attrs)
-        done = np.ones((len(head.prompts), len(head.steps)), dtype=bool)
-        return with_shots(dataset, head.plans).assign_coords({DONE: ((PROMPT, STEP), done)})
+        return with_shots(dataset, head.plans)
 
 
 class Follower:

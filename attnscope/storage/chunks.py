@@ -30,7 +30,11 @@ class Chunks:
         """Return the bytes of a chunk, None where there is no file."""
         file = self.file(name, index)
         with explain(file):
-            return file.read_bytes() if file.exists() else None
+            if not file.exists():
+                return None
+            if file.is_file():
+                return file.read_bytes()
+        raise damage_error(file)  # a folder, or a pipe that nobody would write to
 
     def decode(self, name: str, index: ChunkIndex, content: bytes | None) -> Numbers:
         """Return the values of a chunk.

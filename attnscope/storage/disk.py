@@ -7,9 +7,11 @@ import glob
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from attnscope.errors import AttnscopeError, SetupError, StoreError
 
@@ -24,7 +26,8 @@ def explain(path: Path) -> Iterator[None]:
     except AttnscopeError:
         raise
     except (OSError, ValueError) as error:
-        # A ValueError is what Python makes of a path with a zero byte in it.
+        if isinstance(error, ValueError) and "null" not in str(error):
+            raise  # of a path with a zero byte in it Python makes a ValueError; others are not about the path
         reason = getattr(error, "strerror", None) or str(error)
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise SetupError(
@@ -34,7 +37,7 @@ def explain(path: Path) -> Iterator[None]:
                 remedy="free some space and run the same command again, nothing that was done is lost",
             ) from error
         raise StoreError(
-            expected="to read and write the store",
+            expected="a path that can be read and written",
             got=f"{reason!r}",
             where=f"at {path}",
             remedy="check the path and its permissions",
@@ -43,18 +46,96 @@ def explain(path: Path) -> Iterator[None]:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Put a file in place so that after a power cut it is there whole, or not there, or still the old one."""
+    with replace_file(path) as partial, explain(path), partial.open("xb") as file:
+        file.write(content)
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Give a path beside another to write to; what was written then takes its place at once, flushed to the disk.
+
+    A link that lies there is replaced, and what it points to is left alone. If the writing fails, all is as it was.
+    """
     partial = partial_beside(path)
     with explain(path):
+        partial.unlink(missing_ok=True)  # left by a killed process of the same number, or a link
         try:
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            yield partial
+            _flush(partial)
             partial.replace(path)
-        except OSError:
+        except BaseException:
             partial.unlink(missing_ok=True)
             raise
         _sync_directory(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where they are missing.
+
+    Raises
+    ------
+    StoreError
+        Something else lies there, or the path cannot be written.
+    SetupError
+        The disk is full.
+    """
+    with explain(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def require_writable(path: Path, kind: Literal["file", "folder"]) -> None:
+    """Refuse a place to which nothing can be written, before anything was computed; nothing is made.
+
+    Raises
+    ------
+    StoreError
+        The name is too long, something of another kind lies there or above, a link leads out of the folder, or it may
+        not be written.
+    """
+    with explain(path):
+        there = _what_lies(path)
+        if there not in ("nothing", kind):
+            raise _place_error(f"a {kind}", f"a {there}", path)
+        above = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
+        folder = above.parent if there == kind == "file" else above
+        if not folder.is_dir():
+            raise _place_error("a folder to write to", f"a {_what_lies(folder)}", folder)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise _place_error("a folder that may be written", "one that may not", folder)
+        if kind == "folder" and there == "folder":
+            _require_no_links(path)
+
+
+def _require_no_links(folder: Path) -> None:
+    """Where a folder holds results, a link in the place of one of its folders would have them written elsewhere."""
+    for each in folder.iterdir():
+        if each.is_symlink() and each.is_dir():
+            raise _place_error("a folder of results without links to other folders", "a link", each)
+
+
+def _what_lies(path: Path) -> str:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return "nothing"
+    if stat.S_ISLNK(mode):
+        # what a person names may be a link to a folder; a link to a file would be written through
+        return "folder" if path.is_dir() else "link"
+    kinds = {"folder": stat.S_ISDIR, "file": stat.S_ISREG, "pipe": stat.S_ISFIFO, "socket": stat.S_ISSOCK}
+    return next((name for name, is_kind in kinds.items() if is_kind(mode)), "device")
+
+
+def _place_error(expected: str, got: str, path: Path) -> StoreError:
+    return StoreError(expected=expected, got=got, where=f"at {path}", remedy="choose another path")
+
+
+def _flush(path: Path) -> None:
+    # Opened for writing too: some systems flush only what may be written.
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def create_tree(path: Path, files: Mapping[str, bytes]) -> None:

@@ -15,17 +15,28 @@ from pathlib import Path
 
 from attnscope._types import Document
 from attnscope.errors import AttnscopeError, StoreError, quote
-from attnscope.schema import DIMS, MASS, SCHEMA_VERSION, TEXT_MASS, TOLERANCE
+from attnscope.schema import (
+    DIMS,
+    MASS,
+    SCHEMA_VERSION,
+    TEXT_MASS,
+    TOLERANCE,
+    flatten_attributes,
+    parse_attributes,
+)
 from attnscope.storage.arrays import document_bytes
 from attnscope.storage.disk import explain
 from attnscope.storage.header import StoreHeader
 
 ROOT_FILE = "zarr.json"
-_SCHEMA, _CREATED, _HEADER, _DIGEST = "attnscope_schema", "created_at", "attnscope_header", "metadata_sha256"
+SCHEMA, _CREATED, _HEADER, _DIGEST = "attnscope_schema", "created_at", "attnscope_header", "metadata_sha256"
 _FINALISED = "finalised"
 _COORDINATES = "coordinates"
-_RESERVED = (_SCHEMA, _CREATED, _HEADER, _DIGEST, _FINALISED, _COORDINATES, TOLERANCE)
+INTERNAL = (_HEADER, _DIGEST, _FINALISED, _COORDINATES)
+"""Attributes that only a store has a use for."""
+_RESERVED = (SCHEMA, _CREATED, TOLERANCE, *INTERNAL)
 _BLANK = "0" * 64
+_KEYS = {"attributes", "consolidated_metadata", "node_type", "zarr_format"}
 
 
 class NoStoreError(StoreError):
@@ -58,7 +69,11 @@ class Root:
     @property
     def attrs(self) -> dict[str, object]:
         """What a reader of the dataset wants to know about where it comes from."""
-        own = {_SCHEMA: self.schema, _CREATED: self.created_at, TOLERANCE: self.header.tolerance}
+        return flatten_attributes(self._facts)
+
+    @property
+    def _facts(self) -> Document:
+        own = {SCHEMA: self.schema, _CREATED: self.created_at, TOLERANCE: self.header.tolerance}
         return {**own, **self.header.attrs}
 
     @property
@@ -79,7 +94,7 @@ class Root:
     def to_bytes(self) -> bytes:
         """Return the file content, fingerprint included."""
         attributes = {
-            **self.attrs,
+            **(self.attrs if self.schema > 2 else self._facts),
             # Text, because a dict among the attributes cannot be exported to netCDF.
             _HEADER: self.header_text,
             # Where xarray looks for the names of coordinates that are not dims.
@@ -122,7 +137,7 @@ def load_root(path: Path) -> Root:
     with explain(path):
         content = (path / ROOT_FILE).read_bytes()
     attributes, documents = _parse(content, path)
-    version = attributes.get(_SCHEMA)
+    version = attributes.get(SCHEMA)
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise NoStoreError(
             expected=f"a store of schema {SCHEMA_VERSION} or older",
@@ -135,9 +150,10 @@ def load_root(path: Path) -> Root:
         raise _damage_error(path, "it is not what was written")
     try:
         attrs = {key: value for key, value in attributes.items() if key not in _RESERVED}
+        attrs = parse_attributes(attrs) if attributes[SCHEMA] > 2 else attrs
         text, created_at = attributes[_HEADER], attributes[_CREATED]
         header = StoreHeader.from_json(json.loads(text), attrs)
-        return Root(header, created_at, documents, attributes[_FINALISED], attributes[_SCHEMA], text)
+        return Root(header, created_at, documents, attributes[_FINALISED], attributes[SCHEMA], text)
     except (KeyError, TypeError, ValueError, AttnscopeError) as error:
         raise _damage_error(path, str(error)) from error
 
@@ -159,19 +175,16 @@ def require_store(path: str | PathLike[str]) -> None:
 
 
 def _require_store(path: Path) -> None:
-    with explain(path):
-        if not path.exists():
-            got = "nothing"
-        elif not path.is_dir():
-            got = "a file"
-        elif not any(path.iterdir()):
-            got = "an empty folder"
-        elif not (path / ROOT_FILE).exists() and (path / MASS / ROOT_FILE).exists():
-            raise _damage_error(path, "it is missing")
-        elif not (path / ROOT_FILE).exists():
-            got = "a folder without zarr.json"
-        else:
-            return
+    try:
+        with explain(path):
+            got = _what_is_no_store(path)
+            is_damaged = got is not None and (path / MASS / ROOT_FILE).is_file()
+    except StoreError as error:
+        raise NoStoreError(str(error)) from error
+    if got is None:
+        return
+    if is_damaged:
+        raise _damage_error(path, "it is missing")
     raise NoStoreError(
         expected="an attention store",
         got=f"{got}",
@@ -180,24 +193,54 @@ def _require_store(path: Path) -> None:
     )
 
 
+def _what_is_no_store(path: Path) -> str | None:
+    if not path.exists():
+        return "nothing"
+    if not path.is_dir():
+        return "a file"
+    if not any(path.iterdir()):
+        return "an empty folder"
+    return None if (path / ROOT_FILE).is_file() else "a folder without zarr.json"
+
+
 def _parse(content: bytes, path: Path) -> tuple[Document, Document]:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise _damage_error(path, "it cannot be parsed") from error
     attributes = document.get("attributes") if isinstance(document, dict) else None
-    if not isinstance(attributes, dict) or _SCHEMA not in attributes:
+    if not isinstance(attributes, dict) or SCHEMA not in attributes:
         raise NoStoreError(
             expected="an attention store",
             got="other zarr data",
             where=f"at {path}",
             remedy="give a store written by attnscope",
         )
+    if is_rewritten(document):
+        raise NoStoreError(
+            expected="a store that attnscope wrote",
+            got="a copy by other software, without checksums",
+            where=f"at {path}",
+            remedy="it can be read with attnscope.open_store, go on with the store it was made of",
+        )
     consolidated = document.get("consolidated_metadata")
     documents = consolidated.get("metadata") if isinstance(consolidated, dict) else None
     if not isinstance(documents, dict):
         raise _damage_error(path, "the arrays are not described")
     return attributes, documents
+
+
+def is_rewritten(document: object) -> bool:
+    """Say whether zarr wrote this root by itself, in its own order and with folders of chunks, as xarray has it do.
+
+    A store of ours that was damaged or edited in place has either our order or our names of chunks.
+    """
+    if not isinstance(document, dict) or list(document) == sorted(document):
+        return False
+    consolidated = document.get("consolidated_metadata")
+    if {*document, "consolidated_metadata"} != _KEYS or not isinstance(consolidated, dict):
+        return set(document) == _KEYS - {"consolidated_metadata"}
+    return '"separator": "."' not in json.dumps(consolidated)
 
 
 def _damage_error(path: Path, reason: str) -> StoreError:

@@ -43,6 +43,7 @@ from attnscope.schema import (
 )
 from attnscope.storage.arrays import STEP_ARRAYS, ChunkIndex, document_bytes, initial_files, unit_index
 from attnscope.storage.chunks import Chunks, damage_error, displaced_error
+from attnscope.storage.copies import is_copy, open_copy
 from attnscope.storage.disk import create_tree, explain, remove_partial_files, write_durably
 from attnscope.storage.header import StoreHeader
 from attnscope.storage.markers import Place
@@ -368,11 +369,17 @@ def resume_or_create(path: str | PathLike[str], header: StoreHeader) -> Store:
 
 
 def open_store(path: str | PathLike[str], *, lazy: bool = False) -> xr.Dataset:
-    """Read a store as an attention dataset; see :meth:`Store.dataset`.
+    """Read a store as an attention dataset, or what plain xarray wrote of one, as zarr or netCDF.
+
+    See :meth:`Store.dataset`. A copy has no checksums: it is held against the schema.
 
     Raises
     ------
     StoreError
         The path is no store, a newer one, or damaged.
+    SchemaError
+        A copy breaks the schema.
     """
+    if is_copy(Path(path)):
+        return open_copy(Path(path), lazy=lazy)
     return Store.open(path).dataset(lazy)

@@ -13,7 +13,7 @@ from attnscope.schema import KEY_FRAME, PROMPT, QUERY_FRAME
 from attnscope.structure.arrays import adjustment
 from attnscope.structure.arrays.pair_means import Ints, Mass
 from attnscope.structure.arrays.place_matched import measure_films
-from attnscope.structure.maps import AVERAGED, frame_mass_of, mean_map, shots_of
+from attnscope.structure.maps import AVERAGED, film_shots_of, frame_mass_of, mean_map, shots_of
 
 
 def adjusted_contrast(
@@ -153,7 +153,7 @@ def place_matched_contrast(
     Raises
     ------
     InputError
-        No dim of prompts.
+        No dim of prompts, or shots that differ along another.
 
     Examples
     --------
@@ -168,7 +168,7 @@ def place_matched_contrast(
     True
     """
     maps = mean_map(ds, over)
-    mass, shot = frame_mass_of(maps), shots_of(maps)
+    mass = frame_mass_of(maps)
     if PROMPT not in mass.dims:
         raise InputError(
             expected=f"films along the dim {PROMPT}",
@@ -176,7 +176,7 @@ def place_matched_contrast(
             where="in place_matched_contrast",
             remedy="give several films, it compares places between them",
         )
-    shot = shot.broadcast_like(mass[PROMPT]).transpose(PROMPT, QUERY_FRAME)
+    shot = film_shots_of(maps, "place_matched_contrast")
 
     def measure(values: Mass, plans: Ints) -> tuple[Floats, ...]:
         return measure_films(values, plans, first_key_frame=first_key_frame, level=level)

@@ -9,10 +9,10 @@ import xarray as xr
 
 from attnscope._types import Floats
 from attnscope.errors import InputError
-from attnscope.schema import KEY_FRAME, PROMPT, QUERY_FRAME
+from attnscope.schema import KEY_FRAME, MASS, PROMPT, QUERY_FRAME
 from attnscope.structure.arrays import adjustment, rearranging
 from attnscope.structure.arrays.pair_means import Ints, Mass
-from attnscope.structure.maps import AVERAGED, frame_mass_of, mean_map, shots_of
+from attnscope.structure.maps import AVERAGED, film_shots_of, frame_mass_of, mean_map
 
 
 def cut_test(
@@ -55,7 +55,7 @@ def cut_test(
     Raises
     ------
     InputError
-        num_draws below 99.
+        num_draws below 99, or shots that differ along another dim than prompt.
 
     Examples
     --------
@@ -79,10 +79,9 @@ def cut_test(
             remedy="9999 is usual",
         )
     maps = mean_map(ds, over)
-    mass, shot = frame_mass_of(maps), shots_of(maps)
-    if PROMPT not in mass.dims:
-        mass = mass.expand_dims(PROMPT)
-    shot = shot.broadcast_like(mass[PROMPT]).transpose(PROMPT, QUERY_FRAME)
+    if PROMPT not in maps[MASS].dims:
+        maps = maps.expand_dims(PROMPT)
+    mass, shot = frame_mass_of(maps), film_shots_of(maps, "cut_test")
     values = mass.transpose(..., PROMPT, QUERY_FRAME, KEY_FRAME)
     films = _find_measurable(values.values, shot.values)
     plans = shot.values[films]

@@ -26,13 +26,14 @@ def mean_over(values: xr.DataArray, dim: str = PROMPT, *, scale: Scale = "linear
     Raises
     ------
     InputError
-        There is no such scale.
+        There is no such dim or scale.
 
     Examples
     --------
     >>> float(mean_over(xr.DataArray([0.5, 2.0], dims="prompt"), scale="log"))
     1.0
     """
+    _require_dim(values, dim)
     with np.errstate(divide="ignore"):
         mean = _to_scale(values, scale).mean(dim, skipna=True)
     return _from_scale(mean, scale)
@@ -192,7 +193,7 @@ def profile(
     )
 
 
-def _require(values: xr.DataArray, dim: str, level: float) -> None:
+def _require_dim(values: xr.DataArray, dim: str) -> None:
     if dim not in values.dims:
         raise InputError(
             expected="a dim of the values to average",
@@ -200,6 +201,10 @@ def _require(values: xr.DataArray, dim: str, level: float) -> None:
             where=f"where there are {', '.join(map(str, values.dims)) or 'none'}",
             remedy="name one of those",
         )
+
+
+def _require(values: xr.DataArray, dim: str, level: float) -> None:
+    _require_dim(values, dim)
     if not 0 < level < 1:
         raise InputError(
             expected="a level between 0 and 1", got=f"{level}", where="in interval", remedy="0.95 is usual"

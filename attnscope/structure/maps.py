@@ -57,6 +57,26 @@ def shots_of(ds: xr.Dataset) -> xr.DataArray:
     return ds[QUERY_SHOT].compute().reset_coords(drop=True)
 
 
+def film_shots_of(maps: xr.Dataset, where: str) -> xr.DataArray:
+    """Take the shots of each film, `(prompt, query_frame)`, for a test that compares films with one another.
+
+    Raises
+    ------
+    InputError
+        The shots differ along another dim too: then it is not known what one film is.
+    """
+    shot = shots_of(maps)
+    if more := [str(dim) for dim in shot.dims if dim not in (PROMPT, QUERY_FRAME)]:
+        raise InputError(
+            expected=f"one plan for each film along {PROMPT}",
+            got=f"shots that differ along {', '.join(more)}",
+            where=f"in {where}",
+            remedy=f"select one along {more[0]}, or let {PROMPT} number all films",
+        )
+    films = maps[MASS][PROMPT] if PROMPT in maps[MASS].coords else xr.DataArray(np.zeros(1), dims=PROMPT)
+    return shot.broadcast_like(films).transpose(PROMPT, QUERY_FRAME)
+
+
 def cuts_of(ds: xr.Dataset) -> xr.DataArray:
     """Say for each place between two latent frames whether the plan cuts there: dim `boundary` = 1..F-1."""
     shot = shots_of(ds)
@@ -92,9 +112,10 @@ def with_cuts(dataset: xr.Dataset, cuts_frame: Sequence[Sequence[int]]) -> xr.Da
     """
     starts, num_frames = dataset["query_start_frame"].values, int(dataset["query_stop_frame"].values[-1])
     wrong = [cut for cuts in cuts_frame for cut in cuts if not 0 < cut < num_frames]
-    if wrong or len(cuts_frame) != dataset.sizes[PROMPT]:
+    num_prompts = dataset.sizes.get(PROMPT, 1)
+    if wrong or len(cuts_frame) != num_prompts:
         raise SchemaError(
-            expected=f"cuts within {num_frames} frames for each of {dataset.sizes[PROMPT]} prompts",
+            expected=f"cuts within {num_frames} frames for each of {num_prompts} prompts",
             got=f"{len(cuts_frame)} films and the cuts {wrong}",
             where="in with_cuts",
             remedy="look for the cuts of every film that was measured",
@@ -121,7 +142,7 @@ def mean_map(ds: xr.Dataset, over: str | Sequence[str] = AVERAGED) -> xr.Dataset
     Raises
     ------
     InputError
-        A name is no dim of the schema, or a frame dim.
+        A name is no dim of the schema or of `ds`, or a frame dim.
 
     Examples
     --------
@@ -130,11 +151,11 @@ def mean_map(ds: xr.Dataset, over: str | Sequence[str] = AVERAGED) -> xr.Dataset
     ['branch', 'key_frame', 'layer', 'prompt', 'query_frame']
     """
     names = [over] if isinstance(over, str) else list(over)
-    wrong = [name for name in names if name not in DIMS or name in (QUERY_FRAME, KEY_FRAME)]
+    allowed = [str(name) for name in dict.fromkeys([*DIMS, *ds.dims]) if name not in (QUERY_FRAME, KEY_FRAME)]
+    wrong = [name for name in names if name not in allowed]
     if wrong:
-        allowed = ", ".join(name for name in DIMS if name not in (QUERY_FRAME, KEY_FRAME))
         raise InputError(
-            expected=f"dims among {allowed}",
+            expected=f"dims among {', '.join(allowed)}",
             got=f"{wrong[0]!r}",
             where="in `over`",
             remedy="name one of those",

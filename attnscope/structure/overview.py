@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from attnscope.errors import InputError
-from attnscope.schema import BRANCH, HEAD, LAYER, PROMPT, STEP
+from attnscope.schema import BRANCH, DIMS, HEAD, LAYER, MASS, PROMPT, STEP
 from attnscope.structure.adjusting import adjusted_contrast, adjusted_r, place_matched_contrast
 from attnscope.structure.contrasts import (
     contrast,
@@ -52,7 +52,7 @@ def summary(ds: xr.Dataset, *, branch: str = "cond", seed: int = 0) -> Summary:
     Raises
     ------
     InputError
-        The branch was not recorded.
+        The branch was not recorded, or there is a dim that the schema has not.
     SchemaError
         The dataset lacks frame maps.
     ShotPlanError
@@ -65,6 +65,7 @@ def summary(ds: xr.Dataset, *, branch: str = "cond", seed: int = 0) -> Summary:
     >>> round(numbers["adjusted_contrast"], 3), round(numbers["contrast"], 3), numbers["p"], numbers["boundary_recall"]
     (10.0, 10.0, None, 1.0)
     """
+    _require_known_dims(ds)
     one = _branch(ds, branch)
     by_layer = mean_map(one)
     overall = mean_map(by_layer, LAYER)
@@ -81,6 +82,16 @@ def summary(ds: xr.Dataset, *, branch: str = "cond", seed: int = 0) -> Summary:
     result |= _boundaries(overall)
     result["notes"] = _notes(by_layer, overall)
     return result
+
+
+def _require_known_dims(ds: xr.Dataset) -> None:
+    if MASS in ds and (more := [str(dim) for dim in ds[MASS].dims if dim not in DIMS]):
+        raise InputError(
+            expected=f"the dims {', '.join(DIMS)}",
+            got=f"{', '.join(more)} too",
+            where="in summary",
+            remedy=f"it makes one number of each statistic, select one along {more[0]}",
+        )
 
 
 def _branch(ds: xr.Dataset, branch: str) -> xr.Dataset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
@@ -12,6 +13,7 @@ from attnscope._types import Arguments, FilmPlans, OnProgress
 from attnscope.errors import InputError, quote
 from attnscope.families.protocols import Pipeline
 from attnscope.ranges import format_range, parse_range
+from attnscope.storage.disk import require_writable
 from attnscope.sweeping.films import Job, Request
 from attnscope.sweeping.reduction import reduce_labels
 from attnscope.sweeping.variants import Variant
@@ -72,6 +74,7 @@ def find_layers(
             where="in find_layers",
             remedy="0.95 is usual",
         )
+    require_writable(Path(out), "folder")
     job = Job(model, Request.read(prompts, shots, rule, seeds, arguments), processes, loading)
     inside = format_range(parse_range(layers, job.maker.labels, name="layers"))
     job.maker.check((Variant(over, inside),))

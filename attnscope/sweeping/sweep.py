@@ -11,6 +11,7 @@ import xarray as xr
 
 from attnscope._types import Arguments, FilmPlans, OnProgress
 from attnscope.families.protocols import Pipeline
+from attnscope.storage.disk import require_writable
 from attnscope.sweeping.films import Job, Request
 from attnscope.sweeping.store import SweepStore
 from attnscope.sweeping.variants import Over, variants_over
@@ -101,6 +102,7 @@ def sweep(
     >>> swept.recall.dims, swept.cell.values.tolist()
     (('prompt', 'seed', 'cell'), ['none', 'full', 'strength 4'])
     """
+    require_writable(Path(out), "folder")
     job = Job(model, Request.read(prompts, shots, rule, seeds, arguments), processes, loading)
     variants = variants_over(
         over,

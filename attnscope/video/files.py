@@ -14,6 +14,7 @@ import numpy as np
 
 from attnscope._types import Crop, Frames
 from attnscope.errors import VideoError
+from attnscope.storage.disk import replace_file
 from attnscope.video.decoding import VideoFile
 from attnscope.video.display import NO_CROP, crop_box
 from attnscope.video.names import escape_name
@@ -103,7 +104,8 @@ def read_frames(path: str | os.PathLike[str]) -> Frames:
 def write_video(path: str | os.PathLike[str], frames: Frames, fps: Fraction | int) -> Path:
     """Write frames as an H.264 mp4 file that every browser plays; returns the path."""
     path = Path(path)
-    with VideoWriter(path, fps, height=int(frames.shape[1]), width=int(frames.shape[2])) as file:
+    height, width = map(int, frames.shape[1:3])
+    with replace_file(path) as part, VideoWriter(part, fps, height=height, width=width) as file:
         for picture in frames:
             file.write(picture)
     return path

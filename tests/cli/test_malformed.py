@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
 import pytest
-
-from attnscope.video.files import write_video
 
 PROMPT = ("probe", "--prompt", "a cat", "--num-frames", "17", "--num-inference-steps", "2")
 SIZED = (*PROMPT, "--height", "64", "--width", "64")
@@ -323,80 +317,18 @@ CASES: dict[str, tuple[Sequence[str], str]] = {
 
 
 @pytest.fixture(scope="session")
-def broken(tmp_path_factory: pytest.TempPathFactory, clip: Path, store: Path) -> Path:
-    """A folder with everything that the rows above name."""
-    place = tmp_path_factory.mktemp("broken")
-    for name in (
-        "empty",
-        "nest/empty",
-        "pickled/transformer",
-        "damaged",
-        "other/unet",
-        "occupied/attention.zarr",
-    ):
-        (place / name).mkdir(parents=True)
-    texts = {
-        "words.txt": "a cat\n",
-        "nest/words.txt": "a cat\n",
-        "occupied/attention.zarr/mine.txt": "not yours\n",
-        "text.mp4": "not a video\n" * 50,
-        "empty.mp4": "",
-        "comments.txt": "# nothing\n\n",
-        "list.csv": "file\nnowhere.mp4\n",
-        "lengths.txt": "Shot 1: [0s, 1s] a\nShot 1: [0s, 2s] b\n",
-        "pickled/model_index.json": json.dumps({"_class_name": "WanPipeline"}),
-        "pickled/transformer/diffusion_pytorch_model.bin": "pickle",
-        "damaged/model_index.json": "{",
-        "other/model_index.json": json.dumps({"_class_name": "StableDiffusionPipeline"}),
-        "other/unet/diffusion_pytorch_model.safetensors": "",
-    }
-    for name, content in texts.items():
-        (place / name).write_text(content)
-    (place / "binary.txt").write_bytes(bytes(range(128, 256)))
-    (place / "zeros.txt").write_bytes(b"a\0b\n")
-    _make_videos(place, clip)
-    _make_stores(place, store)
-    return place
-
-
-def _make_videos(place: Path, clip: Path) -> None:
-    shutil.copy(clip, place / "clip.mp4")
-    content = clip.read_bytes()
-    (place / "truncated.mp4").write_bytes(content[: len(content) // 2])
-    write_video(place / "one.mp4", np.zeros((1, 64, 64, 3), np.uint8), 8)
-    with av.open(str(place / "sound.mp4"), "w") as container:
-        stream = container.add_stream("aac", rate=16000)
-        stream.layout = "mono"
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-        frame.sample_rate, frame.time_base = 16000, Fraction(1, 16000)
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-
-
-def _make_stores(place: Path, store: Path) -> None:
-    for name in ("good.zarr", "newer.zarr", "corrupt.zarr", "held/attention.zarr"):
-        shutil.copytree(store, place / name)
-    root = json.loads((place / "newer.zarr" / "zarr.json").read_text())
-    root["attributes"]["attnscope_schema"] = 99
-    (place / "newer.zarr" / "zarr.json").write_text(json.dumps(root))
-    (place / "corrupt.zarr" / "zarr.json").write_text('{"attributes": ')
-    (place / "other.zarr").mkdir()
-    other = {"zarr_format": 3, "node_type": "group", "attributes": {"title": "temperatures"}}
-    (place / "other.zarr" / "zarr.json").write_text(json.dumps(other))
-
-
-def everything(place: Path) -> dict[str, bytes | None]:
-    return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(place.rglob("*"))}
-
-
-@pytest.fixture(scope="session")
-def before(broken: Path) -> dict[str, bytes | None]:
+def before(broken: Path, everything: Any) -> dict[str, bytes | None]:
     return everything(broken)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_one_line_and_nothing_written(
-    case: str, run: Any, broken: Path, before: dict[str, bytes | None], monkeypatch: pytest.MonkeyPatch
+    case: str,
+    run: Any,
+    broken: Path,
+    before: dict[str, bytes | None],
+    monkeypatch: pytest.MonkeyPatch,
+    everything: Any,
 ) -> None:
     words, needed = CASES[case]
     monkeypatch.chdir(broken)

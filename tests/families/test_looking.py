@@ -81,7 +81,9 @@ def test_the_pipeline_gives_its_vae_back_what_the_vae_made(name, monkeypatch):
     monkeypatch.setattr(pipe.vae, "decode", note_decoded)
     latents = family.encode_video(pipe, video)
     still = lambda *args, **kwargs: (latents_as_called,)  # noqa: E731 - a step that changes nothing
-    asked = family._prepare(pipe, family.first_denoiser(pipe), video, "a red ball")[family.video_argument]
+    asked = family._prepare(pipe, family.first_denoiser(pipe), video, {"prompt": "a red ball"})[
+        family.video_argument
+    ]
     latents_as_called = family.fit(pipe, latents, asked)
     monkeypatch.setattr(pipe.scheduler, "step", still)
     count = {family.frames_argument: len(video), "height": video.shape[1], "width": video.shape[2]}

@@ -201,7 +201,7 @@ def test_a_record_says_what_was_changed(pipe: Any, tmp_path: Any) -> None:
     assert "interventions" not in looked(pipe, layers=1).attrs
     with scope.intervene(pipe, masks.same_shot(PLAN), layers=2):
         attention = looked(pipe, layers=1, out=tmp_path / "one.zarr")
-    assert attention.attrs["interventions"] == [
+    assert scope.schema.parse_attributes(attention.attrs)["interventions"] == [
         "A frame sees its own shot (cut at video frame 5). In layers 2, all heads, all steps, branches cond and uncond."
     ]
     # the same store does not go on with another mask

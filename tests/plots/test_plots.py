@@ -288,7 +288,7 @@ def test_what_was_not_recorded_is_refused(ds, kwargs, message):
 
 def test_what_is_no_curve_is_refused(ds):
     with pytest.raises(
-        InputError, match=r"expected a curve with mean, low and high, got variables \['mass'\]"
+        InputError, match=r"expected a curve with mean, low and high over one dim, got variables \['mass'\]"
     ):
         plots.plot_profile(ds)
     with pytest.raises(InputError, match="expected a curve with at least one value"):

@@ -130,7 +130,8 @@ def test_embeddings_take_the_place_of_the_prompt_which_is_the_label() -> None:
     wanted = scope.probe(tiny("wan"), "a red ball", **small("wan", max_sequence_length=embeds.shape[1]))
     np.testing.assert_allclose(given.mass.isel(step=0), wanted.mass.isel(step=0), atol=1e-6)
     assert told.sizes == given.sizes
-    assert given.attrs["arguments"]["prompt_embeds"].startswith("<Tensor ")
+    arguments = scope.schema.parse_attributes(given.attrs)["arguments"]
+    assert arguments["prompt_embeds"].startswith("<Tensor ")
     with pytest.raises(InputError, match="one prompt, the label of its embeddings"):
         scope.probe(pipe, ["a", "b"], prompt_embeds=embeds, **small("wan"))
 

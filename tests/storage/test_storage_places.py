@@ -1,5 +1,6 @@
 """Every chunk belongs to one place: 24 kinds of damage, many of them with good checksums, and none goes unnoticed."""
 
+import json
 import random
 import shutil
 import zipfile
@@ -11,6 +12,7 @@ import pytest
 import xarray as xr
 import zarr
 
+from attnscope import schema
 from attnscope.errors import StoreError
 from attnscope.storage import Store, open_store, validate_store
 
@@ -213,18 +215,20 @@ def test_labels_of_a_step_that_nobody_has_run_are_not_missed(sweep, tmp_path):
     assert Store.open(tmp_path / "a.zarr").progress() == (1, 6)
 
 
-@pytest.fixture
-def old(tmp_path):
-    """A store that the version before wrote: four of six units, schema 1."""
-    with zipfile.ZipFile(Path(__file__).parent / "data" / "schema_1.zip") as packed:
+@pytest.fixture(params=[1, 2])
+def old(tmp_path, request):
+    """A store that a version before wrote: four of six units; in schema 2 also a revision of digits only."""
+    with zipfile.ZipFile(Path(__file__).parent / "data" / f"schema_{request.param}.zip") as packed:
         packed.extractall(tmp_path / "old.zarr")
     return tmp_path / "old.zarr"
 
 
-def test_a_store_of_the_schema_before_is_read_and_goes_on(sweep, old):
+def test_a_store_of_a_schema_before_is_read_and_goes_on(sweep, old):
     assert validate_store(old) == []
     store = Store.open(old)
     assert store.progress() == (4, 6)
+    version = json.loads((old / "zarr.json").read_text())["attributes"]["attnscope_schema"]
+    assert store.header.attrs.get("revision", "12") == "12"
     before = sweep.files_of(old)
     for unit in sweep.UNITS[4:]:
         sweep.append(store, *unit)
@@ -234,12 +238,14 @@ def test_a_store_of_the_schema_before_is_read_and_goes_on(sweep, old):
     ).items()
     assert validate_store(old) == []
     dataset = open_store(old)
-    assert dataset.attrs["attnscope_schema"] == 1
+    assert dataset.attrs["attnscope_schema"] == version
+    assert schema.parse_attributes(dataset.attrs)["scheduler"] == {"shift": 8.0}
+    assert Store.open(old).header == store.header
     np.testing.assert_array_equal(dataset.mass.values[1, 2], sweep.unit_of(1, 2, 0.75))
-    assert xr.open_zarr(old, chunks=None).done.dtype == bool
+    assert xr.open_zarr(old, chunks=None).done.dtype == (bool if version == 1 else np.uint64)
 
 
-def test_in_a_store_of_the_schema_before_a_lost_label_is_an_error_too(old):
+def test_in_a_store_of_a_schema_before_a_lost_label_is_an_error_too(old):
     (old / "sigma" / "c.0").unlink()
     with pytest.raises(StoreError, match="sigma/c.0"):
         open_store(old)

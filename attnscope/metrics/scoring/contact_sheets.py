@@ -18,6 +18,7 @@ from attnscope._types import Frames
 from attnscope.errors import VideoError
 from attnscope.metrics.scoring.manifests import Listed
 from attnscope.metrics.scoring.score import Row
+from attnscope.storage.disk import write_durably
 from attnscope.video.streams import FileVideo
 
 _NUM_FRAMES = 12
@@ -62,9 +63,7 @@ def write_contact_sheet(path: Path, listed: Sequence[Listed], rows: Sequence[Row
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n'
         f"<body><h1>Contact sheet</h1><p>{head}</p><p>{keys}</p>\n{body}\n</body></html>\n"
     )
-    part = path.with_name(path.name + ".partial")
-    part.write_text(page, encoding="utf-8")
-    part.replace(path)
+    write_durably(path, page.encode())
     return path
 
 

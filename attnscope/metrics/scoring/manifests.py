@@ -126,8 +126,15 @@ def list_videos(places: Sequence[Path], *, shots: str | None = None) -> list[Lis
             found.update(
                 (path, escape_name(path.relative_to(place).as_posix())) for path in _videos_below(place)
             )
-        elif os.path.lexists(place):
+        elif os.path.isfile(place):
             found[place] = escape_name(place.name)
+        elif os.path.lexists(place):
+            raise InputError(
+                expected="video files or folders",
+                got=f"{quote(escape_name(place))}, which is neither",
+                where="among the places to score",
+                remedy="a pipe, a device or a link to nothing cannot be scored, name a file",
+            )
         else:
             raise InputError(
                 expected="video files or folders",
@@ -142,7 +149,7 @@ def list_videos(places: Sequence[Path], *, shots: str | None = None) -> list[Lis
             where=f"in {quote(', '.join(map(escape_name, places)))}",
             remedy="name another folder",
         )
-    asked: _Cuts = {} if not shots else read_shots(shots)
+    asked: _Cuts = {} if shots is None else read_shots(shots)
     twice = {name for name, count in Counter(found.values()).items() if count > 1}
     return [
         Listed(path, escape_name(path) if name in twice else name, **asked) for path, name in found.items()

@@ -14,6 +14,7 @@ import numpy as np
 from attnscope.errors import InputError, SetupError
 from attnscope.metrics.references import Reference
 from attnscope.metrics.scoring.score import Row
+from attnscope.storage.disk import replace_file
 from attnscope.student import FEWEST, share_interval, student_interval
 
 MEASURES: Mapping[str, tuple[str, ...]] = {
@@ -142,12 +143,10 @@ def flat_method(line: Row) -> Row:
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """Write rows of equal columns as CSV; what is None is empty."""
-    part = path.with_name(path.name + ".partial")
-    with open(part, "w", encoding="utf-8", newline="") as file:
+    with replace_file(path) as part, open(part, "x", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    part.replace(path)
 
 
 def write_parquet(path: Path, rows: Sequence[Row]) -> None:
@@ -168,6 +167,5 @@ def write_parquet(path: Path, rows: Sequence[Row]) -> None:
             where="in this environment",
             remedy='install attnscope with pip install "attnscope[metrics]", or read the CSV file',
         ) from error
-    part = path.with_name(path.name + ".partial")
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), part)
-    part.replace(path)
+    with replace_file(path) as part:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), part)
