@@ -71,12 +71,8 @@ def flex_mask(
 
     blocks = block_mask(rule, sides, query_tokens, key_tokens, block_size=block_size)
     relation = compile_rule(rule, sides)
-    sizes = [
-        count_tokens(tokens, count)
-        for tokens, count in zip(
-            (query_tokens, query_tokens if key_tokens is None else key_tokens), sides.shape, strict=True
-        )
-    ]
+    given = query_tokens, query_tokens if key_tokens is None else key_tokens
+    sizes = [count_tokens(tokens, count) for tokens, count in zip(given, sides.shape, strict=True)]
     query_group, key_group = (
         torch.from_numpy(np.repeat(np.arange(len(each)), each)).to(device) for each in sizes
     )

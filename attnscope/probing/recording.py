@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import xarray as xr
@@ -39,16 +39,25 @@ class Sink(Protocol):
         """Take over one finished step, mass (S, L, H, F, G)."""
 
 
+class _Step(NamedTuple):
+    """What was measured in one step: mass (S, L, H, F, G) and text mass (S, L, H, F)."""
+
+    mass: Floats32
+    text_mass: Floats32 | None
+    timestep: float
+    sigma: float
+
+
 class Memory:
     """Keeps finished steps in memory, for a probe that is given no path."""
 
     def __init__(self, header: StoreHeader) -> None:
         self.header = header
-        self._units: dict[tuple[int, int], tuple[Floats32, Floats32 | None, float, float]] = {}
+        self._steps: dict[tuple[int, int], _Step] = {}
 
     def is_done(self, prompt: int, step: int) -> bool:
         """Say whether a step is already there."""
-        return (prompt, step) in self._units
+        return (prompt, step) in self._steps
 
     def append(
         self,
@@ -60,15 +69,15 @@ class Memory:
         sigma: float,
     ) -> None:
         """Take over one finished step."""
-        self._units[prompt, step] = (mass, text_mass, timestep, sigma)
+        self._steps[prompt, step] = _Step(mass, text_mass, timestep, sigma)
 
     def dataset(self) -> xr.Dataset:
         """Label everything that was kept."""
         head = self.header
-        grid = [[self._units[prompt, step] for step in head.steps] for prompt in range(len(head.prompts))]
-        masses = np.stack([np.stack([unit[0] for unit in row]) for row in grid])
-        texts = [[unit[1] for unit in row if unit[1] is not None] for row in grid]
-        labels = head.labels([unit[2] for unit in grid[0]], [unit[3] for unit in grid[0]])
+        grid = [[self._steps[prompt, step] for step in head.steps] for prompt in range(len(head.prompts))]
+        masses = np.stack([np.stack([each.mass for each in row]) for row in grid])
+        texts = [[each.text_mass for each in row if each.text_mass is not None] for row in grid]
+        labels = head.labels([each.timestep for each in grid[0]], [each.sigma for each in grid[0]])
         text_mass = np.stack([np.stack(row) for row in texts]) if head.has_text_mass else None
         dataset = build_dataset(masses, labels, text_mass=text_mass, attrs=head.attrs)
         return with_shots(dataset, head.plans)
