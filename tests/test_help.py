@@ -134,6 +134,8 @@ OPTIONS = {
         "--json",
     },
     "dataset calibrate": {"--config", "--set", "--json"},
+    "dataset export": {"--form", "--out", "--json"},
+    "dataset inspect": {"--films", "--clips", "--dropped", "--out", "--json"},
     "dataset stats": {"--json"},
     "dataset validate": {"--decode", "--json"},
     "structure": {"--branch", "--json"},

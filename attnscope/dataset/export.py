@@ -64,7 +64,7 @@ def export(clip: Clip, settings: Settings, folder: Path, out: Path) -> list[Clip
     """
     if clip.decision == "dropped":
         return [clip]
-    uri = f"{CLIPS}/{clip.clip_id[:2]}/{clip.clip_id}.mp4"
+    uri = place_clip(clip.clip_id)
     path = out / uri
     partial = partial_beside(path)
     with explain(path):
@@ -83,6 +83,15 @@ def export(clip: Clip, settings: Settings, folder: Path, out: Path) -> list[Clip
             clip, uri=uri, sha256=sha256, height=_even(clip.height), width=_even(clip.width)
         )
     ]
+
+
+def place_clip(clip_id: str) -> str:
+    """Say where the file of a clip lies in its dataset.
+
+    >>> place_clip("a1b2")
+    'clips/a1/a1b2.mp4'
+    """
+    return f"{CLIPS}/{clip_id[:2]}/{clip_id}.mp4"
 
 
 def _encode(clip: Clip, settings: Settings, folder: Path, path: Path) -> dict[int, Frames]:

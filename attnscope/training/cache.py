@@ -95,7 +95,8 @@ class Cache:
             facts = {"plan": json.dumps(_plan_as_json(latent)), "name": clip.name}
             write_checked(path, {"latents": latents, **given}, facts)
         _, facts = read_checked(path)
-        return Encoded(clip, _plan_from_json(json.loads(facts["plan"])), path, facts["sha256"])
+        plan_latent = _plan_from_json(json.loads(facts["plan"]))
+        return Encoded(clip.keep_shots(plan_latent.num_shots), plan_latent, path, facts["sha256"])
 
     def text(self, caption: str) -> EncodedText:
         """Encode a caption, or find it."""

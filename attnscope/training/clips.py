@@ -63,6 +63,18 @@ class Clip:
         frames, plan = self.source
         return f"{hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest()} {plan}"
 
+    def keep_shots(self, num: int) -> Clip:
+        """Say only what holds for the first shots, where the film loses its end.
+
+        >>> clip = Clip("a", "a dog runs and sleeps", ("a dog runs", "a dog sleeps"), "a dog", sample_scene(0))
+        >>> clip.keep_shots(1).caption, clip.keep_shots(1).captions, clip.keep_shots(2) is clip
+        ('a dog runs', (), True)
+        """
+        if num >= len(self.captions):
+            return self
+        left = self.captions[:num]
+        return replace(self, caption=". ".join(left), captions=left if num > 1 else ())
+
     def load(self, size: FilmSize) -> tuple[Frames, ShotPlan]:
         """Read or draw the film as the model sees it, with its shots.
 
@@ -77,7 +89,6 @@ class Clip:
             frames, plan = render(self.source, height=size.height, width=size.width), self.source.plan
         else:
             frames, plan = self.source
-        frames, plan = _shorten(np.asarray(frames), plan, size)
         if self.captions and len(self.captions) != plan.num_shots:
             raise InputError(
                 expected=f"a caption for each of {plan.num_shots} shots",
@@ -85,6 +96,7 @@ class Clip:
                 where=f"for {self.name}",
                 remedy="correct its captions or its shots",
             )
+        frames, plan = _shorten(np.asarray(frames), plan, size)
         plan.to_latent(size.stride)  # a shot that no latent frame is left for is refused here
         return frames, plan
 

@@ -7,10 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from attnscope.dataset import render, sample_scene
 from attnscope.dataset.building import Built, build_dataset
+from attnscope.dataset.published.facts import collect_facts, read_facts, write_facts
+from attnscope.dataset.published.manifest import write_manifest
+from attnscope.dataset.published.tables import read_clips, read_sources, write_tables
 from attnscope.dataset.rows import Clip, Shot, cut_shots
 from attnscope.dataset.settings import Settings
 from attnscope.video import write_video
@@ -99,3 +103,29 @@ def make_clip() -> Callable[..., Clip]:
         return Clip(**{**usual, **given})  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def captioned(copied: Path) -> Path:
+    """The dataset with captions, one of them hostile, as if a model had said them."""
+    clips = [
+        msgspec.structs.replace(
+            clip,
+            caption=f'<script>document.title = "run"</script> & <b>{clip.file}</b>',
+            shots=tuple(
+                msgspec.structs.replace(shot, caption="<img src=x onerror=alert(1)> a | b")
+                for shot in clip.shots
+            ),
+            caption_state="ok",
+            captioner="a model",
+        )
+        for clip in read_clips(copied, decision=None)
+    ]
+    sources = list(read_sources(copied))
+    write_tables(
+        copied, ((row, [clip for clip in clips if clip.source_id == row.source_id]) for row in sources)
+    )
+    write_manifest(copied, read_clips(copied))
+    facts = read_facts(copied)
+    write_facts(copied, collect_facts(copied, facts.settings, facts.unjudged))
+    return copied

@@ -7,7 +7,9 @@ from cyclopts import App
 _COMMANDS = {
     "build": "Make clips of several shots out of a folder of films, with their exact shots.",
     "stats": "Say what is in a dataset: clips, shots, lengths, and why candidates were dropped.",
+    "inspect": "Draw a page of the clips: their shots, the frames taken out, scores and reasons.",
     "calibrate": "Fit to your own films from which likeness on neighbouring shots are joined.",
+    "export": "Write a dataset in another form, or make one again out of that form.",
     "validate": "Check a dataset: rows, files, checksums, frames; one line for each violation.",
 }
 

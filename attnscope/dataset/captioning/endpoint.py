@@ -5,8 +5,6 @@ Pictures go to the address that was given and to no other: it is not followed wh
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import os
 import time
@@ -21,6 +19,7 @@ from typing_extensions import override
 
 from attnscope._types import Document, Frames
 from attnscope.errors import InputError, SetupError, one_line, quote
+from attnscope.video.stills import embed_jpeg
 
 KEY_VARIABLE = "ATTNSCOPE_CAPTION_KEY"
 """The environment variable that holds the key of the server, where it asks for one."""
@@ -166,9 +165,4 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
 
 
 def _as_part(picture: Frames) -> Document:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=85)
-    url = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
-    return {"type": "image_url", "image_url": {"url": url}}
+    return {"type": "image_url", "image_url": {"url": embed_jpeg(picture, quality=85)}}

@@ -37,7 +37,7 @@ def render_card(facts: Facts) -> str:
     """Lay out the card as Markdown with the head that the Hub reads."""
     said = facts.captions.get("ok", 0)
     mean = "" if facts.mean_duration_s is None else f", {facts.mean_duration_s:.1f} s on average"
-    settings = msgspec.to_builtins(facts.settings)
+    settings = {} if facts.settings is None else msgspec.to_builtins(facts.settings)
     return "\n".join(
         [
             _head(facts.num_clips),
@@ -65,7 +65,9 @@ def render_card(facts: Facts) -> str:
             "",
             "## Settings",
             "",
-            _table("name", "value", {name: str(value) for name, value in settings.items()}),
+            "Not known: the clips were taken out of archives."
+            if facts.settings is None
+            else _table("name", "value", {name: str(value) for name, value in settings.items()}),
             "",
             "## What it does not say",
             "",

@@ -22,10 +22,13 @@ _KIND = "attnscope dataset 1"
 
 
 class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is in a dataset. ``dropped`` counts candidates by the first reason against them, without its numbers."""
+    """What is in a dataset. ``dropped`` counts candidates by the first reason against them, without its numbers.
+
+    ``settings`` are None where clips were taken out of archives, which do not say by which they were made.
+    """
 
     version: str
-    settings: Settings
+    settings: Settings | None
     unjudged: str | None
     num_sources: int
     num_failed: int
@@ -41,7 +44,7 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     captions: dict[str, int]
 
 
-def collect_facts(out: Path, settings: Settings, unjudged: str | None) -> Facts:
+def collect_facts(out: Path, settings: Settings | None, unjudged: str | None) -> Facts:
     """Count what the tables of a dataset hold.
 
     Raises

@@ -5,20 +5,17 @@ One HTML file without a script and without anything to load: it can be mailed, a
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-
-import numpy as np
 
 from attnscope._types import Frames
 from attnscope.errors import VideoError
 from attnscope.metrics.scoring.manifests import Listed
 from attnscope.metrics.scoring.score import Row
 from attnscope.storage.disk import write_durably
+from attnscope.video.stills import embed_jpeg
 from attnscope.video.streams import FileVideo
 
 _NUM_FRAMES = 12
@@ -75,10 +72,7 @@ def _section(each: Listed, row: Row) -> str:
         frames = _frames(each, row)
     except VideoError as error:  # it was there when it was scored
         return f'<section>{title}<p class="failed">{html.escape(str(error))}</p></section>'
-    strip = "".join(
-        f'<img alt="frame {index}" src="data:image/jpeg;base64,{_jpeg(picture)}">'
-        for index, picture in frames
-    )
+    strip = "".join(f'<img alt="frame {index}" src="{embed_jpeg(picture)}">' for index, picture in frames)
     return f'<section>{title}<p>{_facts(row)}</p><div class="strip">{strip}</div>{_drawing(row)}</section>'
 
 
@@ -166,11 +160,3 @@ def _lines(
             anchor = ' text-anchor="end"' if late else ""
             parts.append(f'<text x="{x - 4 if late else x + 4}" y="{label_y}"{anchor}>{frame}</text>')
     return parts
-
-
-def _jpeg(picture: Frames) -> str:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(file, "JPEG", quality=80)
-    return base64.b64encode(file.getvalue()).decode("ascii")
