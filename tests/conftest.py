@@ -12,6 +12,9 @@ import os
 if num_workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // num_workers))
 
+# What somebody measured of this machine must not decide what runs in a test.
+os.environ["ATTNSCOPE_DEVICE_TABLES"] = os.path.join(os.path.dirname(__file__), "no-tables")
+
 import torch
 
 if not torch.cuda.is_available():

@@ -181,8 +181,11 @@ OPTIONS = {
         "--json",
     },
     "reference": {"--out", "--detector", "--jobs", "--json"},
-    "models": {"--json"},
-    "doctor": {"--json"},
+    "models": {
+        *("--plan", "--frames", "--size", "--num-inference-steps", "--dtype"),
+        *("--device", "--device-memory", "--json"),
+    },
+    "doctor": {"--measure", "--device", "--json"},
 }
 EVERYWHERE = {"--help", "--version", "--debug"}
 

@@ -63,6 +63,6 @@ def test_every_room_has_its_paragraph() -> None:
 def test_every_file_that_the_paragraphs_name_is_there() -> None:
     text = (ROOT / "DESIGN.md").read_text(encoding="utf-8").split("## The rooms", 1)[1].split("\n## ", 1)[0]
     named = {name.split("/")[-1] for name in re.findall(r"`([\w/]+\.py)`", text)}
-    files = (path for folder in ("attnscope", "tests") for path in (ROOT / folder).rglob("*.py"))
+    files = (path for folder in ("attnscope", "kernels", "tests") for path in (ROOT / folder).rglob("*.py"))
     assert len(named) > 20
     assert named - {path.name for path in files} == set()

@@ -1,4 +1,4 @@
-"""Tiny video models with random weights, one of every family, for tests: built in a blink, without a network."""
+"""Video models with random weights, for tests: tiny ones of every family, and published ones at their full size."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from attnscope.errors import UnknownModelError, quote
 
 if TYPE_CHECKING:
     from attnscope.families.protocols import Pipeline
+    from attnscope.testing.full_size import full
     from attnscope.testing.specimens import Specimen
 
 # Each name, and the module that builds it.
@@ -97,4 +98,11 @@ def specimen(name: str) -> Specimen:
     return found
 
 
-__all__ = ["TINY_MODELS", "specimen", "tiny"]
+def __getattr__(name: str) -> object:
+    """Import `full` on first use: it needs torch, and the list of tiny models does not."""
+    if name != "full":
+        raise AttributeError(f"module 'attnscope.testing' has no attribute {name!r}")
+    return import_module("attnscope.testing.full_size").full
+
+
+__all__ = ["TINY_MODELS", "full", "specimen", "tiny"]

@@ -48,12 +48,12 @@ def tokenizer(*, is_closed: bool = True, **settings: object) -> object:
     )
 
 
-def t5_encoder(kind: str = "T5") -> object:
+def t5_encoder(kind: str = "T5", width: int = WIDTH) -> object:
     """Return a T5 or UMT5 encoder of one layer."""
     transformers = import_module("transformers")
     config = getattr(transformers, f"{kind}Config")(
         vocab_size=VOCABULARY,
-        d_model=WIDTH,
+        d_model=width,
         d_kv=8,
         d_ff=37,
         num_layers=1,
@@ -65,12 +65,12 @@ def t5_encoder(kind: str = "T5") -> object:
     return getattr(transformers, f"{kind}EncoderModel")(config).eval()
 
 
-def llama() -> PreTrainedModel:
+def llama(width: int = WIDTH) -> PreTrainedModel:
     """Return a Llama model of three layers: HunyuanVideo reads the third state from the end."""
     transformers = import_module("transformers")
     config = transformers.LlamaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=WIDTH,
+        hidden_size=width,
         intermediate_size=37,
         num_hidden_layers=3,
         num_attention_heads=4,

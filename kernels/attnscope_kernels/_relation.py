@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ Offsets = tuple[int, ...]
 
 MAX_BIAS = 1e6
 """Beyond this float32 no longer tells neighbouring biases apart; whoever writes such numbers means -inf."""
+
+_REMEMBERED = 1 << 16  # elements of a relation that is worth remembering
 
 Entries = slice | list[int]
 """Entries of a batch: a slice where they are all, which copies nothing."""
@@ -120,14 +123,31 @@ def check_relation(relation: Tensor, batch: int, num_heads: int, num_rows: int, 
     relation = given.detach().to("cpu")
     if relation.dtype == torch.bool:
         relation = torch.zeros(relation.shape, dtype=torch.float64).masked_fill(~relation, -torch.inf)
-    relation = relation.to(torch.float64)
-    while relation.ndim < 4:
-        relation = relation[None]
+    relation = relation.to(torch.float64)[(None,) * (4 - relation.ndim)]
+    if relation.numel() > _REMEMBERED:
+        return _check_numbers(relation, batch, num_heads, num_rows, num_groups)
+    numbers = relation.contiguous().numpy().tobytes()
+    return _recall_checked(numbers, relation.shape, batch, num_heads, num_rows, num_groups)
+
+
+@functools.lru_cache(maxsize=256)
+def _recall_checked(numbers: bytes, shape: torch.Size, *sizes: int) -> Tensor:
+    """The same rule comes again at every layer and step; what was found good once is good."""
+    return _check_numbers(tensor_of(numbers, shape), *sizes)
+
+
+def tensor_of(numbers: bytes, shape: torch.Size) -> Tensor:
+    """Return float64 numbers as a tensor on the CPU that can be used in any mode, whichever runs now."""
+    with torch.inference_mode(False), torch.device("cpu"):
+        return torch.frombuffer(bytearray(numbers), dtype=torch.float64).view(shape).clone()
+
+
+def _check_numbers(relation: Tensor, batch: int, num_heads: int, num_rows: int, num_groups: int) -> Tensor:
     allowed = ((1, batch), (1, num_heads), (num_rows,), (num_groups,))
     if relation.ndim != 4 or any(n not in may for n, may in zip(relation.shape, allowed, strict=True)):
         raise RelationError(
             f"expected a frame relation of shape ({num_rows}, {num_groups}), with heads ({num_heads}) or batch "
-            f"({batch}) and heads before it, got {tuple(given.shape)}, in attention under a frame relation; "
+            f"({batch}) and heads before it, got {tuple(relation.shape)}, in attention under a frame relation; "
             f"give one row per query frame and one column per key group"
         )
     if bool(torch.isnan(relation).any()) or bool((relation == torch.inf).any()):

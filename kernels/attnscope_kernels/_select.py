@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from ._device_table import read_table
 from ._fused import fused_obstacle
 from ._relation import is_whole, parts, runs
 from ._settings import is_interpreted, kernel_obstacle
@@ -18,8 +19,7 @@ AttendImplementation = Literal["auto", "reference", "short", "chunked", "split",
 SPLIT_MIN_TOKENS = 192
 # Sequences this short (the frames of a UNet's temporal attention) fill no tile; they are computed in large batches.
 SHORT_TOKENS = 64
-# As few calls as this ride on PyTorch's own fused attention, which has no waste where pairs are seen or not seen.
-FEW_CALLS = 8
+_UNMEASURED = "; plain PyTorch, while this device is not measured"
 
 
 class Choice(NamedTuple):
@@ -60,8 +60,41 @@ def select_mass(
     'only the mass is wanted'
     """
     device = torch.device(device)
+    obstacles = _mass_obstacles(device, dtype, head_size, with_output, needs_gradient, is_plain)
+    if implementation != "auto":
+        return _choose_named(implementation, get_args(MassImplementation), obstacles, "frame_mass")
+    possible = [way for way, obstacle in obstacles.items() if not obstacle and _may_be_chosen(way)]
+    operation = "mass and output" if with_output else "mass"
+    measured = _choose_measured(operation, device, dtype, num_tokens, num_groups, possible)
+    if measured is not None:
+        return measured
+    if num_tokens <= SHORT_TOKENS:
+        reason = f"sequences of at most {SHORT_TOKENS} tokens are computed in large batches"
+    elif obstacles["split"]:
+        reason = obstacles["split"]
+    elif num_tokens < SPLIT_MIN_TOKENS * num_groups:
+        reason = f"key groups hold fewer than {SPLIT_MIN_TOKENS} tokens"
+    else:
+        return Choice("split", f"the output is wanted too and the key groups are large{_UNMEASURED}")
+    return Choice("chunked", f"{reason}{_UNMEASURED}")
+
+
+def mass_obstacles(query: Tensor, *, with_output: bool) -> dict[str, str]:
+    """Say of every way that `auto` may take why it cannot compute the mass of such tensors; nothing if it can."""
+    return _mass_obstacles(query.device, query.dtype, query.shape[-1], with_output, False, True)
+
+
+def _mass_obstacles(
+    device: torch.device,
+    dtype: torch.dtype,
+    head_size: int,
+    with_output: bool,
+    needs_gradient: bool,
+    is_plain: bool,
+) -> dict[str, str]:
     gradient = "gradients are needed and only the plain formula has them" if needs_gradient else ""
-    obstacles = {
+    return {
+        "chunked": "",
         "split": gradient or _no_output(with_output) or fused_obstacle(device, dtype, head_size),
         "kernel": gradient or kernel_obstacle(device, dtype, head_size),
         "second_pass": gradient
@@ -70,17 +103,6 @@ def select_mass(
         or kernel_obstacle(device, dtype, head_size)
         or fused_obstacle(device, dtype, head_size),
     }
-    if implementation != "auto":
-        return _choose_named(implementation, get_args(MassImplementation), obstacles, "frame_mass")
-    if num_tokens <= SHORT_TOKENS:
-        return Choice("chunked", f"sequences of at most {SHORT_TOKENS} tokens are computed in large batches")
-    if not obstacles["kernel"] and not is_interpreted():
-        return Choice("kernel", "one pass of the Triton kernel")
-    if obstacles["split"]:
-        return Choice("chunked", obstacles["split"])
-    if num_tokens < SPLIT_MIN_TOKENS * num_groups:
-        return Choice("chunked", f"key groups hold fewer than {SPLIT_MIN_TOKENS} tokens")
-    return Choice("split", "the output is wanted too and the key groups are large")
 
 
 def select_attention(
@@ -113,27 +135,91 @@ def select_attention(
     device = torch.device(device)
     relation = relation[(None,) * (4 - relation.ndim)]
     content = "scores scaled by the row's largest take the plain formula" if has_content else ""
-    long = f"sequences hold more than {SHORT_TOKENS} tokens" if num_tokens > SHORT_TOKENS else ""
-    obstacles = {
-        "short": content or long or ("a masked call gives no log-sum-exp" if with_lse else ""),
-        "split": content or (_mask_with_lse(device, dtype, head_size, relation) if with_lse else ""),
-        "kernel": content or kernel_obstacle(device, dtype, head_size),
-    }
+    obstacles = _attention_obstacles(device, dtype, head_size, num_tokens, relation, content, with_lse)
     if implementation != "auto":
         return _choose_named(implementation, get_args(AttendImplementation), obstacles, "shot_attention")
     if content:
         return Choice("chunked", content)
+    possible = [way for way, obstacle in obstacles.items() if not obstacle and _may_be_chosen(way)]
+    operation = "hard mask" if _is_flat(relation) else "soft mask"
+    measured = _choose_measured(operation, device, dtype, num_tokens, relation.shape[-1], possible)
+    if measured is not None:
+        return measured
     if not obstacles["short"]:
-        return Choice("short", f"sequences of at most {SHORT_TOKENS} tokens take one call with a small mask")
-    if obstacles["kernel"] or is_interpreted():
-        if obstacles["split"]:
-            return Choice("chunked", obstacles["split"])
-        return Choice("split", "frames that see the same share one fused call on sliced keys")
-    cut = [runs(matrix) for _, _, matrix in parts(relation, relation.shape[0], relation.shape[1])]
-    is_flat = all(run.is_flat for each in cut for run in each)
-    if not obstacles["split"] and is_flat and sum(map(len, cut)) <= FEW_CALLS:
-        return Choice("split", f"at most {FEW_CALLS} fused calls on sliced keys, without waste")
-    return Choice("kernel", "one pass of the Triton kernel over the visible tiles")
+        reason = f"sequences of at most {SHORT_TOKENS} tokens take one call with a small mask"
+        return Choice("short", f"{reason}{_UNMEASURED}")
+    if obstacles["split"]:
+        return Choice("chunked", f"{obstacles['split']}{_UNMEASURED}")
+    return Choice("split", f"frames that see the same share one fused call on sliced keys{_UNMEASURED}")
+
+
+def attention_obstacles(query: Tensor, relation: Tensor) -> dict[str, str]:
+    """Say of every way that `auto` may take why it cannot attend so; nothing if it can."""
+    relation = relation[(None,) * (4 - relation.ndim)]
+    return _attention_obstacles(
+        query.device, query.dtype, query.shape[-1], query.shape[1], relation, "", False
+    )
+
+
+def _attention_obstacles(
+    device: torch.device,
+    dtype: torch.dtype,
+    head_size: int,
+    num_tokens: int,
+    relation: Tensor,
+    content: str,
+    with_lse: bool,
+) -> dict[str, str]:
+    long = f"sequences hold more than {SHORT_TOKENS} tokens" if num_tokens > SHORT_TOKENS else ""
+    return {
+        "chunked": "",
+        "short": content or long or ("a masked call gives no log-sum-exp" if with_lse else ""),
+        "split": content or (_mask_with_lse(device, dtype, head_size, relation) if with_lse else ""),
+        "kernel": content or kernel_obstacle(device, dtype, head_size),
+    }
+
+
+def _may_be_chosen(way: str) -> bool:
+    """The interpreter is for tests: nobody waits for it who did not ask."""
+    return way not in ("kernel", "second_pass") or not is_interpreted()
+
+
+def _choose_measured(
+    operation: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    num_tokens: int,
+    num_groups: int,
+    possible: list[str],
+) -> Choice | None:
+    """The fastest way by the table of this device; None where it has none that fits."""
+    table = read_table(device)
+    if table is None:
+        return None
+    subject = "mass" if operation.startswith("mass") else "attention"
+    right = tuple(way for way in possible if not table.is_wrong(subject, dtype, way))
+    if not right:
+        raise ValueError(
+            f"expected a way of {subject} that is right on {table.device}, got none of {', '.join(possible)}, "
+            f"in {str(dtype).removeprefix('torch.')}; use another type"
+        )
+    found = table.fastest(operation, dtype, num_tokens, num_groups, right)
+    if found is None:
+        if len(right) < len(possible):
+            return Choice(right[0], "the only way that is right on this device, where it was compared")
+        return None
+    way, row = found
+    return Choice(
+        way,
+        f"the fastest on this device at {row.tokens} tokens in {row.groups} groups, where it was measured",
+    )
+
+
+def _is_flat(relation: Tensor) -> bool:
+    """Whether all that is seen is seen alike, row by row: nothing but a hard mask."""
+    seen = ~torch.isneginf(relation)
+    highest = relation.amax(-1, keepdim=True)
+    return bool(torch.where(seen, relation - highest, torch.zeros_like(relation)).eq(0).all())
 
 
 def _no_output(with_output: bool) -> str:

@@ -21,12 +21,11 @@ from typing import Any
 
 import torch
 from cases import CPU, CUDA, QUICK, Plan, Shape, plans
-from gate import wrong
 from measuring import mass_error, matmul_tflops, output_error, peak_mib, time_together
 from peers import maps_by_frame, maps_by_head, peers_with_rule, peers_without_rule
 from torch import Tensor
 
-from attnscope_kernels import frame_mass, sampled_frame_mass, shot_attention
+from attnscope_kernels import find_faults, frame_mass, sampled_frame_mass, shot_attention
 
 HERE = Path(__file__).parent
 # On a CPU the backward of the largest shape would take longer than all else together.
@@ -222,7 +221,7 @@ def main() -> None:
     if arguments.device == "cuda" and not torch.cuda.is_available():
         print("run.py: expected a CUDA device, found none on this machine; use --device cpu", file=sys.stderr)
         sys.exit(3)
-    failures = wrong(arguments.device)
+    failures = [fault.words for fault in find_faults(arguments.device)]
     if failures:
         print(
             f"run.py: expected every path to equal its definition, got {'; '.join(failures)}", file=sys.stderr

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from attnscope_kernels import measuring
+
 
 def test_facts_are_those_of_this_machine(run: Any) -> None:
     outcome = run("doctor", "--json")
@@ -37,3 +39,23 @@ def test_what_is_missing_is_said(run: Any, monkeypatch: Any) -> None:
     table = run("doctor")
     assert table.code == 0
     assert "not installed" in next(line for line in table.out.splitlines() if "peft" in line)
+
+
+def test_a_device_is_measured_and_what_was_found_is_followed(
+    run: Any, monkeypatch: Any, tmp_path: Any
+) -> None:
+    monkeypatch.setenv("ATTNSCOPE_DEVICE_TABLES", str(tmp_path))
+    monkeypatch.setattr(measuring, "CPU_SHAPES", (measuring.MeasuredShape(4, 20, 2, 64),))
+    monkeypatch.setattr(measuring, "CPU_TYPES", (torch.bfloat16,))
+    before = json.loads(run("doctor", "--json").out)
+    assert before["measured"] is None
+    assert all("not measured" in choice for choice in before["implementations"].values())
+    outcome = run("doctor", "--measure", "--json")
+    assert outcome.code == 0
+    assert f"the table of this device is {next(tmp_path.iterdir())}" in outcome.err
+    after = json.loads(outcome.out)
+    assert set(after["measured"]) == {
+        f"{operation}, 1 x 80 tokens, 2 x 64, bfloat16"
+        for operation in ("mass", "mass and output", "hard mask", "soft mask")
+    }
+    assert all("the fastest on this device" in choice for choice in after["implementations"].values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from attnscope_kernels import gate
 
 BENCHMARKS = Path(__file__).parents[2] / "kernels" / "benchmarks"
 KEYS = {"op", "impl", "peer", "shape", "shots", "first_frame", "direction"}
@@ -58,10 +59,7 @@ def test_a_device_that_is_not_there_is_said_in_one_line():
 
 
 def test_the_gate_sees_a_path_that_is_wrong(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    gate = importlib.import_module("gate")
-    monkeypatch.setattr(gate, "TOLERANCE", {torch.float32: 1e-5})
-    assert gate.wrong("cpu") == []
+    assert gate.find_faults("cpu", [torch.float32]) == []
     right = gate.shot_attention
 
     def off(*tensors, implementation, **rest):
@@ -69,6 +67,10 @@ def test_the_gate_sees_a_path_that_is_wrong(monkeypatch):
         return output if implementation == "reference" else output * 1.001
 
     monkeypatch.setattr(gate, "shot_attention", off)
-    found = gate.wrong("cpu")
-    assert any("split output off by" in line for line in found)
-    assert not any("mass" in line for line in found)
+    found = gate.find_faults("cpu", [torch.float32])
+    assert any("split output off by" in fault.words for fault in found)
+    assert {(fault.operation, fault.way) for fault in found} == {
+        ("attention", "chunked"),
+        ("attention", "split"),
+        ("attention", "short"),
+    }
