@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from attnscope._types import Document
-from attnscope.cli._numbers import Finite
+from attnscope.cli._numbers import Amount, Finite
 from attnscope.cli._options import (
     USUAL_FILMS,
     USUAL_LOADING,
@@ -27,6 +27,7 @@ def find_layers_command(
     layers: str = "all",
     keep: Finite = 0.95,
     measure: Literal["transition_control", "recall"] = "transition_control",
+    held_out: Amount | None = None,
     films: Films = USUAL_FILMS,
     sampling: Sampling = USUAL_SAMPLING,
     as_json: AsJson = False,
@@ -49,6 +50,9 @@ def find_layers_command(
         Which share of the whole set's measure must be left, above 0 and up to 1.
     measure
         What must be left: transition_control counts cuts, recall asks for their place, too.
+    held_out
+        So many of the films take no part in the search, half of them if nothing is said: what is found is measured on
+        those, since it flatters itself on the films that it was found on.
     """
     from attnscope.probing.progress import progress_bar
     from attnscope.sweeping.find_layers import find_layers as search
@@ -62,6 +66,7 @@ def find_layers_command(
             over=over,
             keep=keep,
             measure=measure,
+            held_out=held_out,
             on_film=tell,
             loading=loading.settings,
             **films.settings,
@@ -76,10 +81,12 @@ def find_layers_command(
         "keep": keep,
         "measure": measure,
         "num_films": films.num_films,
+        "num_held_out": found.num_held_out,
         "num_seeds": films.seeds,
         "found": found.layers,
         "score": found.score,
         "full_score": found.full_score,
+        "searched_score": found.searched_score,
         "trail": [{over: tried, "score": score} for tried, score in found.trail],
     }
     if as_json:
@@ -90,11 +97,19 @@ def find_layers_command(
 
 def _say(document: Document) -> None:
     over, measure = document["over"], document["measure"].replace("_", " ")
+    searched = document["num_films"] - document["num_held_out"]
     print_table(
-        f"Tried over {document['num_films']} films, {document['num_seeds']} seeds",
+        f"Tried over {searched} films, {document['num_seeds']} seeds",
         (over, measure),
         (tuple(tried.values()) for tried in document["trail"]),
     )
     print(
-        f"found {over} {document['found']}: {measure} {document['score']:.2f}, with all {document['full_score']:.2f}"
+        f"found {over} {document['found']}: {measure} {document['searched_score']:.2f} on the films of the search"
     )
+    if document["score"] is None:
+        print("no film was held out: with more films, what was found is measured on others")
+    else:
+        print(
+            f"on {document['num_held_out']} other films: {measure} {document['score']:.2f}, "
+            f"with all {document['full_score']:.2f}"
+        )

@@ -195,15 +195,21 @@ class Job:
         """Open the folder, once nothing is left to refuse."""
         self.store, self._is_new = SweepStore.resume_or_create(Path(out), self.maker.header())
 
-    def make(self, variants: Sequence[Variant], on_film: OnProgress | None = None) -> None:
-        """Make what is missing of these variants, all variants of a prompt before the next prompt.
+    def make(
+        self,
+        variants: Sequence[Variant],
+        on_film: OnProgress | None = None,
+        *,
+        films: Sequence[int] | None = None,
+    ) -> None:
+        """Make what is missing of these variants, all variants of a prompt before the next; ``films`` names prompts.
 
         Where the model refuses the very first film, no folder stays behind.
         """
         request = self.maker.request
         keys = [
             FilmKey(film, seed, variant)
-            for film in range(len(request.prompts))
+            for film in (range(len(request.prompts)) if films is None else films)
             for seed in request.seeds
             for variant in variants
         ]

@@ -61,7 +61,8 @@ def main() -> None:
         )
         for layers, score in found.trail:
             print(f"tried {layers:<30} recall {score:.2f}", flush=True)
-        print(f"found {found.layers}: recall {found.score:.2f} of {found.full_score:.2f}")
+        print(f"found {found.layers}: recall {found.searched_score:.2f} on the films of the search")
+        print(f"on {found.num_held_out} others {found.score:.2f}, all layers {found.full_score:.2f}")
         return
     for name in given.sweeps.split(","):
         swept = scope.sweep(

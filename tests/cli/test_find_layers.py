@@ -34,10 +34,12 @@ KEYS = {
     "keep",
     "measure",
     "num_films",
+    "num_held_out",
     "num_seeds",
     "found",
     "score",
     "full_score",
+    "searched_score",
     "trail",
 }
 
@@ -79,12 +81,14 @@ def test_the_one_that_cuts_is_found(run: Any, words: tuple[str, ...], over: str,
     assert (said["over"], said["found"], said["score"], said["full_score"]) == (over, found, 1.0, 1.0)
     assert said["trail"][0]["score"] == 1.0
     assert {over: found, "score": 1.0} in said["trail"]
-    assert (said["num_films"], said["num_seeds"], said["keep"]) == (2, 1, 0.95)
+    assert (said["num_films"], said["num_held_out"], said["num_seeds"], said["keep"]) == (2, 1, 1, 0.95)
 
 
 def test_the_same_command_again_makes_nothing_and_says_the_same(run: Any, made: list[str]) -> None:
     first, num_made = document(run), len(made)
-    assert num_made == 2 * len(first["trail"])
+    assert (
+        num_made == len(first["trail"]) + 2
+    )  # one film is searched on, the other sees what was found, and all layers
     assert document(run) == first
     assert len(made) == num_made
 
@@ -102,7 +106,7 @@ def test_what_is_asked_for_reaches_the_search(run: Any, monkeypatch: pytest.Monk
 
     def find(model: str, prompts: list[str], **options: Any) -> searching.FoundLayers:
         given.update(options, model=model, prompts=prompts)
-        return searching.FoundLayers("7-8", 0.5, 1.0, (("7-28", 1.0), ("7-8", 0.5)))
+        return searching.FoundLayers("7-8", 0.5, 1.0, 1, 0.75, (("7-28", 1.0), ("7-8", 0.75)))
 
     monkeypatch.setattr(searching, "find_layers", find)
     outcome = run(
@@ -135,7 +139,8 @@ def test_what_is_asked_for_reaches_the_search(run: Any, monkeypatch: pytest.Monk
         "folder",
     )
     assert (outcome.code, outcome.err) == (0, "")
-    assert "found heads 7-8: recall 0.50, with all 1.00" in outcome.out
+    assert "found heads 7-8: recall 0.75 on the films of the search" in outcome.out
+    assert "on 1 other films: recall 0.50, with all 1.00" in outcome.out
     plans, tell = given.pop("shots"), given.pop("on_film")
     assert callable(tell)
     assert [plan.cuts_frame for plan in plans] == [(9,)]
@@ -147,6 +152,7 @@ def test_what_is_asked_for_reaches_the_search(run: Any, monkeypatch: pytest.Monk
         "over": "heads",
         "keep": 0.5,
         "measure": "recall",
+        "held_out": None,
         "rule": "own_shot",
         "seeds": range(3, 5),
         "processes": 4,
@@ -160,6 +166,8 @@ def test_what_is_asked_for_reaches_the_search(run: Any, monkeypatch: pytest.Monk
     [
         (("--over", "steps"), "steps"),
         (("--keep", "0"), "keep from 0 to 1"),
+        (("--held-out", "2"), "at least one of 2 prompts to search on"),
+        (("--held-out", "-1"), "-1"),
         (("--keep", "nan"), "finite number"),
         (("--measure", "beauty"), "beauty"),
         (("--layers", "1-99"), "expected layers among 1-2, got 3"),
@@ -181,3 +189,8 @@ def test_layers_that_do_not_cut_all_together_are_one_line(run: Any) -> None:
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.count("\n") == 1
     assert "a rule that cuts in all of layers 1" in outcome.err
+
+
+def test_nothing_is_claimed_of_films_that_are_not_there(run: Any) -> None:
+    assert document(run, "--held-out", "0")["score"] is None
+    assert "no film was held out" in run(*BASE, "--held-out", "0").out

@@ -353,6 +353,7 @@ def test_the_smallest_layers_that_cut(pipe: Any, tmp_path: Path, monkeypatch: An
     found = scope.find_layers(wide, PROMPTS, shots=PLANS, out=tmp_path / "s", **SMALL)
     assert (found.layers, found.score, found.full_score) in (("1-2", 1.0, 1.0), ("2-3", 1.0, 1.0))
     assert found.trail[0] == ("1-4", 1.0)
+    assert found.num_held_out == len(PROMPTS) // 2
     num_asked = len(asked)
     assert scope.find_layers(wide, PROMPTS, shots=PLANS, out=tmp_path / "s", **SMALL) == found
     assert len(asked) == num_asked
@@ -362,3 +363,19 @@ def test_the_smallest_layers_that_cut(pipe: Any, tmp_path: Path, monkeypatch: An
     for wrong in ({"keep": 0}, {"keep": math.nan}, {"measure": "beauty"}, {"over": "steps"}):
         with pytest.raises(InputError, match="0.95 is usual"):
             scope.find_layers(wide, PROMPTS, shots=PLANS, out=tmp_path / "s", **SMALL, **wrong)
+
+
+def test_what_was_found_is_reported_on_other_films(tmp_path: Path, monkeypatch: Any) -> None:
+    """A model in which layer 2 cuts the films of the search, and layer 3 the others."""
+    wide = tiny_wan(4)
+
+    def make(self: Any, key: Any) -> tuple[int, ...]:
+        needed = 2 if key.film < 2 else 3
+        chosen = parse_range(key.variant.layers, range(1, 5), name="layers")
+        return tuple(self.plans[key.film].realised_frame) if needed in chosen else ()
+
+    monkeypatch.setattr(FilmMaker, "make", make)
+    prompts, plans = ["a", "b", "c"], [PLANS[0]] * 3
+    found = scope.find_layers(wide, prompts, shots=plans, out=tmp_path / "s", held_out=1, **SMALL)
+    assert (found.layers, found.searched_score) == ("2", 1.0)
+    assert (found.score, found.full_score, found.num_held_out) == (0.0, 1.0, 1)
