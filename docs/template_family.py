@@ -5,11 +5,10 @@ It describes a made-up `MyVideoPipeline`, which is Wan under another name; `temp
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from torch import nn
+from typing_extensions import override
 
 from attnscope.families.base import GridFamily, Site, pair_sites
+from attnscope.families.protocols import Denoiser
 
 
 class MyFamily(GridFamily):
@@ -21,6 +20,7 @@ class MyFamily(GridFamily):
     says_of_text = "cross-attention"
     says_of_guidance = "two calls, cond then uncond"
 
-    def sites(self, denoiser: nn.Module) -> tuple[Site, ...]:
+    @override
+    def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
         """Return self- and cross-attention of every block, in the order they run."""
-        return tuple(pair_sites("blocks", len(cast(Any, denoiser).blocks), "attn1", cross="attn2"))
+        return tuple(pair_sites("blocks", len(denoiser.blocks), "attn1", cross="attn2"))

@@ -10,6 +10,7 @@ from typing import Any
 import diffusers
 from template_family import MyFamily
 
+from attnscope.families.protocols import Pipeline
 from attnscope.testing import specimen, tiny
 from attnscope.testing.specimens import Specimen
 
@@ -18,9 +19,10 @@ class MyVideoPipeline(diffusers.WanPipeline):
     """The pipeline as diffusers, or you, would define it."""
 
 
-def tiny_my_video() -> Any:
+def tiny_my_video() -> Pipeline:
     """Build the pipeline with random weights and as little of everything as it takes."""
-    pipe = MyVideoPipeline(**tiny("wan").components)
+    build: Any = MyVideoPipeline  # the classes of diffusers have no types
+    pipe: Pipeline = build(**tiny("wan").components)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
