@@ -20,6 +20,7 @@ __all__ = [
     "attach",
     "encode_captions",
     "errors",
+    "explore",
     "find_layers",
     "finetune",
     "generate",
@@ -44,10 +45,13 @@ __all__ = [
     "sweep",
     "synthetic",
     "testing",
+    "write_report",
 ]
 
 if TYPE_CHECKING:
     from attnscope import errors, masks, metrics, plots, schema, structure, synthetic, testing
+    from attnscope.exploring.explore import explore
+    from attnscope.exploring.report import write_report
     from attnscope.hooks import attach, hook_points, nnsight, run_with_cache, run_with_hooks
     from attnscope.intervening.captions import encode_captions
     from attnscope.intervening.generate import generate
@@ -71,6 +75,7 @@ else:
         "ShotPlan": "shots",
         "attach": "hooks",
         "encode_captions": "intervening.captions",
+        "explore": "exploring.explore",
         "find_layers": "sweeping.find_layers",
         "finetune": "training.finetune",
         "generate": "intervening.generate",
@@ -88,6 +93,7 @@ else:
         "run_with_hooks": "hooks",
         "score": "metrics",
         "sweep": "sweeping.sweep",
+        "write_report": "exploring.report",
     }
 
     def __getattr__(name: str) -> object:

@@ -20,6 +20,7 @@ PUBLIC = [
     "attach",
     "encode_captions",
     "errors",
+    "explore",
     "find_layers",
     "finetune",
     "generate",
@@ -44,6 +45,7 @@ PUBLIC = [
     "sweep",
     "synthetic",
     "testing",
+    "write_report",
 ]
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import xarray as xr
 
-from attnscope.cli._report import LINES, layer_curves, measure
 from attnscope.errors import InputError
 
 if TYPE_CHECKING:
@@ -101,6 +100,7 @@ def _maps(sources: Sources) -> Page:
 
 def _profile(sources: Sources) -> Page:
     from attnscope import plots
+    from attnscope.structure.headline import layer_curves
 
     curves: Keywords = dict(layer_curves(sources.store, branch=sources.branch))
     return plots.plot_profile(**curves, width_in=sources.text_in, title=sources.title)
@@ -108,6 +108,7 @@ def _profile(sources: Sources) -> Page:
 
 def _overview(sources: Sources) -> Page:
     from attnscope import plots
+    from attnscope.structure.headline import layer_curves
 
     curves: Keywords = dict(layer_curves(sources.store, branch=sources.branch))
     shown: Keywords = {"layer": sources.layer, "steps": sources.steps, "film": sources.film, **sources.view}
@@ -205,6 +206,7 @@ def _same_layers(first: xr.Dataset, second: xr.Dataset) -> tuple[xr.Dataset, xr.
 
 def _numbers(sources: Sources) -> str:
     from attnscope import plots
+    from attnscope.structure.headline import LINES, measure
 
     summary = measure(sources.store, branch=sources.branch)
     rows = [(words, summary[name], summary.get(f"{name}_ci")) for name, words in LINES if name in summary]

@@ -6,7 +6,7 @@ Figures to move through in a browser are in `attnscope.plots.interactive`.
 from attnscope.plots import interactive as interactive
 from attnscope.plots._page import Page
 from attnscope.plots._theme import VENUES as VENUES
-from attnscope.plots._theme import Venue
+from attnscope.plots._theme import Venue, colour_table
 from attnscope.plots.cell_table import plot_effect_grid, plot_table
 from attnscope.plots.comparison import plot_comparison
 from attnscope.plots.composite import plot_overview
@@ -22,6 +22,7 @@ from attnscope.plots.saving import save_figure
 __all__ = [
     "Page",
     "Venue",
+    "colour_table",
     "latex_table",
     "plot_comparison",
     "plot_dose",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 import matplotlib
+import numpy as np
 from matplotlib.colors import Colormap
+
+from attnscope.svg import SHOT_COLOURS as SHOT_COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
@@ -43,7 +46,6 @@ FAINT: Final = "#e9e9ee"
 BLUE: Final = "#0072B2"
 ORANGE: Final = "#D55E00"
 GREEN: Final = "#009E73"
-SHOT_COLOURS: Final = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#0072B2")
 BELOW_SCALE: Final = "#12001c"
 NOT_RECORDED: Final = "#d4d4da"
 
@@ -86,6 +88,24 @@ def theme() -> AbstractContextManager[None]:
 def change_colours() -> Colormap:
     """Give the colour map of a difference: blue below its middle, red above, grey where nothing was recorded."""
     return matplotlib.colormaps["RdBu_r"].with_extremes(bad=NOT_RECORDED)
+
+
+def colour_table(kind: Literal["mass", "change"]) -> bytes:
+    """Give the colours of a picture that a browser paints: 256 times red, green and blue, one byte each.
+
+    Entry 0 is for a share of 0 (the lowest of the change), 255 for what was not recorded, and between them the scale
+    runs: cividis for the share of attention, which is the same with every kind of colour vision, blue to red for a
+    change.
+
+    Examples
+    --------
+    >>> len(colour_table("mass"))
+    768
+    """
+    scale = mass_colours("cividis") if kind == "mass" else change_colours()
+    middle = scale(np.linspace(0, 1, 254))
+    table = np.vstack([scale.get_under(), middle, scale.get_bad()])[:, :3]
+    return bytes(np.round(255 * table).astype(np.uint8))
 
 
 def mass_colours(name: str = "viridis") -> Colormap:

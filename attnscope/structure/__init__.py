@@ -3,12 +3,13 @@
 Every function takes a dataset that obeys `attnscope.schema` with shots attached, for all prompts alike
 (`query_shot` on `query_frame`) or one plan per prompt (`prompt, query_frame`), and returns labelled arrays with the
 frame dims gone. Maps are averaged over steps and heads before they are measured, unless `over` says otherwise. The
-mathematics on plain arrays is in `attnscope.structure.arrays`; how often each p and each interval holds is in
-docs/calibration.md.
+mathematics on plain arrays is in `attnscope.structure.arrays`; `ds.attn` has the same functions at hand. How often each
+p and each interval holds is in docs/calibration.md.
 """
 
 from attnscope.structure.adjusting import adjusted_contrast, adjusted_r, place_matched_contrast
 from attnscope.structure.choosing import best_on_other_films
+from attnscope.structure.comparing import compare
 from attnscope.structure.contrasts import (
     contrast,
     distance_only_contrast,
@@ -21,9 +22,11 @@ from attnscope.structure.correlations import correlation
 from attnscope.structure.cut_places import boundaries, boundary_error
 from attnscope.structure.effects import causal_effect, effect_grid
 from attnscope.structure.evidence import cut_test
+from attnscope.structure.frames import to_frame
 from attnscope.structure.intervals import interval, mean_over, profile, share_interval, wilson
 from attnscope.structure.maps import mean_map, with_cuts
 from attnscope.structure.overview import summary
+from attnscope.structure.ranking import rank_heads
 
 __all__ = [
     "adjusted_contrast",
@@ -32,6 +35,7 @@ __all__ = [
     "boundaries",
     "boundary_error",
     "causal_effect",
+    "compare",
     "contrast",
     "correlation",
     "cut_test",
@@ -46,8 +50,10 @@ __all__ = [
     "place_matched_contrast",
     "pooled_contrast",
     "profile",
+    "rank_heads",
     "share_interval",
     "summary",
+    "to_frame",
     "wilson",
     "with_cuts",
 ]

@@ -1,0 +1,64 @@
+"""`attnscope report`: a store, two of them, or a folder of runs as one page that opens anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from attnscope.cli._options import AsJson, Out
+from attnscope.cli._output import print_json
+from attnscope.errors import InputError
+
+
+def report_command(
+    store: Path,
+    /,
+    *,
+    out: Out,
+    compare: Path | None = None,
+    video: Annotated[tuple[Path, ...], Parameter(negative="", show_default=False)] = (),
+    as_json: AsJson = False,
+) -> None:
+    """Write a store as one page: its numbers with their controls, every map, the films, where it comes from.
+
+    The page opens offline in any browser. Of a folder of runs it is a table that sorts, with a map and a film strip of
+    each.
+
+    Parameters
+    ----------
+    store
+        What attnscope probe wrote, its folder, or a folder of such folders.
+    out
+        The page to write, ending in .html.
+    compare
+        A second store, shown beside the first and as a difference.
+    video
+        The films of the store, in the order of its prompts; by default those that lie beside it.
+    """
+    from attnscope.exploring.report import write_report
+    from attnscope.exploring.runs import write_runs
+
+    one = _store_in(store)
+    if one is None and (compare is not None or video):
+        raise InputError(
+            expected="one store with --compare and --video",
+            got=f"{str(store)!r}, which is none",
+            where="on the command line",
+            remedy="give the store, or leave them out",
+        )
+    if one is None:
+        written = write_runs(store, out)
+    else:
+        second = None if compare is None else _store_in(compare) or compare
+        written = write_report(one, out, compare=second, video=list(video) or None)
+    if as_json:
+        print_json({"report": str(written), "size_mb": round(written.stat().st_size / 1e6, 3)})
+    else:
+        print(written)
+
+
+def _store_in(path: Path) -> Path | None:
+    """Find the store that a path means: itself, or the one in the folder of a run."""
+    return next((each for each in (path, path / "attention.zarr") if (each / "zarr.json").is_file()), None)
