@@ -25,6 +25,7 @@ composed at one door, `AttnscopeError`, from those four parts.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import ClassVar
 
 _IN_BRACKETS = re.compile(r"\[[^\]]*\]|\([^)]*\)|'[^']*'")
@@ -137,6 +138,20 @@ def one_line(text: str) -> str:
     'no such file'
     """
     return " ".join(part.strip() for part in text.splitlines())
+
+
+def suggest(name: object, known: Iterable[object], otherwise: str) -> str:
+    """Give the remedy for a name that is not there: the one that was probably meant, or what else to do.
+
+    >>> suggest("cinetran-dit", ["cinetrans-dit", "vstar"], "name one of them")
+    "did you mean 'cinetrans-dit'?"
+    >>> suggest("x", ["cinetrans-dit", "vstar"], "name one of them")
+    'name one of them'
+    """
+    from difflib import get_close_matches
+
+    close = get_close_matches(str(name), [str(each) for each in known], n=1, cutoff=0.6)
+    return f"did you mean {quote(close[0])}?" if close else otherwise
 
 
 def quote(value: object, limit: int = 60) -> str:

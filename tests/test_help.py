@@ -153,6 +153,7 @@ OPTIONS = {
         "--title",
         "--json",
     },
+    "report": {"--out", "--compare", "--video", "--json"},
     "families": {"--check", "--markdown", "--json"},
     "submit": {
         "--jobs",
@@ -185,9 +186,10 @@ OPTIONS = {
         *("--plan", "--frames", "--size", "--num-inference-steps", "--dtype"),
         *("--device", "--device-memory", "--json"),
     },
+    "completion": set(),
     "doctor": {"--measure", "--device", "--json"},
 }
-EVERYWHERE = {"--help", "--version", "--debug"}
+EVERYWHERE = {"--help", "--version", "--debug", "--quiet"}
 
 
 def help_page(*words: str) -> str:

@@ -17,6 +17,7 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
 from attnscope import __version__
+from attnscope.cli._output import quiet
 from attnscope.errors import AttnscopeError, SetupError, quote
 
 # A command's module is imported when the command is called or explained, so that the overview needs no torch.
@@ -29,12 +30,14 @@ _COMMANDS = {
     "dataset": "Make clips of several shots out of films; look at them and check them.",
     "structure": "Measure how strongly attention in a store follows the shots.",
     "figure": "Draw a figure for a paper from a store, or all that it holds.",
+    "report": "Write a store, two of them or a folder of runs as one page that opens offline.",
     "validate": "Check a store: schema, checksums, row sums; one line for each violation.",
     "score": "Measure videos: their cuts, whether as asked, how alike the shots are.",
     "reference": "Build a reference out of edited films, to measure a gap against.",
     "families": "List the model families that are supported, or prove what holds for them.",
     "submit": "Spread the prompts of a probe over jobs of a cluster.",
     "models": "List the models that come with the package.",
+    "completion": "Print what makes a shell complete the commands and options.",
     "doctor": "Say what is installed and which implementation will run here.",
 }
 _GROUPS = ("dataset",)  # with commands of their own
@@ -42,6 +45,11 @@ _GROUPS = ("dataset",)  # with commands of their own
 app = App(
     name="attnscope",
     help="See, measure and change how video diffusion models attend across shot cuts.",
+    help_epilogue=(
+        "What reports takes --json, for one JSON document on stdout. Everything takes --quiet, which leaves stderr to "
+        "errors, and --debug, which shows where an error comes from. NO_COLOR is respected, and progress is shown on "
+        "terminals only.\n"
+    ),
     version=__version__,
     version_flags=["--version"],
     help_flags=["--help", "-h"],
@@ -50,22 +58,27 @@ app = App(
 )
 for _name, _sentence in _COMMANDS.items():
     _module = _name.replace("-", "_")
-    _target = f"{_module}:app" if _name in _GROUPS else f"{_module}:{_module}_command"
-    app.command(f"attnscope.cli.{_target}", name=_name, help=_sentence)
+    if _name in _GROUPS:
+        app.command(f"attnscope.cli.{_module}:app", name=_name, help=_sentence)
+    else:
+        app.command(
+            f"attnscope.cli.{_module}:{_module}_command", name=_name, help=_sentence, help_epilogue=""
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    ``--debug`` anywhere shows the traceback of an error above its one line.
+    ``--debug`` anywhere shows the traceback of an error above its one line, ``--quiet`` leaves stderr to errors.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    words = [word for word in given if word not in ("--debug", "--quiet")]
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        with quiet("--quiet" in given):
+            result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except (AttnscopeError, CycloptsError) as error:
         if debug:
             traceback.print_exc()

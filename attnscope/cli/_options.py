@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +11,7 @@ from cyclopts import Parameter
 
 from attnscope._types import Document, Range
 from attnscope.cli._numbers import Count, Finite, Jobs, Pixels, Seed, Steps
+from attnscope.cli._output import note
 from attnscope.dataset import sample_scene
 from attnscope.models.choices import LoadRequest, Offload, Quantize
 from attnscope.shots import ShotPlan
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 AsJson = Annotated[
     bool, Parameter(name="--json", negative="", help="Print one JSON document and nothing else.")
 ]
+Out = Annotated[Path, Parameter(name=["--out", "-o"])]
+OutIfAny = Annotated[Path | None, Parameter(name=["--out", "-o"])]
 Switch = Annotated[bool, Parameter(negative="")]
 Repeatable = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 
@@ -88,7 +90,7 @@ class Loading:
         pipe = models.load(self.model, **self.settings)
         choice = models.choice_of(pipe)
         if choice is not None and (self.settings or choice.device != "cpu"):
-            print(f"attnscope: {self.model} {choice.describe()}", file=sys.stderr)
+            note(f"{self.model} {choice.describe()}")
         return pipe
 
 

@@ -3,9 +3,39 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+QUIET = "ATTNSCOPE_QUIET"
+"""Set in the environment, nothing but results and errors is written; processes that are started inherit it."""
+
+
+@contextmanager
+def quiet(on: bool) -> Iterator[None]:
+    """Keep progress, notes and warnings from stderr as long as this runs, where asked to: `--quiet`."""
+    if not on:
+        yield
+        return
+    before = os.environ.get(QUIET)
+    os.environ[QUIET] = "1"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            os.environ.pop(QUIET)
+            if before is not None:
+                os.environ[QUIET] = before
+
+
+def note(words: str) -> None:
+    """Say something on stderr that is no result and no error."""
+    if not os.environ.get(QUIET):
+        print(f"attnscope: {words}", file=sys.stderr)
 
 
 def print_json(document: Mapping[str, object]) -> None:

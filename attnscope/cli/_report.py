@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from attnscope._types import Document, Frames
 from attnscope.cli._output import finite, print_json, print_table
@@ -19,24 +19,11 @@ if TYPE_CHECKING:
 PAPER_LAYERS = (7, 28)
 """The layers that CineTrans masks in a 30-block Wan; marked in profiles of such models."""
 
-LINES = (
-    ("adjusted_contrast", "adjusted contrast: own shot / across, as far and as popular"),
-    ("adjusted_r", "adjusted r: the same as a correlation"),
-    ("place_matched_contrast", "contrast at the same places of other films"),
-    ("p", "p: would other cuts fit as well?"),
-    ("contrast", "contrast: intra-shot mass / inter-shot mass"),
-    ("contrast_distance_only", "what distance alone makes of the contrast"),
-    ("contrast_lag_matched", "contrast at equal frame distance"),
-    ("own_shot_mass", "share of attention that stays in the shot"),
-    ("pearson_r", "raw r of mass with same-shot, off-diagonal"),
-    ("pearson_r_distance_removed", "r with the frame-distance profile removed"),
-    ("first_frame_sink", "pull of the first frame (1 = none)"),
-    ("boundary_recall_within_1", "cuts read from attention, within 1 latent frame"),
-)
-
 
 def print_summary(summary: Document, *, against: str = "the cuts") -> None:
     """Print the headline numbers, and the layers where attention follows the cuts most on these films."""
+    from attnscope.structure.headline import LINES
+
     rows = [(words, summary[name], _range(summary.get(f"{name}_ci"))) for name, words in LINES]
     title = f"Attention across {against} (mean over heads, steps, layers)"
     print_table(title, ("measure", "value", "95 %"), rows)
@@ -60,24 +47,6 @@ def _range(ends: Sequence[float | None] | None) -> str | None:
     return " to ".join(f"{end:.3g}" for end in ends)
 
 
-def measure(dataset: xr.Dataset, *, branch: str) -> Document:
-    """Compute the summary; where no shots are known the video counts as one shot, and what needs cuts is None."""
-    from attnscope import structure
-
-    if not bool((dataset.query_shot >= 0).any()):
-        whole = {name: dataset[name] * 0 for name in ("query_shot", "key_shot")}
-        dataset = dataset.assign_coords(whole)
-    summary = dict(structure.summary(dataset, branch=branch))
-    notes = list(cast("list[str]", summary["notes"]))
-    if not _has_cuts(dataset):
-        notes = ["no cut is known, so there is nothing to measure against; give the shots with --shots"]
-    done = dataset.coords.get("done")
-    if done is not None and not bool(done.all()):
-        num_done, num_units = int(done.sum()), int(done.size)
-        notes.append(f"unfinished: {num_done} of {num_units} steps are there, and only those are measured")
-    return {**summary, "notes": notes}
-
-
 def report_probe(
     model: str,
     dataset: xr.Dataset,
@@ -88,23 +57,27 @@ def report_probe(
     found: list[list[int]] | None,
     asked_s: list[float] | list[list[float]] | None,
     detector: str | None = None,
+    films: Sequence[Path] = (),
 ) -> None:
     """Draw the pictures, write summary.json, and print the same as a table or as JSON.
 
     ``found`` are the cuts that each film has, in video frames; what is measured against them stands beside what is
     measured against the cuts asked for, in `against_cuts_found`. ``detector`` is what found the cuts of given videos.
     """
+    from attnscope.structure.headline import measure
+
     branch = str(dataset.branch.values[0])
     document = finite(
         {
             "store": str(folder / "attention.zarr"),
             "model": model,
-            "layers": dataset.layer.values.tolist(),
+            "layers": format_range(dataset.layer.values.tolist()),
             "modules": dataset.module.values.tolist(),
             "steps": dataset.step.values.tolist(),
             "sigmas": dataset.sigma.values.tolist(),
             "num_frames_latent": dataset.sizes["query_frame"],
             **_cuts(folder / "attention.zarr", asked_s),
+            "films": [{"video": str(each), "strip": str(each.with_suffix(".png"))} for each in films],
             **({} if detector is None else {"cuts_detector": detector}),
             **measure(dataset, branch=branch),
             **({} if found is None else {"against_cuts_found": _against(dataset, found, branch)}),
@@ -124,8 +97,8 @@ def _print_probe(document: Document) -> None:
     print_summary(document, against="the cuts" if found is None else "the cuts asked for")
     if found is not None:
         print_summary(found, against="the cuts found in the film")
-    layers = format_range(document["layers"])
-    print(f"looked at layers {layers} of {document['model']}, {document['num_frames_latent']} latent frames")
+    where = f"layers {document['layers']} of {document['model']}"
+    print(f"looked at {where}, {document['num_frames_latent']} latent frames")
     print(
         f"cuts      asked at {document['cuts_requested_s']} s, fall at video frame {document['cuts_realised_frame']}"
     )
@@ -133,6 +106,8 @@ def _print_probe(document: Document) -> None:
         print(f"          found in the film at video frame {found['cuts_found_frame']}")
     if "cuts_detector" in document:
         print(f"found     cuts that nobody gave, by {document['cuts_detector']}")
+    for film in document["films"][:4]:
+        print(f"film      {film['video']}, pictures of it in {film['strip']}")
     print(f"store     {document['store']}")
     print(f"pictures  {', '.join(path for path in document['figures'] if path.endswith('.png'))}")
 
@@ -140,10 +115,11 @@ def _print_probe(document: Document) -> None:
 def _against(dataset: xr.Dataset, found: list[list[int]], branch: str) -> Document:
     """Measure against the cuts that the films have; one list of them, or one for each prompt."""
     from attnscope.structure import with_cuts
+    from attnscope.structure.headline import has_cuts, measure
 
     there = with_cuts(dataset, found)
     summary = measure(there, branch=branch)
-    if not _has_cuts(there):
+    if not has_cuts(there):
         summary["notes"] = ["no film has a cut, so there is nothing to measure against"]
     return {"cuts_found_frame": found[0] if len(found) == 1 else found, **summary}
 
@@ -173,11 +149,12 @@ def draw_figures(dataset: xr.Dataset, folder: Path, *, branch: str, film: Frames
     ``film`` has one picture for each latent frame, shown in the overview.
     """
     from attnscope import plots
+    from attnscope.structure.headline import has_cuts, layer_curves
 
     num_runs = dataset.sizes["prompt"]
     title = f"Maps of the first of {num_runs} runs; curves over all" if num_runs > 1 else None
     drawn = plots.save_figure(plots.plot_maps(dataset, branch=branch, title=title), folder / "maps")
-    if _has_cuts(dataset):
+    if has_cuts(dataset):
         curves = layer_curves(dataset, branch=branch)
         deep = int(dataset.layer.max()) >= PAPER_LAYERS[1]
         options: dict[str, Any] = {**curves, "band": PAPER_LAYERS if deep else None}
@@ -187,20 +164,3 @@ def draw_figures(dataset: xr.Dataset, folder: Path, *, branch: str, film: Frames
             folder / "overview",
         )
     return [str(path) for path in drawn]
-
-
-def layer_curves(dataset: xr.Dataset, *, branch: str) -> dict[str, xr.Dataset]:
-    """Contrast, what distance alone makes of it, and the correlations over layers, with their intervals."""
-    from attnscope import structure
-
-    maps = structure.mean_map(dataset.sel(branch=branch))
-    return {
-        "contrast": structure.profile(structure.contrast(maps), scale="log", level=None),
-        "distance_only": structure.profile(structure.distance_only_contrast(maps), scale="log", level=None),
-        "correlation": structure.profile(structure.correlation(maps), level=None),
-        "adjusted": structure.profile(structure.adjusted_r(maps), level=None),
-    }
-
-
-def _has_cuts(dataset: xr.Dataset) -> bool:
-    return bool((dataset.query_shot.max() > 0).item())

@@ -22,7 +22,9 @@ def families_command(
     check: Annotated[
         str | None, Parameter(help="Run the contract on a family, a tiny model, or a pipeline in a folder.")
     ] = None,
-    markdown: Annotated[bool, Parameter(negative=(), help="Print the table as the README has it.")] = False,
+    markdown: Annotated[
+        bool, Parameter(negative=(), help="Print the table as docs/families.md has it.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """List the families of video models, or prove on tiny random models what holds for them.

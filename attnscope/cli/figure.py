@@ -10,9 +10,9 @@ import numpy as np
 from cyclopts import Parameter
 
 from attnscope._types import Document
-from attnscope.cli._options import AsJson
+from attnscope.cli._options import AsJson, OutIfAny
 from attnscope.cli._output import print_json
-from attnscope.errors import InputError, SetupError, StoreError, quote
+from attnscope.errors import InputError, SetupError, StoreError, quote, suggest
 from attnscope.storage.disk import make_folder, write_durably
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _ENDINGS = (".pdf", ".svg", ".png")
 
 def figure_command(
     *what: str,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    out: OutIfAny = None,
     every: Annotated[bool, Parameter(name="--all", negative="")] = False,
     listed: Annotated[bool, Parameter(name="--list", negative="")] = False,
     venue: Literal["iclr", "neurips", "cvpr", "tmlr"] = "iclr",
@@ -129,7 +129,9 @@ def _words(what: tuple[str, ...], *, every: bool) -> tuple[str, Path]:
             expected=f"one of {', '.join(RECIPES)}, and a store" if not every else "a store and no name",
             got=quote(" ".join(what)) if what else "nothing",
             where="after attnscope figure",
-            remedy="attnscope figure --list says what each one shows",
+            remedy=suggest(
+                what[0] if what else "", RECIPES, "attnscope figure --list says what each one shows"
+            ),
         )
     return what[0], Path(what[1])
 
@@ -145,6 +147,7 @@ def _read(
 ) -> Sources:
     from attnscope import plots
     from attnscope.cli._recipes import Sources
+    from attnscope.exploring.sources import names_apart
     from attnscope.ranges import parse_range
 
     dataset = _open(store)
@@ -152,7 +155,7 @@ def _read(
         if text is not None and dim in dataset.dims:
             shown[f"{dim}s"] = tuple(parse_range(text, dataset[dim].values.tolist(), name=f"{dim}s"))
     second = None if compare is None else _open(compare)
-    names = (store.stem, "first") if compare is None else _names(store, compare)
+    names = (store.stem, "first") if compare is None else names_apart(store, compare)
     frames = None if film is None else _pictures(film, dataset)
     width = plots.VENUES[venue]
     return Sources(dataset, width.text_in, width.column_in, second, frames, names=names, **shown)
@@ -174,16 +177,6 @@ def _open(path: Path) -> xr.Dataset:
             remedy="give its path",
         )
     return open_store(path)
-
-
-def _names(store: Path, compare: Path) -> tuple[str, str]:
-    """Call two stores by the parts of their paths in which they differ."""
-    first, second = store.resolve().parts, compare.resolve().parts
-    pairs = [
-        (one, other) for one, other in zip(reversed(first), reversed(second), strict=False) if one != other
-    ]
-    one, other = pairs[0] if pairs else ("first", "second")
-    return one.removesuffix(".zarr"), other.removesuffix(".zarr")
 
 
 def _pictures(film: Path, dataset: xr.Dataset) -> Frames:

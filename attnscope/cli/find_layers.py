@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from attnscope._types import Document
@@ -14,6 +13,7 @@ from attnscope.cli._options import (
     AsJson,
     Films,
     Loading,
+    Out,
     Sampling,
 )
 from attnscope.cli._output import print_json, print_table
@@ -21,7 +21,7 @@ from attnscope.cli._output import print_json, print_table
 
 def find_layers_command(
     *,
-    out: Path,
+    out: Out,
     loading: Loading = USUAL_LOADING,
     over: Literal["layers", "heads"] = "layers",
     layers: str = "all",

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Literal
 from attnscope._types import Document
 from attnscope.cli._lines import read_lines
 from attnscope.cli._numbers import Seed
-from attnscope.cli._options import USUAL_LOADING, USUAL_SAMPLING, AsJson, Loading, Sampling
+from attnscope.cli._options import USUAL_LOADING, USUAL_SAMPLING, AsJson, Loading, Out, Sampling
 from attnscope.cli._output import print_json
 from attnscope.dataset import sample_scene
-from attnscope.errors import InputError, quote
+from attnscope.errors import InputError, quote, suggest
 from attnscope.masks import Intervention, list_presets, parse_rule, preset
 from attnscope.masks.presets import CINETRANS
+from attnscope.ranges import format_range
 from attnscope.shots import ShotPlan
 from attnscope.storage.disk import require_writable
 from attnscope.video.files import fps_of, write_video
@@ -44,7 +45,7 @@ def generate_command(
     padding: Literal["visible", "hidden"] | None = None,
     decode_shots: bool = False,
     seed: Seed = 0,
-    out: Path,
+    out: Out,
     sampling: Sampling = USUAL_SAMPLING,
     as_json: AsJson = False,
 ) -> None:
@@ -79,7 +80,7 @@ def generate_command(
     seed
         Seed of the noise the film begins with.
     out
-        The mp4 file to write.
+        The mp4 file to write; a strip of its pictures lies beside it as a PNG.
     """
     _require_fitting(preset, rule, layers, first_frame)
     _require_captions(shot_prompts, text_layers, padding)
@@ -111,13 +112,21 @@ def generate_command(
         **arguments,
     )
     write_video(out, film.frames, plan.fps)
+    film.strip().save(out.with_suffix(".png"))
     facts = {
         "preset": name,
         "rule": [each.describe() for each in changes],
         "prompt": words,
         "shot_prompts": captions,
     }
-    document = {"video": str(out), **_summarise(film), **facts, "seed": seed, "model": loading.model}
+    document = {
+        "video": str(out),
+        "strip": str(out.with_suffix(".png")),
+        **_summarise(film),
+        **facts,
+        "seed": seed,
+        "model": loading.model,
+    }
     if as_json:
         print_json(document)
         return
@@ -133,7 +142,7 @@ def _summarise(film: Film) -> Document:
         "recall": film.cuts.recall,
         "precision": film.cuts.precision,
         "transition_control": film.cuts.transition_control,
-        "layers": film.layers,
+        "layers": format_range(film.layers) if film.layers else None,
         "visible_fraction": film.visible_fraction,
     }
 
@@ -143,7 +152,7 @@ def _say(document: Document, plan: ShotPlan) -> None:
         shown = (f"{frame} ({float(frame / plan.fps):g} s)" for frame in frames)
         return ", ".join(shown) or "none"
 
-    print(f"video     {document['video']}")
+    print(f"video     {document['video']}, pictures of it in {document['strip']}")
     print(f"asked     cuts at frame {places(document['cuts_requested_frame'])}")
     print(f"possible  cuts at frame {places(document['cuts_realised_frame'])}")
     print(f"found     cuts at frame {places(document['cuts_detected_frame'])}")
@@ -193,7 +202,7 @@ def _require_fitting(
             expected=f"a preset out of {', '.join(list_presets())} or none",
             got=quote(preset),
             where="as --preset",
-            remedy="name one",
+            remedy=suggest(preset, list_presets(), "name one"),
         )
     if first_frame is not None and (rule is not None or preset not in (None, WITH_FIRST_FRAME)):
         raise InputError(

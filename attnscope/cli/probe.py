@@ -15,7 +15,7 @@ from attnscope._types import Crop, Document, Floats32
 from attnscope.cli._footage import Shown, draw_shown, list_places, read_shown, size_for
 from attnscope.cli._lines import read_lines
 from attnscope.cli._numbers import NumFrames, Seed
-from attnscope.cli._options import USUAL_LOADING, USUAL_SAMPLING, AsJson, Loading, Sampling
+from attnscope.cli._options import USUAL_LOADING, USUAL_SAMPLING, AsJson, Loading, OutIfAny, Sampling
 from attnscope.cli._output import print_json
 from attnscope.cli._report import report_probe
 from attnscope.errors import InputError, quote
@@ -51,7 +51,7 @@ def probe_command(
     steps: str = "all",
     branch: str = "cond",
     seed: Seed = 0,
-    out: Path | None = None,
+    out: OutIfAny = None,
     sigmas: str | None = None,
     crop: str | None = None,
     num_frames: NumFrames | None = None,
@@ -130,6 +130,7 @@ def probe_command(
     facts = {
         "film": frames_seen[dataset.query_start_frame.values],
         "found": found,
+        "films": [_video(folder, index) for index in range(len(texts))],
         "asked_s": None if shots is None else _cuts_s(shots, clock),
         "detector": None if shown is None else shown.detector,
     }
@@ -210,11 +211,20 @@ def _watch(
 
 
 def _find_cuts(folder: Path, num_videos: int) -> list[list[int]]:
-    """Look where each video is cut, in video frames: it need not be where the prompt asked for it."""
-    from attnscope.intervening.cut_check import check_cuts
+    """Look where each video is cut, in video frames, which need not be where the prompt asked for it.
 
-    videos = (read_frames(_video(folder, index)) for index in range(num_videos))
-    return [list(check_cuts((), frames).found_frame) for frames in videos]
+    Pictures of each are left beside it, side by side, with a wide gap at those cuts.
+    """
+    from attnscope.intervening.cut_check import check_cuts
+    from attnscope.video.strips import film_strip
+
+    found = []
+    for video in (_video(folder, index) for index in range(num_videos)):
+        frames = read_frames(video)
+        cuts = list(check_cuts((), frames).found_frame)
+        film_strip(frames, cuts=cuts).save(video.with_suffix(".png"))
+        found.append(cuts)
+    return found
 
 
 def _video(folder: Path, index: int) -> Path:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from attnscope._types import Document
 from attnscope.cli._numbers import Jobs
-from attnscope.cli._options import AsJson
+from attnscope.cli._options import AsJson, Out
 from attnscope.cli._output import print_json, print_table
 from attnscope.errors import InputError, quote
 from attnscope.storage.disk import require_writable
@@ -21,7 +21,7 @@ def reference_command(
     folder: Path,
     /,
     *,
-    out: Annotated[Path, Parameter(help="Where to write the reference.")] = Path("reference.json"),
+    out: Out = Path("reference.json"),
     detector: Annotated[
         Literal["transnetv2", "content", "adaptive", "vote"], Parameter(help="What finds the cuts.")
     ] = "transnetv2",
@@ -39,6 +39,8 @@ def reference_command(
         What to do: build.
     folder
         A folder with films; searched to the bottom.
+    out
+        Where to write the reference.
     """
     _require_places(folder, out)
 

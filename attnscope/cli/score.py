@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from attnscope._types import Document
 from attnscope.cli._numbers import Jobs, Probability, Stride, Tolerance
-from attnscope.cli._options import AsJson
+from attnscope.cli._options import AsJson, OutIfAny
 from attnscope.cli._output import finite, print_json, print_table
 from attnscope.errors import InputError, quote
 from attnscope.storage.disk import make_folder, require_writable, write_durably
@@ -52,7 +52,7 @@ def score_command(
     encoders: str | None = None,
     anywhere: Annotated[bool, Parameter(negative="")] = False,
     jobs: Jobs | None = None,
-    out: Path | None = None,
+    out: OutIfAny = None,
     as_json: AsJson = False,
 ) -> int:
     """Measure videos: their cuts, whether those were asked for, how alike the shots are, how clean the cuts.

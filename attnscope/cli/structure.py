@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from attnscope._types import Document
 from attnscope.cli._options import AsJson
 from attnscope.cli._output import print_json
-from attnscope.cli._report import measure, print_summary
+from attnscope.cli._report import print_summary
 
 
 def structure_command(
@@ -28,6 +28,7 @@ def structure_command(
         The store, e.g. runs/probe/attention.zarr; it may be unfinished.
     """
     from attnscope.storage import open_store
+    from attnscope.structure.headline import measure
 
     dataset = open_store(store)
     summary: Document = {

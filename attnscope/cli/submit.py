@@ -106,7 +106,7 @@ def _require_probe(words: tuple[str, ...]) -> None:
     from attnscope.cli import app
 
     options = [word.split("=", 1)[0] for word in words]
-    if not words or words[0] != "probe" or "--prompts" not in options or "--out" not in options:
+    if not words or words[0] != "probe" or "--prompts" not in options or not {"--out", "-o"} & {*options}:
         raise InputError(
             expected="probe with --prompts and --out",
             got=quote(" ".join(words)),

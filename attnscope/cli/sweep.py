@@ -14,6 +14,7 @@ from attnscope.cli._options import (
     AsJson,
     Films,
     Loading,
+    Out,
     Sampling,
 )
 from attnscope.cli._output import print_json, print_table
@@ -29,7 +30,7 @@ def sweep_command(
     over: Literal["layers", "heads", "steps", "strength", "jitter"],
     /,
     *,
-    out: Path,
+    out: Out,
     loading: Loading = USUAL_LOADING,
     values: str | None = None,
     window: Count = 1,

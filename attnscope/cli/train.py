@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -11,8 +10,8 @@ from cyclopts import Parameter
 
 from attnscope._types import Document
 from attnscope.cli._numbers import Count, Seed
-from attnscope.cli._options import AsJson
-from attnscope.cli._output import print_json
+from attnscope.cli._options import AsJson, OutIfAny
+from attnscope.cli._output import note, print_json
 from attnscope.errors import InputError, quote
 from attnscope.masks import list_presets, load_interventions, parse_rule
 from attnscope.shots import ShotPlan
@@ -44,7 +43,7 @@ def train_command(
     set: Annotated[list[str] | None, Parameter(negative="")] = None,
     steps: Count | None = None,
     seed: Seed | None = None,
-    out: Path | None = None,
+    out: OutIfAny = None,
     dry_run: bool = False,
     tensorboard: bool = False,
     json: AsJson = False,
@@ -164,7 +163,7 @@ def _run(asked: Document, *, cache: Path | None, dry_run: bool, tensorboard: boo
         model_name=asked["model"],
     )
     for reason in done.left_out:
-        print(f"attnscope: left out: {reason}", file=sys.stderr)
+        note(f"left out: {reason}")
     if as_json:
         print_json(
             {

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from torch import nn
+from typing_extensions import override
 
 from attnscope.errors import InputError
 from attnscope.families import Family, Site, find
@@ -25,6 +26,8 @@ from attnscope.hooks.points import MEMBERS, Hook, HookPoint, NameFilter, Relatio
 from attnscope.hooks.sites import TappedSite
 from attnscope.hooks.tap import Tap
 from attnscope.layout import FrameLayout
+from attnscope.ranges import format_range
+from attnscope.svg import card
 
 
 class Attachment:
@@ -116,6 +119,21 @@ class Attachment:
         callbacks = self.callbacks[when]
         callbacks.append(callback)
         return lambda: callbacks.remove(callback)
+
+    @override
+    def __repr__(self) -> str:
+        state = "open" if self.is_open else "closed"
+        layers = format_range(self.taps) if self.taps else "none"
+        return f"<Attachment to {type(self.model).__name__}, {state}, taps in layers {layers}>"
+
+    def _repr_html_(self) -> str:
+        members: dict[str, list[int]] = {}
+        for name, point in self.points.items():
+            if point.has_listeners:
+                members.setdefault(name.split(".", 2)[-1], []).append(point.layer)
+        facts = [(member, f"heard in layers {format_range(layers)}") for member, layers in members.items()]
+        changes = [("change", words) for words in self.changes]
+        return card(repr(self), facts=[*(facts or [("listeners", "none")]), *changes])
 
     @property
     def heads(self) -> Heads | None:

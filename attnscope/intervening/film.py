@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
+from typing_extensions import override
 
 from attnscope._types import Frames
-from attnscope.checks import require_whole
 from attnscope.errors import VideoError, quote
 from attnscope.intervening.cut_check import CutCheck
+from attnscope.ranges import format_range
 from attnscope.shots import LatentPlan
+from attnscope.svg import card
 from attnscope.video.files import write_video
+from attnscope.video.strips import film_strip, png_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Film:
     """A generated film: its frames, where cuts were asked for, where they could fall, and where they are.
 
@@ -34,6 +37,20 @@ class Film:
     layers: tuple[int, ...]
     visible_fraction: float
     cuts: CutCheck
+
+    @override
+    def __repr__(self) -> str:
+        num, height, width = self.frames.shape[:3]
+        where = format_range(self.layers) if self.layers else "none"
+        return (
+            f"Film({num} frames of {width} x {height} at {self.plan.fps} fps; cuts asked at "
+            f"{list(self.plan.requested_frame)}, found at {list(self.cuts.found_frame)}; masked layers {where})"
+        )
+
+    def _repr_html_(self) -> str:
+        picture = b64encode(png_of(self.strip())).decode()
+        image = f'<img src="data:image/png;base64,{picture}" alt="the film" style="max-width:100%">'
+        return card(repr(self), image)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the film as an mp4 file that every browser plays; returns the path.
@@ -61,18 +78,4 @@ class Film:
         InputError
             No number of pictures from 1.
         """
-        from PIL import Image
-
-        require_whole(num_pictures, "a number of pictures from 1", "in a film strip", least=1)
-        taken = np.unique(np.linspace(0, len(self.frames) - 1, min(num_pictures, len(self.frames))).round())
-        height, width = self.frames.shape[1:3]
-        parts: list[Frames] = []
-        before = None
-        for frame in taken.astype(int):
-            if before is not None:
-                is_cut = any(before < cut <= frame for cut in self.cuts.found_frame)
-                gap = max(width // (4 if is_cut else 32), 1)
-                parts.append(np.full((height, gap, 3), 255, np.uint8))
-            parts.append(self.frames[frame])
-            before = frame
-        return Image.fromarray(np.concatenate(parts, axis=1))
+        return film_strip(self.frames, cuts=self.cuts.found_frame, num_pictures=num_pictures)

@@ -7,8 +7,9 @@ from typing import Literal, TypedDict, get_args
 
 from attnscope._types import Range
 from attnscope.errors import MaskError, quote
-from attnscope.masks.rules import MaskRule, require_rule
+from attnscope.masks.rules import MaskRule, draw_rule, require_rule
 from attnscope.ranges import format_range
+from attnscope.svg import card
 
 Attention = Literal["any", "self", "cross"]
 Architecture = Literal["any", "DiT", "UNet"]
@@ -108,6 +109,9 @@ class Intervention:
     def branches(self) -> tuple[str, ...]:
         """The guidance branches, one by one."""
         return tuple(part.strip() for part in str(self.branch).split(","))
+
+    def _repr_html_(self) -> str:
+        return card(self.describe(), draw_rule(self.rule))
 
     def describe(self) -> str:
         """Say the rule and its scope."""

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 
 from attnscope._types import Plan, Range
-from attnscope.errors import MaskError, quote
+from attnscope.errors import MaskError, quote, suggest
 from attnscope.masks.frame_rules import decay, everything, sampled
 from attnscope.masks.frame_rules import first_frame as first_frame_rule
 from attnscope.masks.interventions import Architecture, Intervention
@@ -46,7 +46,7 @@ def preset(name: str, plan: Plan, **options: object) -> Preset:
             expected=f"a preset out of {', '.join(PRESETS)}",
             got=quote(name),
             where="as preset",
-            remedy="name one of them, or write a rule",
+            remedy=suggest(name, PRESETS, "name one of them, or write a rule"),
         )
     build = PRESETS[name]
     known = [option for option in inspect.signature(build).parameters if option != "plan"]

@@ -22,6 +22,9 @@ from typing_extensions import override
 from attnscope.checks import require_multiplicity, require_strength
 from attnscope.errors import MaskError, quote
 from attnscope.masks.sides import Sides
+from attnscope.shots import LatentPlan, ShotPlan
+from attnscope.svg import card
+from attnscope.svg import relation as draw_relation
 
 Relation = NDArray[np.float64]
 Shown = NDArray[np.bool_]
@@ -111,6 +114,9 @@ class MaskRule(ABC):
     def describe(self) -> str:
         """Say the rule in one sentence."""
         return f"A frame sees {self.words}."
+
+    def _repr_html_(self) -> str:
+        return card(self.describe(), draw_rule(self))
 
     def soft(self, alpha: Strength) -> MaskRule:
         """Weigh down by exp(-alpha) what the rule hides, instead of hiding it."""
@@ -275,3 +281,30 @@ class Times(MaskRule):
     @override
     def words(self) -> str:
         return f"all, and ({self.rule.words}) counted {self.multiplicity:g} times"
+
+
+_EXAMPLE_FRAMES = 13
+
+
+def draw_rule(rule: MaskRule) -> str:
+    """Draw a rule as SVG on the frames of its own plan, or on 13 latent frames where it has none.
+
+    Empty for a rule that scales with the largest score, which nobody knows before the model has run.
+    """
+    plan = _plan_of(rule)
+    latent = plan.to_latent() if isinstance(plan, ShotPlan) else plan
+    num_frames = _EXAMPLE_FRAMES if latent is None else latent.num_frames
+    stride = 4 if latent is None else latent.stride
+    if rule.needs_largest:
+        return ""
+    values = rule.relation(Sides.of_frames(num_frames, stride=stride, sigma=1.0))
+    return draw_relation(np.where(np.isnan(values), 0.0, values), title=rule.describe())
+
+
+def _plan_of(rule: MaskRule) -> ShotPlan | LatentPlan | None:
+    """Find the shots that a rule, or a rule in it, was made for."""
+    for part in vars(rule).values():
+        found = _plan_of(part) if isinstance(part, MaskRule) else part
+        if isinstance(found, ShotPlan | LatentPlan):
+            return found
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,10 @@ from attnscope.families.protocols import Pipeline
 def progress_bar(what: str, *, shown: bool = True) -> Iterator[OnProgress]:
     """Show on stderr how many steps are done; yields what to tell, ``(done, total)``.
 
-    A terminal has a bar of rich, a notebook one of tqdm; elsewhere (a log, a test) nothing is written.
+    A terminal has a bar of rich, a notebook one of tqdm; elsewhere (a log, a pipe, a test) nothing is written, and
+    nowhere if ATTNSCOPE_QUIET is set.
     """
+    shown = shown and not is_quiet()
     if shown and _is_notebook():
         yield from _notebook_bar(what)
     elif shown and sys.stderr.isatty():
@@ -44,6 +47,11 @@ def _notebook_bar(what: str) -> Iterator[OnProgress]:
             bar.update(done - bar.n)
 
         yield update
+
+
+def is_quiet() -> bool:
+    """Whether nothing but results and errors shall be written."""
+    return bool(os.environ.get("ATTNSCOPE_QUIET"))
 
 
 def _is_notebook() -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from attnscope.checks import is_whole
 from attnscope.errors import ShotPlanError, quote
+from attnscope.svg import card, ruler
 
 Number = int | float | Fraction | str
 
@@ -82,6 +83,11 @@ class LatentPlan:
     def frame_span(self, latent: int) -> tuple[int, int]:
         """Return the video frames that a latent frame covers, half-open."""
         return grid_first_frame(latent, self.stride), grid_first_frame(latent + 1, self.stride)
+
+    def _repr_html_(self) -> str:
+        edges = [0, *self.cuts, self.num_frames]
+        marks = [f"{edge} (frame {self.first_frame(edge)})" for edge in edges]
+        return card(self.describe(), ruler(edges, marks, title=self.describe()))
 
     def describe(self) -> str:
         """Say the plan in one line, asked against possible cut by cut."""

@@ -32,6 +32,7 @@ from attnscope.shots.latent import (
     show_shots,
 )
 from attnscope.shots.text import ShotPrompt, parse_prompt, parse_spec
+from attnscope.svg import card, ruler
 
 Snap = Literal["nearest", "floor", "ceil", "error"]
 
@@ -219,6 +220,11 @@ class ShotPlan:
         spans = ", ".join(f"{shot.start}-{shot.stop}" for shot in self.shots)
         facts = f"{self.num_frames} frames ({show_seconds(self.num_frames, self.fps)} at {show_rate(self.fps)} fps)"
         return "; ".join([f"{show_shots(self.num_shots)} in {facts}: {spans}", *self.notes])
+
+    def _repr_html_(self) -> str:
+        edges = [0, *self.cuts_frame, self.num_frames]
+        marks = [f"{edge} ({show_seconds(edge, self.fps)})" for edge in edges]
+        return card(self.describe(), ruler(edges, marks, title=self.describe()))
 
     def to_latent(self, stride: int = 4, *, snap: Snap = "nearest") -> LatentPlan:
         """Move the cuts to the latent frames of a model, and keep what was asked for beside what is possible.

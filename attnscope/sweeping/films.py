@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 from attnscope import models
 from attnscope._types import Arguments, FilmPlans, OnProgress
@@ -27,6 +28,7 @@ from attnscope.probing.plain import plain
 from attnscope.shots import ShotPlan
 from attnscope.sweeping.store import FilmKey, SweepHeader, SweepStore, header_of
 from attnscope.sweeping.variants import Variant
+from attnscope.video.strips import png_of
 
 _SAMPLED = 4096  # numbers of each parameter that tell weights from other weights
 
@@ -92,6 +94,13 @@ class Request:
         return cls(texts, plans, rule, tuple(seeds), dict(arguments))
 
 
+class MadeFilm(NamedTuple):
+    """What is kept of a film: where it is cut, in video frames, and pictures of it side by side, as a PNG."""
+
+    found_frame: tuple[int, ...]
+    strip_png: bytes
+
+
 class FilmMaker:
     """A model that makes the films of a request."""
 
@@ -139,8 +148,8 @@ class FilmMaker:
             for plan in self.plans:
                 variant.changes(self.request.rule, plan, self.labels, self.request.seeds[0])
 
-    def make(self, key: FilmKey) -> tuple[int, ...]:
-        """Make one film, and say where it is cut."""
+    def make(self, key: FilmKey) -> MadeFilm:
+        """Make one film, and say where it is cut and how it looks."""
         changes = key.variant.changes(self.request.rule, self.plans[key.film], self.labels, key.seed)
         film = generate(
             self.pipe,
@@ -151,7 +160,7 @@ class FilmMaker:
             progress=False,
             **self.request.arguments,
         )
-        return film.cuts.found_frame
+        return MadeFilm(film.cuts.found_frame, png_of(film.strip()))
 
     def _weights(self) -> str:
         digest = hashlib.sha256()
@@ -216,8 +225,8 @@ class Job:
         missing = [key for key in keys if not self.store.has(key)]
         num_done = len(keys) - len(missing)
         try:
-            for key, found in self._make_all(missing):
-                self.store.put(key, found)
+            for key, made in self._make_all(missing):
+                self.store.put(key, made.found_frame, made.strip_png)
                 num_done += 1
                 if on_film is not None:
                     on_film(num_done, len(keys))
@@ -226,7 +235,7 @@ class Job:
                 self.store.discard()
             raise
 
-    def _make_all(self, keys: Sequence[FilmKey]) -> Iterator[tuple[FilmKey, tuple[int, ...]]]:
+    def _make_all(self, keys: Sequence[FilmKey]) -> Iterator[tuple[FilmKey, MadeFilm]]:
         if self._processes == 1 or len(keys) < 2:
             yield from ((key, self.maker.make(key)) for key in keys)
             return
@@ -239,7 +248,7 @@ class Job:
             _begin,
             (self._model, self._loading, self.maker.request, threads),
         ) as pool:
-            running: dict[Future[tuple[int, ...]], FilmKey] = {pool.submit(_make, key): key for key in keys}
+            running: dict[Future[MadeFilm], FilmKey] = {pool.submit(_make, key): key for key in keys}
             try:
                 for film in as_completed(running):
                     yield running[film], film.result()
@@ -273,6 +282,6 @@ def _begin(model: str, loading: Arguments, request: Request, num_threads: int) -
     _maker = FilmMaker(load_quietly(model, loading), request)
 
 
-def _make(key: FilmKey) -> tuple[int, ...]:
+def _make(key: FilmKey) -> MadeFilm:
     assert _maker is not None
     return _maker.make(key)

@@ -23,7 +23,7 @@ import xarray as xr
 from attnscope._types import Document
 from attnscope.errors import InputError, StoreError, quote
 from attnscope.intervening.cut_check import CutCheck
-from attnscope.storage.disk import create_tree, explain
+from attnscope.storage.disk import create_tree, explain, write_durably
 from attnscope.storage.sealed import Body, SealError, document_error, read_sealed, seal, write_sealed
 from attnscope.sweeping.variants import Variant, facts_of, variant_from
 
@@ -141,8 +141,9 @@ class SweepStore:
         """Say whether a film was looked at."""
         return self.read_cuts(key) is not None
 
-    def put(self, key: FilmKey, found_frame: Sequence[int]) -> None:
-        """Write down what was found in a film, durably."""
+    def put(self, key: FilmKey, found_frame: Sequence[int], strip_png: bytes) -> None:
+        """Write down what was found in a film, durably, after the pictures of it that people look at."""
+        write_durably((self.path / FILMS / key.file_name).with_suffix(".png"), strip_png)
         variant = WrittenVariant(**facts_of(key.variant))
         result = Result(self._digest, key.film, key.seed, variant, tuple(found_frame))
         write_sealed(self.path / FILMS / key.file_name, FILM_KIND, result)

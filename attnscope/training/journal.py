@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attnscope._types import Document
 from attnscope.errors import SetupError
+from attnscope.probing.progress import is_quiet
 from attnscope.storage.disk import explain, write_durably
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Bar:
             TextColumn("{task.fields[memory]:.1f} GiB, left"),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not console.is_terminal or is_quiet(),
         )
         self._task = self._bar.add_task(
             "", total=steps, completed=first_step, loss=float("nan"), speed=0.0, memory=0.0

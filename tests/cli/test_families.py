@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_table_of_the_readme_is_the_one_that_is_printed(capsys):
     assert main(["families", "--markdown"]) == 0
     printed = capsys.readouterr().out
-    assert printed in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert printed in (ROOT / "docs" / "families.md").read_text(encoding="utf-8")
     assert printed.count("\n") == len(FAMILIES) + 2
 
 

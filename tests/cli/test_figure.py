@@ -112,7 +112,7 @@ def sweep_folder(path: Path, variants: list[Variant]) -> Path:
     store, _ = SweepStore.resume_or_create(path, header)
     for film, cut in enumerate((9, 13)):
         for place, variant in enumerate(variants):
-            store.put(FilmKey(film, 0, variant), [cut] if place > film else [])
+            store.put(FilmKey(film, 0, variant), [cut] if place > film else [], b"")
     return path
 
 

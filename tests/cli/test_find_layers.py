@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from attnscope.sweeping import find_layers as searching
+from attnscope.sweeping.films import MadeFilm
 
 BASE = (
     "find-layers",
@@ -49,10 +50,10 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """No film is made: it is cut as asked where layer 2 and head 1 are masked. Nothing waits for the disk."""
     asked: list[str] = []
 
-    def make(self: Any, key: Any) -> tuple[int, ...]:
+    def make(self: Any, key: Any) -> MadeFilm:
         asked.append(key.variant.label)
         cuts = key.variant.layers in ("1-2", "2") and key.variant.heads in ("all", "0-1", "1")
-        return tuple(self.plans[key.film].realised_frame) if cuts else ()
+        return MadeFilm(tuple(self.plans[key.film].realised_frame) if cuts else (), b"")
 
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
     monkeypatch.setattr("attnscope.sweeping.films.FilmMaker.make", make)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from attnscope import structure
-from attnscope.cli._report import layer_curves
 from attnscope.storage import Store, open_store
+from attnscope.structure.headline import layer_curves
 
 
 def test_every_number_is_that_of_the_library(run: Any, store: Path) -> None:

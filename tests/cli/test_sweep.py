@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from attnscope.sweeping.films import MadeFilm
+
 BASE = (
     "--shots",
     "0-9f,9-17f",
@@ -33,7 +35,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
     monkeypatch.setattr(
         "attnscope.sweeping.films.FilmMaker.make",
-        lambda self, key: () if key.variant.label == "none" else self.plans[key.film].realised_frame,
+        lambda self, key: MadeFilm(
+            () if key.variant.label == "none" else self.plans[key.film].realised_frame, b""
+        ),
     )
 
 

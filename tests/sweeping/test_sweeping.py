@@ -24,10 +24,12 @@ from attnscope import masks
 from attnscope.errors import InputError, RangeError, RunError, ShotPlanError, StoreError
 from attnscope.masks import Sides, compile_rule
 from attnscope.ranges import parse_range
-from attnscope.sweeping.films import FilmMaker
+from attnscope.sweeping.films import FilmMaker, MadeFilm
 from attnscope.sweeping.reduction import reduce_labels
 from attnscope.sweeping.variants import Variant, facts_of, variant_from, variants_over
 from attnscope.testing.wan import tiny_wan
+
+UNCUT = MadeFilm((), b"")
 
 PLANS = [scope.ShotPlan.from_latent_frames([cut], num_frames_latent=5, fps=16) for cut in (2, 3)]
 PROMPTS = ["a red ball", "a blue cat"]
@@ -134,7 +136,7 @@ def test_cells_that_make_no_sense(over: Any, options: dict[str, Any], message: s
 
 
 def test_the_dataset_says_what_was_made(pipe: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(FilmMaker, "make", lambda self, key: ())
+    monkeypatch.setattr(FilmMaker, "make", lambda self, key: UNCUT)
     told: list[tuple[int, int]] = []
     found = swept(
         pipe, tmp_path / "s", values=["1", "2-3"], seeds=(0, 7), on_film=lambda *done: told.append(done)
@@ -152,7 +154,9 @@ def test_the_dataset_says_what_was_made(pipe: Any, tmp_path: Path, monkeypatch: 
 
 def test_what_a_film_is_scored_by_is_what_generate_says(pipe: Any, tmp_path: Path, monkeypatch: Any) -> None:
     found_frame = {("none", 0): (), ("full", 0): (5,), ("none", 1): (1,), ("full", 1): (10, 14)}
-    monkeypatch.setattr(FilmMaker, "make", lambda self, key: found_frame[key.variant.label, key.film])
+    monkeypatch.setattr(
+        FilmMaker, "make", lambda self, key: MadeFilm(found_frame[key.variant.label, key.film], b"")
+    )
     found = swept(pipe, tmp_path / "s", "strength", values=[]).isel(seed=0)
     np.testing.assert_array_equal(found.recall, [[0, 1], [0, 1]])
     np.testing.assert_array_equal(found.precision, [[np.nan, 1], [0, 0.5]])
@@ -180,7 +184,7 @@ def test_films_are_those_of_generate(pipe: Any, tmp_path: Path) -> None:
 
 def test_nothing_is_made_twice_and_sweeps_share_a_folder(pipe: Any, tmp_path: Path, monkeypatch: Any) -> None:
     made: list[str] = []
-    monkeypatch.setattr(FilmMaker, "make", lambda self, key: made.append(key.variant.label) or ())
+    monkeypatch.setattr(FilmMaker, "make", lambda self, key: made.append(key.variant.label) or UNCUT)
     swept(pipe, tmp_path / "s", values=["1"])
     assert len(made) == 6
     swept(pipe, tmp_path / "s", values=["1", "2"])
@@ -195,7 +199,7 @@ def test_nothing_is_made_twice_and_sweeps_share_a_folder(pipe: Any, tmp_path: Pa
 
 
 def test_a_folder_of_other_settings_is_refused(pipe: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(FilmMaker, "make", lambda self, key: ())
+    monkeypatch.setattr(FilmMaker, "make", lambda self, key: UNCUT)
     swept(pipe, tmp_path / "s", values=["1"])
     for change in ({"rule": "halo(1)"}, {"seeds": (1,)}, {"num_inference_steps": 3}, {"guidance_scale": 2.0}):
         with pytest.raises(StoreError, match="settings this sweep was begun with"):
@@ -210,7 +214,7 @@ def test_a_folder_of_other_settings_is_refused(pipe: Any, tmp_path: Path, monkey
 
 
 def test_a_damaged_film_is_named(pipe: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(FilmMaker, "make", lambda self, key: ())
+    monkeypatch.setattr(FilmMaker, "make", lambda self, key: UNCUT)
     swept(pipe, tmp_path / "s", values=["1"])
     film = next((tmp_path / "s" / "films").glob("*.json"))
     film.write_text(film.read_text()[:-3])
@@ -297,7 +301,7 @@ class DyingPool(ThreadPoolExecutor):
         self.num_asked += 1
         future: Future[Any] = Future()
         if self.num_asked == 1:
-            future.set_result((5,))
+            future.set_result(MadeFilm((5,), b""))
         else:
             future.set_exception(BrokenProcessPool("terminated abruptly"))
         return future
@@ -344,10 +348,11 @@ def test_the_smallest_layers_that_cut(pipe: Any, tmp_path: Path, monkeypatch: An
     """A model that cuts only if layer 2 is masked and at least one of 1 and 3."""
     wide, asked = tiny_wan(4), []
 
-    def make(self: Any, key: Any) -> tuple[int, ...]:
+    def make(self: Any, key: Any) -> MadeFilm:
         chosen = set(parse_range(key.variant.layers, range(1, 5), name="layers"))
         asked.append(key.variant.layers)
-        return tuple(self.plans[key.film].realised_frame) if 2 in chosen and chosen & {1, 3} else ()
+        cuts = 2 in chosen and chosen & {1, 3}
+        return MadeFilm(tuple(self.plans[key.film].realised_frame), b"") if cuts else UNCUT
 
     monkeypatch.setattr(FilmMaker, "make", make)
     found = scope.find_layers(wide, PROMPTS, shots=PLANS, out=tmp_path / "s", **SMALL)
@@ -357,7 +362,7 @@ def test_the_smallest_layers_that_cut(pipe: Any, tmp_path: Path, monkeypatch: An
     num_asked = len(asked)
     assert scope.find_layers(wide, PROMPTS, shots=PLANS, out=tmp_path / "s", **SMALL) == found
     assert len(asked) == num_asked
-    monkeypatch.setattr(FilmMaker, "make", lambda self, key: ())
+    monkeypatch.setattr(FilmMaker, "make", lambda self, key: UNCUT)
     with pytest.raises(InputError, match="a rule that cuts in all of layers 1-4"):
         scope.find_layers(wide, PROMPTS, shots=PLANS, out=tmp_path / "other", **SMALL)
     for wrong in ({"keep": 0}, {"keep": math.nan}, {"measure": "beauty"}, {"over": "steps"}):

@@ -19,6 +19,7 @@ app = App(
     help_flags=["--help", "-h"],
     version_flags=[],
     help_format="plaintext",
+    help_epilogue="",  # that of the overview holds here, too, and is said there
 )
 for _name, _sentence in _COMMANDS.items():
     app.command(f"attnscope.cli.dataset.{_name}:{_name}_command", name=_name, help=_sentence)

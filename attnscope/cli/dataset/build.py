@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from attnscope._types import Document
 from attnscope.cli._numbers import Jobs
-from attnscope.cli._options import AsJson
+from attnscope.cli._options import AsJson, Out
 from attnscope.cli._output import print_json, print_table
 from attnscope.cli.dataset._settings import read_chosen
 from attnscope.workers import processors
@@ -23,7 +23,7 @@ def build_command(
     folder: Path,
     /,
     *,
-    out: Path,
+    out: Out,
     caption: str = "none",
     caption_model: str = "",
     executor: Literal["process", "serial", "ray"] = "process",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, get_args
@@ -44,9 +44,9 @@ class Detection:
     fps: Fraction
     threshold: float | None
     arithmetic: str | None
-    ends: Floats32 | None
-    inside: Floats32 | None
-    thumbnails: Thumbnails
+    ends: Floats32 | None = field(repr=False)
+    inside: Floats32 | None = field(repr=False)
+    thumbnails: Thumbnails = field(repr=False)
 
     @property
     def cuts_frame(self) -> tuple[int, ...]:
