@@ -24,7 +24,6 @@ from matplotlib.figure import Figure
 
 import attnscope as scope
 from attnscope.dataset import render, sample_scene
-from attnscope.plots.interactive import figure_maps
 
 pipe = scope.load("wan-mini")
 
@@ -97,8 +96,8 @@ print(
 )
 
 # %% [markdown]
-# ## Turn the sliders
-# Layer and noise level, interactively.
+# ## Move through it
+# Point at a head to see its map, click to pin it; point at a map to read a share and to see the frames of that pair.
 
 # %%
-figure_maps(attention)
+scope.explore(attention, film)

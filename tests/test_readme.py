@@ -1,4 +1,4 @@
-"""What the README shows is true: Python runs, commands parse, pictures, links and make targets exist."""
+"""What the README and the docs show is true: Python runs, commands parse, pictures, links and make targets exist."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ import re
 import runpy
 import shlex
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from attnscope import errors
+
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "DESIGN.md", "CHANGELOG.md", "kernels/README.md")
+SITE = tuple(
+    path.relative_to(ROOT).as_posix()
+    for path in sorted((ROOT / "docs").rglob("*.md"))
+    if not {"_build", "gallery_of_figures"} & {*path.parts}
+)
+PAGES = ("README.md", "CONTRIBUTING.md", "DESIGN.md", "CHANGELOG.md", "kernels/README.md", *SITE)
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -28,17 +36,19 @@ def commands(page: str) -> list[list[str]]:
 def links(page: str) -> list[str]:
     """What a page points to inside the repository."""
     targets = re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text(encoding="utf-8"))
-    return [target for target in targets if "://" not in target]
+    # the gallery is drawn when the site is built
+    return [target for target in targets if "://" not in target and "gallery_of_figures" not in target]
 
 
-ATTNSCOPE_COMMANDS = [words[1:] for words in commands("README.md") if words[0] == "attnscope"]
+ATTNSCOPE_COMMANDS = [words[1:] for page in PAGES for words in commands(page) if words[0] == "attnscope"]
 PYTHON_BLOCKS = [(page, block) for page in PAGES for block in blocks(page, "python")]
+ERRORS = "docs/errors/"
 
 
 def test_there_is_something_to_check() -> None:
     assert len(ATTNSCOPE_COMMANDS) >= 4
     assert len(PYTHON_BLOCKS) >= 3
-    assert {words[0] for words in commands("README.md")} == {"attnscope", "make", "pip", "torchrun"}
+    assert {words[0] for words in commands("README.md")} == {"attnscope", "make", "pip"}
 
 
 @pytest.mark.parametrize("words", ATTNSCOPE_COMMANDS, ids=" ".join)
@@ -70,9 +80,12 @@ def test_every_python_block_runs(
     program.write_text(block, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
-    with warnings.catch_warnings():
+    expected = getattr(errors, Path(page).stem) if page.startswith(ERRORS) else None
+    with warnings.catch_warnings(), pytest.raises(expected) if expected else nullcontext() as raised:
         warnings.simplefilter("default")  # as in a program of its own
         runpy.run_path(str(program), run_name="__main__")
+    if expected not in (None, errors.AttnscopeError):
+        assert type(raised.value) is expected, "the page of an error shows that very error"
 
 
 def test_a_block_that_does_not_run_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,4 +117,27 @@ def test_the_install_line_is_the_one_that_setup_uses() -> None:
 
 
 def test_the_pages_stay_inside_the_repository() -> None:
-    assert [target for page in PAGES for target in links(page) if target.startswith(("/", ".."))] == []
+    targets = [(ROOT / page).parent / target for page in PAGES for target in links(page)]
+    assert [target for target in targets if not target.resolve().is_relative_to(ROOT)] == []
+
+
+def test_the_readme_is_read_in_two_minutes() -> None:
+    """About 240 words a minute, code and tables included."""
+    words = (ROOT / "README.md").read_text(encoding="utf-8").split()
+    assert len(words) < 850
+
+
+def test_every_error_has_a_page_that_shows_it() -> None:
+    classes = {
+        name
+        for name, each in vars(errors).items()
+        if isinstance(each, type) and issubclass(each, errors.AttnscopeError)
+    }
+    pages = {Path(page).stem for page in SITE if page.startswith(ERRORS)} - {"index"}
+    assert pages == classes
+    assert [name for name in sorted(pages) if not blocks(f"{ERRORS}{name}.md", "python")] == []
+
+
+def test_the_study_is_at_most_25_lines() -> None:
+    (study,) = blocks("docs/study.md", "python")
+    assert len([line for line in study.splitlines() if line.strip()]) <= 25

@@ -1,4 +1,4 @@
-"""The template family is a family: it proves the contract, and says what the README says."""
+"""The template family is a family: it proves the contract, and says what docs/families.md says."""
 
 from __future__ import annotations
 
