@@ -58,7 +58,7 @@ def test_every_command_parses(words: list[str]) -> None:
     # refuses what it does not know with an exception; nothing is run
     command, bound, *_ = app.parse_args(words, exit_on_error=False, print_error=False)
     assert callable(command)
-    assert len(bound.args) + len(bound.kwargs) >= len([word for word in words if word.startswith("--")])
+    assert bound.args or bound.kwargs or len(words) == 1
 
 
 def test_a_command_that_does_not_parse_is_seen() -> None:
