@@ -92,6 +92,7 @@ OPTIONS = {
         "--over",
         "--layers",
         "--keep",
+        "--held-out",
         "--measure",
         "--rule",
         "--prompt",
