@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attnscope._types import Document, Frames
 from attnscope.cli._output import finite, print_json, print_table
@@ -157,7 +157,7 @@ def draw_figures(dataset: xr.Dataset, folder: Path, *, branch: str, film: Frames
     if has_cuts(dataset):
         curves = layer_curves(dataset, branch=branch)
         deep = int(dataset.layer.max()) >= PAPER_LAYERS[1]
-        options: dict[str, Any] = {**curves, "band": PAPER_LAYERS if deep else None}
+        options: Document = {**curves, "band": PAPER_LAYERS if deep else None}
         drawn += plots.save_figure(plots.plot_profile(**options), folder / "profile")
         drawn += plots.save_figure(
             plots.plot_overview(dataset, branch=branch, film=film, title=title, **options),

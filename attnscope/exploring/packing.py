@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from attnscope._types import Document, Floats32
+from attnscope._types import Document, Floats32, Numbers
 from attnscope.errors import SchemaError
 from attnscope.exploring.films import Sprite
 from attnscope.exploring.heads import HEAD_STATISTICS, measure_heads
@@ -152,7 +152,7 @@ def _mean_over_steps(dataset: xr.Dataset) -> Floats32:
 
 
 def _labels(dataset: xr.Dataset, sprites: Sequence[Sprite | None]) -> Document:
-    def values(name: str, dim: str, missing: Any) -> list[Any]:
+    def values(name: str, dim: str, missing: Any) -> list[object]:
         if name not in dataset.coords:
             return [missing] * dataset.sizes[dim]
         found = dataset[name].values.tolist()  # one value where the dim was selected out
@@ -232,7 +232,7 @@ def _colours() -> dict[str, str]:
     return {kind: b64encode(colour_table(kind)).decode() for kind in ("mass", "change")}
 
 
-def _join(**arrays: NDArray[Any]) -> tuple[Document, bytes]:
+def _join(**arrays: Numbers) -> tuple[Document, bytes]:
     """Lay arrays behind one another; bytes come last, so that floats lie where a browser can read them in place."""
     parts, offset = {}, 0
     for name, array in arrays.items():

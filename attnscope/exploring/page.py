@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from attnscope.errors import InputError, SetupError, quote
 
@@ -59,7 +58,7 @@ def data_uri(kind: str, data: bytes) -> str:
     return f"data:{kind};base64,{b64encode(data).decode()}"
 
 
-def embed_json(name: str, document: Any) -> str:
+def embed_json(name: str, document: object) -> str:
     """Carry data that a script reads; nothing in it can end the element."""
     # < is written as its number: a prompt may hold </script>
     written = json.dumps(document, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")

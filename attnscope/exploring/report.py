@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import xarray as xr
 
@@ -128,7 +127,7 @@ def _numbers(sources: Sequence[Source]) -> Iterator[str]:
 def _profile(source: Source, branch: str) -> str:
     from attnscope import plots
 
-    curves: dict[str, Any] = dict(layer_curves(source.dataset, branch=branch))
+    curves: Document = dict(layer_curves(source.dataset, branch=branch))
     figure = plots.plot_profile(**curves, title=f"{source.name}: through the layers")
     with TemporaryDirectory() as folder:
         (drawn,) = plots.save_figure(figure, Path(folder) / "profile.svg")

@@ -136,7 +136,7 @@ def _map_png(dataset: xr.Dataset) -> bytes:
 
 def _table(runs: Sequence[Run]) -> str:
     columns = ["run", "model", "layers", "films", "steps", *(words for _, words in _NUMBERS)]
-    heads = [page.tag("th", "map"), page.tag("th", "first film"), *map(_sorting_head, columns)]
+    heads = [page.tag("th", "map"), page.tag("th", "first film"), *map(_head_that_sorts, columns)]
     body = [page.tag("tr", *_cells(run)) for run in runs]
     return page.tag(
         "table",
@@ -146,7 +146,7 @@ def _table(runs: Sequence[Run]) -> str:
     )
 
 
-def _sorting_head(words: str) -> str:
+def _head_that_sorts(words: str) -> str:
     return page.tag("th", page.tag("button", page.text(words), type="button"), scope="col")
 
 

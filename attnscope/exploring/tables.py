@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import xarray as xr
 
+from attnscope._types import Document
 from attnscope.errors import InputError
 from attnscope.exploring import page
 from attnscope.exploring.sources import Source, shared_layers
@@ -21,7 +21,7 @@ _CHANGE_NOTE = (
 )
 
 
-def headline_table(names: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> str:
+def headline_table(names: Sequence[str], summaries: Sequence[Document]) -> str:
     """Write the headline numbers of each store, with their intervals where those hold."""
     columns = ["", *(part for name in names for part in (name if len(names) > 1 else "value", "95 %"))]
     rows = [
@@ -37,7 +37,7 @@ def _range(ends: Sequence[float | None] | None) -> str | None:
     return " to ".join(f"{end:.3g}" for end in ends)
 
 
-def controls_note(summary: Mapping[str, Any]) -> Iterator[str]:
+def controls_note(summary: Document) -> Iterator[str]:
     """Say what the numbers are to be held against: the p and its null, or why there is none, and every note."""
     if summary["p"] is not None:
         null = {"exchanged": "films exchange their cuts", "moved": "cuts move within their films"}

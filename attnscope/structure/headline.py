@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import xarray as xr
 
@@ -42,7 +42,7 @@ def measure(dataset: xr.Dataset, *, branch: str) -> Document:
     if not bool((dataset.query_shot >= 0).any()):
         whole = {name: dataset[name] * 0 for name in ("query_shot", "key_shot")}
         dataset = dataset.assign_coords(whole)
-    found: dict[str, Any] = dict(summary(dataset, branch=branch))
+    found: Document = dict(summary(dataset, branch=branch))
     notes = list(cast("list[str]", found["notes"]))
     if not has_cuts(dataset):
         notes = ["no cut is known, so there is nothing to measure against; give the shots with --shots"]

@@ -78,7 +78,7 @@ def rank_heads(
     values = _mean(table)
     order = np.argsort(-np.where(np.isnan(values), -np.inf, values), kind="stable")
     back = np.exp if chosen.scale == "log" else np.asarray
-    held_out, ends = _held_out(table, groups, picked, level)
+    held_out, ends = _measure_held_out(table, groups, picked, level)
     found = {
         "value": back(values),
         "chosen": picked.mean(axis=0) if len(picked) else np.full(places, np.nan),
@@ -163,7 +163,7 @@ def _pick_on_others(table: Floats, groups: NDArray[np.intp], num: int) -> NDArra
     return _best(means, num)
 
 
-def _held_out(
+def _measure_held_out(
     table: Floats, groups: NDArray[np.intp], picked: NDArray[np.bool_], level: float
 ) -> tuple[float, Floats]:
     """Average each prompt over the heads that were chosen without it; the mean over prompts and its interval."""

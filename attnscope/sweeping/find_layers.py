@@ -106,8 +106,8 @@ def find_layers(
         )
     found = reduce_labels(everything, lambda labels: score(labels) >= keep * full)
     trail = tuple((format_range(labels), value) for labels, value in tried.items())
-    reported = [measure_films(labels, others) if others else None for labels in (found, everything)]
-    return FoundLayers(format_range(found), *reported, len(others), tried[found], trail)
+    held, held_full = (measure_films(labels, others) if others else None for labels in (found, everything))
+    return FoundLayers(format_range(found), held, held_full, len(others), tried[found], trail)
 
 
 def _require_search(keep: float, measure: str, over: str) -> None:

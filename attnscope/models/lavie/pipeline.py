@@ -59,7 +59,9 @@ class LaViePipeline(DiffusionPipeline, StableDiffusionMixin, StableDiffusionLora
     model_cpu_offload_seq = "text_encoder->unet->vae"
     _callback_tensor_inputs = ("latents",)
 
-    def __init__(self, vae: Any, text_encoder: Any, tokenizer: Any, unet: LaVieUNet, scheduler: Any) -> None:
+    def __init__(
+        self, vae: object, text_encoder: object, tokenizer: object, unet: LaVieUNet, scheduler: object
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.register_modules(
             vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler
