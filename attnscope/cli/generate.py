@@ -111,26 +111,27 @@ def generate_command(
         padding=padding or "visible",
         **arguments,
     )
-    write_video(out, film.frames, plan.fps)
-    film.strip().save(out.with_suffix(".png"))
-    facts = {
+    document = {
+        **_write(film, out),
+        **_summarise(film),
         "preset": name,
         "rule": [each.describe() for each in changes],
         "prompt": words,
         "shot_prompts": captions,
-    }
-    document = {
-        "video": str(out),
-        "strip": str(out.with_suffix(".png")),
-        **_summarise(film),
-        **facts,
         "seed": seed,
         "model": loading.model,
     }
     if as_json:
-        print_json(document)
-        return
+        return print_json(document)
     _say(document, plan)
+
+
+def _write(film: Film, out: Path) -> Document:
+    """Write the film, and a strip of its pictures beside it; say where they lie."""
+    strip = out.with_suffix(".png")
+    write_video(out, film.frames, film.plan.fps)
+    film.strip().save(strip)
+    return {"video": str(out), "strip": str(strip)}
 
 
 def _summarise(film: Film) -> Document:

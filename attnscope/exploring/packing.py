@@ -152,7 +152,7 @@ def _mean_over_steps(dataset: xr.Dataset) -> Floats32:
 
 
 def _labels(dataset: xr.Dataset, sprites: Sequence[Sprite | None]) -> Document:
-    def values(name: str, dim: str, missing: Any) -> list[object]:
+    def values(name: str, dim: str, missing: object) -> list[Any]:
         if name not in dataset.coords:
             return [missing] * dataset.sizes[dim]
         found = dataset[name].values.tolist()  # one value where the dim was selected out
