@@ -2,7 +2,8 @@
 
 TransNetV2 looks at the candidate, and at 25 frames on each side of it, so that a dissolve at its edge is seen, too.
 What shows two shots, or black between them, is taken out with a frame on each side; so is a black beginning, and
-what is too short for a shot. The cuts of the quick pass are not asked again.
+what is too short for a shot. A cut of the quick pass that the network does not see counts where the network half
+sees it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import msgspec
 from attnscope.dataset.rows import Clip, Removed, RemovedKind, cut_shots
 from attnscope.dataset.screen import check_length, check_shots
 from attnscope.dataset.settings import Settings
+from attnscope.metrics.detection.curves import FAINT
 from attnscope.metrics.detection.cuts import CutDetector, Detection
 from attnscope.metrics.detection.lasting import find_blanks
 from attnscope.metrics.detection.watching import CONTEXT_FRAMES
 from attnscope.storage.confined import confine
 from attnscope.video.decoding import VideoFile
 
+_NEAR = 2  # frames within which two cuts are one
 _KINDS: tuple[RemovedKind, ...] = ("transition", "black or white", "too short for a shot")
 
 
@@ -54,6 +57,7 @@ def defade(clip: Clip, settings: Settings, folder: Path) -> list[Clip]:
     stop = min(clip.num_source_frames, clip.stop_frame + CONTEXT_FRAMES)
     detection = _look(clip, start, stop, settings, folder)
     cuts = [start + each.cut_frame for each in detection.transitions if not each.num_frames]
+    cuts = sorted({*cuts, *_find_agreed(clip, detection, start)})
     removed = list(_find_removed(detection, start, settings.margin_frames))
     inside = range(clip.start_frame, clip.stop_frame)
     shortest = float(settings.shortest_shot_s * Fraction(clip.fps))
@@ -79,6 +83,19 @@ def _look(clip: Clip, start: int, stop: int, settings: Settings, folder: Path) -
 
 def _name(detection: Detection) -> str:
     return f"{detection.detector} {detection.arithmetic} from {detection.threshold}"
+
+
+def _find_agreed(clip: Clip, detection: Detection, offset: int) -> Iterator[int]:
+    """Find the cuts of the quick pass that the network half sees, where it sees nothing else."""
+    assert detection.ends is not None, "the network gives its curves"
+    for shot in clip.shots[1:]:
+        cut = shot.source_start_frame - offset
+        seen = any(
+            each.start_frame - _NEAR <= cut <= each.stop_frame + _NEAR for each in detection.transitions
+        )
+        around = detection.ends[max(0, cut - _NEAR) : cut + _NEAR - 1]
+        if not seen and around.size and around.max() >= FAINT:
+            yield offset + cut
 
 
 def _find_removed(detection: Detection, offset: int, margin: int) -> Iterator[Removed]:

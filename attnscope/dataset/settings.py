@@ -10,7 +10,7 @@ import msgspec
 
 from attnscope.errors import InputError, one_line, quote
 
-_VERSION = 1  # of what the stages do; one more whenever the same numbers would give other rows
+_VERSION = 3  # of what the stages do; one more whenever the same numbers would give other rows
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import pairwise
 
 import hypothesis
@@ -9,13 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from attnscope.dataset.defade import _cut_out
+from attnscope.dataset.defade import _cut_out, _find_agreed
 from attnscope.dataset.rows import Film, Piece, Removed, Source
 from attnscope.dataset.screen import screen, set_standards
 from attnscope.dataset.settings import Settings, read_settings
 from attnscope.dataset.split import fingerprint
 from attnscope.dataset.stitch import stitch
 from attnscope.errors import InputError
+from attnscope.metrics import Detection, Transition
 
 
 def brute_force_runs(frames: list[int]) -> list[tuple[int, int]]:
@@ -183,6 +185,30 @@ def test_what_is_left_is_every_frame_that_was_not_taken_out(
     taken = {frame for each in listed for frame in range(each.start_frame, each.stop_frame)}
     assert held | taken == set(inside)
     assert not held & taken
+
+
+@pytest.mark.parametrize(
+    ("probability", "found", "expected"),
+    [(0.16, [], [180]), (0.05, [], []), (0.16, [181], []), (0.9, [150], [180])],
+)
+def test_a_cut_of_the_quick_pass_counts_where_the_network_half_sees_it(
+    make_clip, probability: float, found: list[int], expected: list[int]
+) -> None:
+    offset, ends = 75, np.zeros(290, np.float32)
+    ends[180 - offset - 1] = probability
+    seen = tuple(Transition(cut - offset, cut - offset, cut - offset, "cut", 0.9) for cut in found)
+    detection = Detection(
+        "transnetv2",
+        seen,
+        len(ends),
+        Fraction(24),
+        0.3,
+        "float32",
+        ends,
+        ends,
+        np.zeros((290, 9, 16, 3), np.uint8),
+    )
+    assert list(_find_agreed(make_clip(), detection, offset)) == expected
 
 
 def test_settings_are_read_strictly() -> None:

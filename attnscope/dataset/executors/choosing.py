@@ -6,22 +6,23 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol, get_args
 
+from attnscope.dataset.jobs import Done, Job
 from attnscope.errors import InputError, RunError, quote
 from attnscope.metrics.scoring.batches import prepare
-from attnscope.workers import Answer, Item, Workers
+from attnscope.workers import Workers
 
 ExecutorName = Literal["serial", "process", "ray"]
 
 
 class Executor(Protocol):
-    """Does a piece of work on each item and gives the answers as they come, each with the number of its item.
+    """Does a piece of work on each job and gives the answers as they come, each with the number of its job.
 
-    ``name`` says of an item which it is; an item whose process died has an error for an answer.
+    ``name`` says of a job which it is; a job whose process died has an error for an answer.
     """
 
     def run(
-        self, work: Callable[[Item], Answer], items: Iterable[Item], name: Callable[[Item], str]
-    ) -> Iterator[tuple[int, Answer | RunError]]:
+        self, work: Callable[[Job], Done], items: Iterable[Job], name: Callable[[Job], str]
+    ) -> Iterator[tuple[int, Done | RunError]]:
         """Do the work, and give each answer as soon as it is there."""
 
 

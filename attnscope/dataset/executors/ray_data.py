@@ -1,7 +1,7 @@
-"""Ray Data as executor: the same work on the same items, on as many machines as Ray has.
+"""Ray Data as executor: the same work on the same sources, on as many machines as Ray has.
 
-Every machine must see the folders of the films and of the dataset under the same path: answers are files there, and
-what goes over the network is the name of a film and one line back. Ray streams: it holds back what its machines are
+Every machine must see the folders of the films and of the dataset under the same path: results are files there, and
+what goes over the network is a job and one line back, both as JSON. Ray streams: it holds back what its machines are
 not ready for, and does a task again whose machine went away.
 """
 
@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
-from attnscope._types import Document
-from attnscope.errors import RunError, SetupError
-from attnscope.workers import Answer, Item
+import msgspec
 
-_TRIES = 3  # of an item whose process or machine went away
+from attnscope._types import Document
+from attnscope.dataset.jobs import Done, Job
+from attnscope.errors import RunError, SetupError
+
 _MOST_BLOCKS = 10_000
 
 
@@ -28,9 +29,9 @@ class RayData:
         """Leave Ray as it is: whoever started it may have more to do."""
 
     def run(
-        self, work: Callable[[Item], Answer], items: Iterable[Item], name: Callable[[Item], str]
-    ) -> Iterator[tuple[int, Answer | RunError]]:
-        """Do a piece of work on each item.
+        self, work: Callable[[Job], Done], items: Iterable[Job], name: Callable[[Job], str]
+    ) -> Iterator[tuple[int, Done | RunError]]:
+        """Do a piece of work on each job.
 
         Raises
         ------
@@ -50,23 +51,23 @@ class RayData:
                 remedy='install attnscope with pip install "attnscope[ray]", or use --executor process',
             ) from error
 
-        rows = [{"index": index, "item": item} for index, item in enumerate(items)]
+        rows = [{"index": index, "job": msgspec.json.encode(job)} for index, job in enumerate(items)]
         if not rows:
             return
 
         def answer(row: Document) -> list[Document]:
-            return [{"index": row["index"], "answer": work(row["item"])}]
+            done = work(msgspec.json.decode(row["job"], type=Job))
+            return [{"index": row["index"], "done": msgspec.json.encode(done)}]
 
-        done = ray.data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS)).flat_map(
-            answer, num_cpus=1, max_retries=_TRIES
-        )
+        blocks = min(len(rows), _MOST_BLOCKS)
         try:
-            for row in done.iter_rows():
-                yield int(row["index"]), row["answer"]
+            results = ray.data.from_items(rows, override_num_blocks=blocks).flat_map(answer, num_cpus=1)
+            for row in results.iter_rows():
+                yield int(row["index"]), msgspec.json.decode(row["done"], type=Done)
         except ray.exceptions.RayError as error:
             raise RunError(
                 expected="a cluster that does the work",
-                got=f"{type(error).__name__}",
+                got=type(error).__name__,
                 where="in ray.data",
                 remedy="run the same command again, nothing that was done is lost",
             ) from error

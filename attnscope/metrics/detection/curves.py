@@ -16,8 +16,10 @@ THRESHOLD = 0.3
 
 INSIDE_THRESHOLD = 0.5
 _STRAIGHT = 0.05  # drawn dissolves are this straight, as a share of the way (experiments/metrics_validation)
-# what the network half sees counts where the pixels agree
-_FAINT, _FAINT_INSIDE, _VERY_STRAIGHT = 0.1, 0.3, 0.025
+_FAINT_INSIDE, _VERY_STRAIGHT = 0.3, 0.025
+
+FAINT = 0.1
+"""From this probability on the network half sees the end of a shot: it counts where something else agrees."""
 
 
 def transitions(
@@ -85,7 +87,7 @@ def _find_faint(
 ) -> list[Transition]:
     """What the network half sees, where the pixels follow a straight blend very closely."""
     found = []
-    for start, stop in find_runs((ends > min(_FAINT, threshold)) | (inside > _FAINT_INSIDE)):
+    for start, stop in find_runs((ends > min(FAINT, threshold)) | (inside > _FAINT_INSIDE)):
         if ends[start:stop].max() > threshold:
             continue
         peak = start + int(np.argmax((ends + inside)[start:stop]))
