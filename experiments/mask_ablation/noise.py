@@ -153,19 +153,20 @@ def measure(out: Path, model: str, name: str, detector: Any) -> dict[str, Any]:
 
 
 def table(out: Path, model: str) -> None:
-    """Print the table of README.md for one model."""
+    """Print the table of README.md for one model, if there are films of it."""
+    there = [name for name in CONDITIONS if kept(out, model, f"noise-{name}")]
+    if not there:
+        return
     heads = ("span", "TransNetV2", "pixels: at the cut", "within", "latents: at the cut", "within")
     print(f"\n{model}\n\n| condition | films | {' | '.join(heads)} |\n|---|{'---|' * (len(heads) + 1)}")
-    for name, condition in CONDITIONS.items():
-        if not kept(out, model, f"noise-{name}"):
-            continue
+    for name in there:
         span = measure(out, model, name, "span")
         network = measure(out, model, name, "transnetv2")
         cells = [f"{each['cut']}/{each['films']}" for each in (span, network)]
         cells += [
             f"{value:.3f}" if index < 2 else f"{value:.2f}" for index, value in enumerate(span["means"])
         ]
-        print(f"| {condition.words} | {span['films']} | {' | '.join(cells)} |")
+        print(f"| {CONDITIONS[name].words} | {span['films']} | {' | '.join(cells)} |")
 
 
 def main() -> None:
