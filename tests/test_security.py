@@ -59,13 +59,17 @@ def dangers(source: str) -> list[str]:
     return found
 
 
+NAMES_A_SHELL = ("app.generate_completion", "shell")
+"""Here the word says for which shell completions are written; none is run."""
+
+
 def unsafe_call(node: ast.Call) -> list[str]:
     name = dotted(node.func)
     if name == "torch.load" and loads_weights_only(node):
         return []
     found = [f"line {node.lineno}: {name}; use {UNSAFE_CALLS[name]}"] if name in UNSAFE_CALLS else []
     for keyword in node.keywords:
-        if keyword.arg not in UNSAFE_ARGUMENTS:
+        if keyword.arg not in UNSAFE_ARGUMENTS or (name, keyword.arg) == NAMES_A_SHELL:
             continue
         # a value that is computed may turn out unsafe; only the written safe one is let through
         unsafe = UNSAFE_ARGUMENTS[keyword.arg]
