@@ -90,9 +90,9 @@ def pack(
 def encode(mass: Floats32) -> tuple[NDArray[np.uint8], Floats32]:
     """Turn maps `(..., F, F)` into levels, and the logarithms of their smallest and largest share `(..., 2)`.
 
-    >>> codes, ranges = encode(np.array([[[0.0, 1.0], [0.5, 0.25]]], dtype=np.float32))
-    >>> codes.tolist(), np.exp(ranges).round(2).tolist()
-    ([[[0, 254], [128, 1]]], [[0.25, 1.0]])
+    >>> codes, ranges = encode(np.array([[[0.0, 1.0], [0.25, 0.125]]], dtype=np.float32))
+    >>> codes.tolist(), np.exp(-ranges).round(2).tolist()
+    ([[[0, 254], [85, 1]]], [[8.0, 1.0]])
     """
     missing, zero = ~np.isfinite(mass), mass <= 0
     with np.errstate(divide="ignore", invalid="ignore"):
