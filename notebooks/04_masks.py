@@ -68,4 +68,4 @@ scope.plots.plot_maps(attention, layers=[7, 8], steps=[0, 1])
 # As many pairs hidden, in another place: what a mask does must not be what any mask of its size does.
 
 # %%
-masks.equal_band(masks.same_shot(plan), masks.Sides.of_frames(9))
+masks.equal_band(masks.same_shot(plan), 9)

@@ -51,7 +51,7 @@ before = look()
 folder = TemporaryDirectory()
 trained = scope.finetune(
     pipe,
-    DrawnFilms(num_films=4, num_frames=17),
+    DrawnFilms(num_clips=4, shots=(2,), num_frames=17),
     out=Path(folder.name) / "run",
     rule="same_shot | first_frame",
     layers="7-28",

@@ -50,7 +50,7 @@ for name, plan in (("as drawn", scene.plan), ("two cuts elsewhere", wrong)):
 # Numbers that need an encoder that is not there are null, and say why.
 
 # %%
-scores = scope.score(frames, scene.plan, detector="content")
+scores = scope.score(frames, scene.plan, settings=scope.metrics.Settings(detector="content"))
 {name: scores[name] for name in ("transition_control", "soft_control", "num_shots") if name in scores}
 
 # %% [markdown]
