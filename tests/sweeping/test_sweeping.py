@@ -374,10 +374,10 @@ def test_what_was_found_is_reported_on_other_films(tmp_path: Path, monkeypatch: 
     """A model in which layer 2 cuts the films of the search, and layer 3 the others."""
     wide = tiny_wan(4)
 
-    def make(self: Any, key: Any) -> tuple[int, ...]:
+    def make(self: Any, key: Any) -> MadeFilm:
         needed = 2 if key.film < 2 else 3
         chosen = parse_range(key.variant.layers, range(1, 5), name="layers")
-        return tuple(self.plans[key.film].realised_frame) if needed in chosen else ()
+        return MadeFilm(tuple(self.plans[key.film].realised_frame), b"") if needed in chosen else UNCUT
 
     monkeypatch.setattr(FilmMaker, "make", make)
     prompts, plans = ["a", "b", "c"], [PLANS[0]] * 3
