@@ -33,6 +33,7 @@ PURPOSE = {
     "plots": "figures",
     "probing": "probe",
     "ranges": "“7-28”, “-6:”",
+    "reproducing": "a study again",
     "schema": "the attention dataset",
     "shots": "where a film is cut",
     "storage": "the zarr store",

@@ -183,6 +183,11 @@ OPTIONS = {
         "--json",
     },
     "reference": {"--out", "--detector", "--jobs", "--json"},
+    "reproduce": {
+        *LOADING,
+        *SAMPLING,
+        *("--out", "--prompts", "--quick", "--films", "--layers", "--num-frames", "--json"),
+    },
     "models": {
         *("--plan", "--frames", "--size", "--num-inference-steps", "--dtype"),
         *("--device", "--device-memory", "--json"),

@@ -35,6 +35,7 @@ _COMMANDS = {
     "score": "Measure videos: their cuts, whether as asked, how alike the shots are.",
     "reference": "Build a reference out of edited films, to measure a gap against.",
     "families": "List the model families that are supported, or prove what holds for them.",
+    "reproduce": "Repeat a published study on any model: numbers beside the paper's, one page.",
     "submit": "Spread the prompts of a probe over jobs of a cluster.",
     "models": "List the models that come with the package.",
     "completion": "Print what makes a shell complete the commands and options.",
