@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from attnscope.shots import LatentPlan, ShotPlan
 
-Range = str | int | Iterable[int]
+Range = str | int | slice | Iterable[int]
 """Layers, heads or steps: "7-28,30", "-6:", "all", 7 or [7, 8]; read by :func:`attnscope.ranges.parse_range`."""
 
 Plan = ShotPlan | LatentPlan

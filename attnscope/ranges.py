@@ -5,7 +5,9 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 
+from attnscope._types import Range
 from attnscope.errors import RangeError, quote
 
 # Nine digits are more than any model has layers; more would only feed int() hostile strings.
@@ -13,7 +15,7 @@ _SPAN = re.compile(r"(\d{1,9})\s*(?:-\s*(\d{1,9}))?", re.ASCII)
 _LAST = re.compile(r"-\s*(\d{1,9})\s*:", re.ASCII)
 
 
-def parse_range(text: str | int | Iterable[int], available: Sequence[int], *, name: str) -> tuple[int, ...]:
+def parse_range(text: Range, available: Sequence[int], *, name: str) -> tuple[int, ...]:
     """Say which layers (heads, steps) are meant, the way one would write it on paper.
 
     Spans include both ends, because they are spans of labels: "7-28" are 22 layers. Parts are joined by
@@ -22,8 +24,8 @@ def parse_range(text: str | int | Iterable[int], available: Sequence[int], *, na
 
     Parameters
     ----------
-    text : str, int or iterable of int
-        The range; a number or several numbers are taken as labels.
+    text : str, int, slice or iterable of int
+        The range; a number or several numbers are taken as labels, a slice as a span of labels, as ``.sel`` takes it.
     available : sequence of int
         The labels there are.
     name : str
@@ -52,6 +54,7 @@ def parse_range(text: str | int | Iterable[int], available: Sequence[int], *, na
         ...
     attnscope.errors.RangeError: expected layers among 1-30, got 31 in '29-31'; name only layers that exist, or "all"
     """
+    text = write_slice(text, name=name) if isinstance(text, slice) else text
     labels = (
         _labels_of_text(text, available, name) if isinstance(text, str) else _labels_of_numbers(text, name)
     )
@@ -75,6 +78,38 @@ def parse_range(text: str | int | Iterable[int], available: Sequence[int], *, na
             remedy='name some, or write "all"',
         )
     return tuple(sorted(chosen))
+
+
+def write_slice(span: slice, *, name: str) -> str:
+    """Write a slice of labels, both ends included, as text that :func:`parse_range` reads.
+
+    Raises
+    ------
+    RangeError
+        It has a step, or lacks an end without which nobody knows how far it goes.
+
+    Examples
+    --------
+    >>> [write_slice(span, name="layers") for span in (slice(7, 28), slice(None), slice(-6, None))]
+    ['7-28', 'all', '-6:']
+    """
+    first, last = span.start, span.stop
+    whole = all(
+        isinstance(end, Integral) and not isinstance(end, bool) for end in (first, last) if end is not None
+    )
+    if whole and span.step is None:
+        if first is None and last is None:
+            return "all"
+        if first is not None and first < 0 and last is None:
+            return f"{int(first)}:"
+        if first is not None and last is not None and first >= 0 and last >= 0:
+            return f"{int(first)}-{int(last)}"
+    raise RangeError(
+        expected=f"a slice of {name} with both ends and no step",
+        got=quote(span),
+        where="as a range",
+        remedy="write for instance slice(7, 28), which includes both, slice(-6, None), or '7-28'",
+    )
 
 
 def _labels_of_numbers(numbers: int | Iterable[int], name: str) -> list[int]:

@@ -23,6 +23,10 @@ LAYERS = range(1, 31)
         ([9, 7, 7], (7, 9)),
         (np.array([2, 1]), (1, 2)),
         (np.int64(4), (4,)),
+        (slice(7, 9), (7, 8, 9)),
+        (slice(np.int64(7), 7), (7,)),
+        (slice(None), tuple(range(1, 31))),
+        (slice(-6, None), (25, 26, 27, 28, 29, 30)),
     ],
 )
 def test_reads(text, expected):
@@ -56,6 +60,12 @@ def test_the_last_ones_are_the_largest_labels():
         ([], "expected at least one of layers 1-30, got none in []"),
         (1.5, "expected layers as whole numbers, got 1.5"),
         (True, "expected layers as whole numbers, got True"),
+        (slice(7, 40), "expected layers among 1-30, got 31 in '7-40'"),
+        (slice(7, None), "expected a slice of layers with both ends and no step, got slice(7, None, None)"),
+        (slice(1, 9, 2), "expected a slice of layers with both ends"),
+        (slice(1.0, 9.0), "expected a slice of layers with both ends"),
+        (slice(-6, -1), "expected a slice of layers with both ends"),
+        (slice(9, 7), "expected a span of layers from low to high, got 9-7"),
         ([None], "expected layers as whole numbers"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Literal, TypedDict, get_args
 from attnscope._types import Range
 from attnscope.errors import MaskError, quote
 from attnscope.masks.rules import MaskRule, draw_rule, require_rule
-from attnscope.ranges import format_range
+from attnscope.ranges import format_range, write_slice
 from attnscope.svg import card
 
 Attention = Literal["any", "self", "cross"]
@@ -65,7 +65,9 @@ class Intervention:
         require_rule(self.rule, "an intervention")
         for name in ("layers", "heads", "steps"):
             chosen = getattr(self, name)
-            if not isinstance(chosen, str | int):
+            if isinstance(chosen, slice):
+                object.__setattr__(self, name, write_slice(chosen, name=name))
+            elif not isinstance(chosen, str | int):
                 object.__setattr__(self, name, tuple(chosen))
         if self.attention not in get_args(Attention):
             raise MaskError(

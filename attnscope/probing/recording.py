@@ -154,6 +154,9 @@ class Recorder:
         self._names = [point.name for point in points if point.layer in header.layers]
         self._prompt, self._step, self._num_steps = 0, -1, 0
         self._unit: dict[tuple[str, int], tuple[Floats32, Floats32 | None]] = {}
+        self._made: set[str] = (
+            set()
+        )  # branches of this step that ran, whether they are still to be recorded or not
         self._stop: Callable[[], None] | None = None
         self._leave = [
             attachment.on_call(self._before, when="before"),
@@ -163,6 +166,7 @@ class Recorder:
     def begin(self, prompt: int) -> None:
         """Say which prompt runs from here on."""
         self._prompt, self._unit, self._step, self._num_steps = prompt, {}, -1, 0
+        self._made = set()
 
     def end(self) -> None:
         """Check that the prompt's steps were all there.
@@ -193,7 +197,10 @@ class Recorder:
         self._silence()
         if call.step != self._step:
             self._enter_step(call.step)
-        wanted = set(call.branches) & set(self._header.branches) and call.step in self._header.steps
+        wanted = set(call.branches) & set(self._header.branches) if call.step in self._header.steps else set()
+        if again := wanted & self._made:
+            raise self._second_pass(min(again), call.step, f"in the run of prompt {self._prompt}")
+        self._made |= wanted
         if wanted and not self._sink.is_done(self._prompt, call.step):
             self._require_one_video()
             self._stop = self._attachment.listen(self._names, self._measure)
@@ -217,7 +224,15 @@ class Recorder:
                 where=f"in the run of prompt {self._prompt}",
                 remedy="probe a run that makes each of its steps once",
             )
-        self._step, self._num_steps = step, self._num_steps + 1
+        self._step, self._num_steps, self._made = step, self._num_steps + 1, set()
+
+    def _second_pass(self, branch: str, step: int, where: str) -> RunError:
+        return RunError(
+            expected=f"one pass of branch {branch} at step {step}",
+            got="a second one",
+            where=where,
+            remedy="probe a run that makes each of its steps once",
+        )
 
     def _require_whole_step(self) -> None:
         """Refuse a step that is over and lacks something that was asked for."""
@@ -279,12 +294,7 @@ class Recorder:
         frames = [i for i, segment in enumerate(segments) if segment.kind == "frame"]
         texts = [i for i, segment in enumerate(segments) if segment.kind == "text"]
         if (point.call.branch, point.layer) in self._unit:
-            raise RunError(
-                expected=f"one pass of branch {point.call.branch} at step {point.call.step}",
-                got="a second one",
-                where=f"at {point.name}",
-                remedy="probe a run that makes each of its steps once",
-            )
+            raise self._second_pass(point.call.branch, point.call.step, f"at {point.name}")
         mass_HFG = mass_BHFG[0].detach().float()
         if (heads := self._attachment.heads) is not None:
             mass_HFG = heads.collect(mass_HFG)

@@ -44,17 +44,21 @@ def explain(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Put a file in place so that after a power cut it is there whole, or not there, or still the old one."""
-    with replace_file(path) as partial, explain(path), partial.open("xb") as file:
+def write_durably(path: Path, content: bytes, *, is_swept: bool = True) -> None:
+    """Put a file in place so that after a power cut it is there whole, or not there, or still the old one.
+
+    Whoever sweeps up a folder of many files by itself says that this one need not be ``is_swept`` around.
+    """
+    with replace_file(path, is_swept=is_swept) as partial, explain(path), partial.open("xb") as file:
         file.write(content)
 
 
 @contextmanager
-def replace_file(path: Path) -> Iterator[Path]:
+def replace_file(path: Path, *, is_swept: bool = True) -> Iterator[Path]:
     """Give a path beside another to write to; what was written then takes its place at once, flushed to the disk.
 
     A link that lies there is replaced, and what it points to is left alone. If the writing fails, all is as it was.
+    Halves of this file that killed processes of this machine have left are removed.
     """
     partial = partial_beside(path)
     with explain(path):
@@ -66,7 +70,27 @@ def replace_file(path: Path) -> Iterator[Path]:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+        if is_swept:
+            _remove_halves(path)
         _sync_directory(path.parent)
+
+
+def _remove_halves(path: Path) -> None:
+    start = f".{path.name}.{socket.gethostname()}-"
+    for left in path.parent.glob(f"{glob.escape(start)}*{PARTIAL_SUFFIX}"):
+        process = left.name[len(start) : -len(PARTIAL_SUFFIX)]
+        if process.isdigit() and not _is_running(int(process)):
+            left.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
 
 
 def make_folder(path: Path) -> None:

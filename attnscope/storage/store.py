@@ -290,7 +290,7 @@ class Store:
             self._write(name, (step,), content)
 
     def _write(self, name: str, index: ChunkIndex, content: bytes) -> None:
-        write_durably(self._chunks.file(name, index), content)
+        write_durably(self._chunks.file(name, index), content, is_swept=False)
 
     def _place(self, unit: tuple[int, int], timestep: float, sigma: float) -> Place:
         return Place(self._root.run, *unit, float(timestep), float(sigma))

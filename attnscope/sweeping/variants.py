@@ -156,7 +156,10 @@ def _windows(
     windows = (
         [inside[start : start + window] for start in range(0, len(inside), window)]
         if values is None
-        else [parse_range(str(value), available, name=over) for value in values]
+        else [
+            parse_range(value if isinstance(value, slice) else str(value), available, name=over)
+            for value in values
+        ]
     )
     base = [full]
     if by_layer:

@@ -17,6 +17,7 @@ from attnscope.families.calling import fill_defaults, require_size
 from attnscope.families.protocols import Denoiser, Pipeline
 from attnscope.masks import MaskRule
 from attnscope.masks.files import save_interventions
+from attnscope.ranges import write_slice
 from attnscope.storage.disk import explain, write_durably
 from attnscope.training.batches import Assembly
 from attnscope.training.cache import Cache, Encoded, data_digest
@@ -304,6 +305,8 @@ def _rule_words(run: Path, rule: Rule, film: Encoded) -> str:
 
 
 def _words(chosen: Range | None) -> str:
+    if isinstance(chosen, slice):
+        return write_slice(chosen, name="layers")
     return (
         "" if chosen is None else chosen if isinstance(chosen, str) else ",".join(map(str, _as_list(chosen)))
     )

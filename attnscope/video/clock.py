@@ -9,6 +9,7 @@ import math
 from array import array
 from collections.abc import Iterable
 from fractions import Fraction
+from numbers import Rational
 from typing import NamedTuple
 
 import numpy as np
@@ -188,4 +189,6 @@ def positive_rate(rate: Fraction | float) -> Fraction:
     """Take a frame rate as a fraction; refuses what is none."""
     remedy = "give frames per second"
     require_number(rate, "a positive frame rate", "as fps", above=0, remedy=remedy, error=VideoError)
-    return Fraction(rate).limit_denominator(100_000)
+    # not every number of numpy is one that a fraction is made of
+    exact = rate if isinstance(rate, Rational) else float(rate)
+    return Fraction(exact).limit_denominator(100_000)

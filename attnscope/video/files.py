@@ -15,6 +15,7 @@ import numpy as np
 from attnscope._types import Crop, Frames
 from attnscope.errors import VideoError
 from attnscope.storage.disk import replace_file
+from attnscope.video.clock import positive_rate
 from attnscope.video.decoding import VideoFile
 from attnscope.video.display import NO_CROP, crop_box
 from attnscope.video.names import escape_name
@@ -72,11 +73,12 @@ def read_video(
         As :class:`attnscope.video.decoding.VideoFile`, or the file has fewer than 5 frames, or a size, rate or crop is
         asked for that leaves nothing.
     """
-    _require_sensible(height, width, fps, max_frames, crop)
+    rate = None if fps is None else positive_rate(fps)
+    _require_sensible(height, width, max_frames, crop)
     file = VideoFile(path, crop=crop, fewest=_FEWEST_FRAMES)
     pictures = [_fit(to_rgb(picture), height, width) for picture in file]
     source_fps = file.fps
-    ticks = _choose(len(pictures), source_fps, source_fps if fps is None else Fraction(fps), max_frames)
+    ticks = _choose(len(pictures), source_fps, rate or source_fps, max_frames)
     if len(ticks) < _FEWEST_FRAMES:
         raise VideoError(
             expected="a video of at least 5 frames",
@@ -114,19 +116,13 @@ def write_video(path: str | os.PathLike[str], frames: Frames, fps: Fraction | in
 def _require_sensible(
     height: int,
     width: int,
-    fps: Fraction | int | None,
     max_frames: int | None,
     crop: Crop,
 ) -> None:
-    if (
-        height < 1
-        or width < 1
-        or (fps is not None and fps <= 0)
-        or (max_frames is not None and max_frames < 5)
-    ):
+    if height < 1 or width < 1 or (max_frames is not None and max_frames < 5):
         raise VideoError(
-            expected="at least 1 pixel, a positive rate and at least 5 frames",
-            got=f"height {height}, width {width}, fps {fps}, max_frames {max_frames}",
+            expected="at least 1 pixel and at least 5 frames",
+            got=f"height {height}, width {width}, max_frames {max_frames}",
             where="in read_video",
             remedy="ask for more",
         )

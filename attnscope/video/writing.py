@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 
 from attnscope._types import Frames
+from attnscope.video.clock import positive_rate
 
 USUAL = {"crf": "16"}
 """How good the pictures of a written file are: hardly anybody sees a difference."""
@@ -45,7 +46,7 @@ class VideoWriter:
         import av
 
         self._container = av.open(str(path), "w", format="mp4")
-        self._stream = self._container.add_stream("libx264", rate=Fraction(fps), options=options)
+        self._stream = self._container.add_stream("libx264", rate=positive_rate(fps), options=options)
         self._stream.height, self._stream.width = height, width
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.thread_count = num_threads

@@ -27,9 +27,10 @@ from pathlib import Path
 from attnscope.cli import main as attnscope
 from attnscope.dataset import render, sample_scene
 from attnscope.storage import Store, validate_store
+from attnscope.testing import tiny
 from attnscope.video import write_video
 
-SMALL = ("--height", "64", "--width", "64", "--num-inference-steps", "3")
+SMALL = ("--height", "32", "--width", "32", "--num-inference-steps", "3")
 SHOTS = ("--shots", "0-9f,9-17f")
 SAID = "attnscope: interrupted; the same command goes on where this one stopped"
 Files = Mapping[str, bytes]
@@ -58,21 +59,23 @@ class End:
         return os.WIFEXITED(self.status) and os.WEXITSTATUS(self.status) == 130
 
 
-def works(folder: Path, films: Path) -> tuple[Work, ...]:
+def list_works(folder: Path, films: Path) -> tuple[Work, ...]:
     """The five commands, each of several parts where it has parts."""
+    tiny("wan").save_pretrained(folder / "model")
+    model = ("--model", str(folder / "model"))
     prompts = folder / "prompts.txt"
     prompts.write_text("One shot: a red ball\nOne shot: a blue star\n")
-    made = ("--prompt", "a red ball", *SHOTS, *SMALL)
+    made = (*model, "--prompt", "a red ball", *SHOTS, *SMALL)
     scored = ("--detector", "content", "--jobs", "1")
     return (
         Work(
             "probe",
-            ("probe", "--prompts", str(prompts), "--num-frames", "17", *SMALL, "--out", "out"),
+            ("probe", "--prompts", str(prompts), "--num-frames", "17", *model, *SMALL, "--out", "out"),
             stored,
         ),
         Work(
             "sweep",
-            ("sweep", "--over", "layers", "--values", "1;2", "--layers", "1-2", *made, "--out", "out"),
+            ("sweep", "layers", "--values", "1;2", "--layers", "1-2", *made, "--out", "out"),
             filmed,
         ),
         Work("score", ("score", str(films), *scored, "--out", "out"), kept),
@@ -156,6 +159,7 @@ def trial(work: Work, stops: Sequence[int], folder: Path, rng: random.Random) ->
     start = time.perf_counter()
     run(work.words, folder / "whole")
     duration_s = time.perf_counter() - start
+    print(f"{work.name}: {duration_s:.1f} s undisturbed", file=sys.stderr, flush=True)
     truth = results(folder / "whole")
     found = dict.fromkeys(
         (
@@ -191,11 +195,16 @@ def trial(work: Work, stops: Sequence[int], folder: Path, rng: random.Random) ->
 def compare(place: Path, truth: Files, found: dict[str, int]) -> None:
     """Hold what was stopped and gone on with against the undisturbed run."""
     found["completed"] += 1
-    found["that_differ"] += results(place) != truth
+    there = results(place)
+    if different := sorted(name for name in {*there, *truth} if there.get(name) != truth.get(name)):
+        found["that_differ"] += 1
+        print(
+            f"{place.parent.name}: {', '.join(different)} of {place.name} differ", file=sys.stderr, flush=True
+        )
 
 
 @contextmanager
-def drawn_films(num_films: int) -> Iterator[tuple[Path, Path]]:
+def draw_films(num_films: int) -> Iterator[tuple[Path, Path]]:
     """A folder to work in, and one with films to score."""
     with tempfile.TemporaryDirectory() as name:
         films = Path(name) / "films"
@@ -214,14 +223,16 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--interrupts", type=int, default=60)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--only", nargs="*", help="some of the five commands")
     arguments = parser.parse_args()
     import torch
 
     torch.set_num_threads(1)  # a forked child cannot use the parent's thread pool
     rng = random.Random(0)
     found: dict[str, dict[str, int]] = {}
-    with drawn_films(4) as (folder, films):
-        each = works(folder, films)
+    with draw_films(4) as (folder, films):
+        every = list_works(folder, films)
+        each = [work for work in every if not arguments.only or work.name in arguments.only]
         for number, work in enumerate(each):
             stops = [
                 stop

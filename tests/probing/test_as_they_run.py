@@ -78,6 +78,23 @@ def test_no_step_at_all_is_refused() -> None:
         scope.probe(tiny("wan-v2v"), "x", **small("wan-v2v", strength=0.3, num_inference_steps=2))
 
 
+@pytest.mark.parametrize("name", ["modelscope", "animatediff"])
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_pass_that_comes_again_under_its_step_is_never_dropped_in_silence(name: str, step: int) -> None:
+    pipe, given = tiny(name), []
+    pipe.unet.register_forward_pre_hook(lambda module, *call: given.append(call), with_kwargs=True)
+    advance = pipe.scheduler.step
+
+    def look_twice(*args: Any, **kwargs: Any) -> Any:
+        words, named = given[-1]
+        pipe.unet(*words, **named)
+        return advance(*args, **kwargs)
+
+    pipe.scheduler.step = look_twice
+    with pytest.raises(RunError, match=f"one pass of branch cond at step {step}, got a second one"):
+        scope.probe(pipe, "x", steps=step, **small(name))
+
+
 def test_steps_that_are_made_several_times_are_refused() -> None:
     pipe = tiny("animatediff")
     pipe.enable_free_init(num_iters=2)

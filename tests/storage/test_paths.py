@@ -2,7 +2,10 @@
 
 import errno
 import os
+import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -166,3 +169,17 @@ def test_a_disk_that_is_really_full(tmp_path):
     with pytest.raises(SetupError, match="expected room on the disk"):
         replace()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_halves_that_killed_writers_left_are_swept_up_and_those_of_living_ones_stay(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    host = socket.gethostname()
+    dead, living, other = (
+        tmp_path / f".a.csv.{name}.partial"
+        for name in (f"{host}-{ended.pid}", f"{host}-{os.getppid()}", "elsewhere-1")
+    )
+    for half in (dead, living, other):
+        half.write_bytes(b"half")
+    write_durably(tmp_path / "a.csv", b"whole")
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a.csv", living, other])

@@ -78,6 +78,35 @@ def test_cells_begin_with_nothing_and_everything() -> None:
     )
 
 
+def test_a_slice_of_labels_is_what_it_is_as_text() -> None:
+    assert cells("layers", layers=slice(7, 28)) == cells("layers", layers="7-28")
+    assert cells("layers", values=[slice(1, 6), slice(-2, None)]) == cells("layers", values=["1-6", "-2:"])
+    rule = masks.band(2)
+    assert masks.Intervention(rule, layers=slice(7, 28)) == masks.Intervention(rule, layers="7-28")
+
+
+@pytest.mark.parametrize(
+    ("over", "options", "words"),
+    [
+        ("layers", {"values": ["1", "9"]}, "expected layers among 1-3, got 9"),
+        ("steps", {"values": ["0", "2"]}, "expected steps among 0-1, got 2"),
+        ("heads", {"values": ["0", "x"]}, "expected heads like"),
+        ("strength", {"values": [1.0, -1.0]}, "a strength"),
+        ("jitter", {"values": [1, -1]}, "jitter"),
+    ],
+    ids=["no such layer", "no such step", "no number", "negative", "backwards"],
+)
+def test_a_sweep_whose_second_cell_cannot_be_made_leaves_nothing(
+    pipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: Any, options: Any, words: str
+) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(FilmMaker, "make", lambda self, key: made.append(key) or ())
+    with pytest.raises(InputError, match=words):
+        swept(pipe, tmp_path / "s", over, **options)
+    assert not (tmp_path / "s").exists()
+    assert made == []
+
+
 def test_cells_survive_writing_down() -> None:
     for cell in (*cells("strength"), *cells("heads")):
         assert variant_from(json.loads(json.dumps(facts_of(cell)))) == cell
