@@ -6,6 +6,7 @@ import importlib.util
 import os
 import random
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -29,11 +30,13 @@ def experiment() -> Iterator[Any]:
     assert spec is not None
     assert spec.loader is not None
     module: ModuleType = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its dataclasses look for their module
     spec.loader.exec_module(module)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # a forked child cannot use the parent's thread pool
     yield module
     torch.set_num_threads(threads)
+    del sys.modules[spec.name]
 
 
 @pytest.fixture(scope="module")

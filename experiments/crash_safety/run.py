@@ -137,10 +137,12 @@ def run(words: Sequence[str], place: Path, stop: int | None = None, after_s: flo
             os.chdir(place)
             for number, name in ((1, "printed"), (2, "said")):
                 os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+            sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
             # a shell that runs this in the background has Ctrl-C ignored
             signal.signal(signal.SIGINT, signal.default_int_handler)
             code = attnscope(words)
         finally:
+            sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)  # whatever happens, the child must not go on as a second parent
     if stop is not None:
