@@ -133,6 +133,6 @@ class Intervention:
 def _labels(chosen: Range) -> str:
     if chosen == "all":
         return ""
-    if isinstance(chosen, str | int):
+    if isinstance(chosen, str | int | slice):
         return f" {chosen}"
     return f" {format_range(chosen)}"

@@ -24,7 +24,7 @@ def sweep(
     *,
     shots: FilmPlans,
     out: str | os.PathLike[str],
-    values: Sequence[str | float] | None = None,
+    values: Sequence[str | float | slice] | None = None,
     window: int = 1,
     by_layer: bool = False,
     rule: str = "same_shot",

@@ -82,7 +82,7 @@ def variants_over(
     labels: Sequence[int],
     num_heads: int,
     num_steps: int,
-    values: Sequence[str | float] | None,
+    values: Sequence[str | float | slice] | None,
     window: int,
     by_layer: bool,
 ) -> tuple[Variant, ...]:
@@ -117,12 +117,12 @@ def variants_over(
     return (Variant(NONE), full, *between)
 
 
-def _levels(full: Variant, over: Over, values: Sequence[str | float] | None) -> list[Variant]:
-    default: Sequence[str | float] = STRENGTHS if over == "strength" else JITTERS
+def _levels(full: Variant, over: Over, values: Sequence[str | float | slice] | None) -> list[Variant]:
+    default: Sequence[str | float | slice] = STRENGTHS if over == "strength" else JITTERS
     variants = []
     for value in default if values is None else values:
         try:
-            number = float(value)
+            number = math.nan if isinstance(value, slice) else float(value)
         except ValueError:
             number = math.nan
         if not (number > 0 and math.isfinite(number) and (over == "strength" or number == int(number))):
@@ -144,7 +144,7 @@ def _levels(full: Variant, over: Over, values: Sequence[str | float] | None) -> 
 def _windows(
     full: Variant,
     over: Over,
-    values: Sequence[str | float] | None,
+    values: Sequence[str | float | slice] | None,
     window: int,
     by_layer: bool,
     labels: Sequence[int],
