@@ -42,7 +42,9 @@ mathmpl_srcset = ["2x"]
 html_theme = "pydata_sphinx_theme"
 html_title = "attnscope"
 html_show_sourcelink = False
+html_sidebars = {"**": ["globaltoc.html"]}  # every page is one click away
 html_theme_options = {
+    "navbar_center": [],
     "show_prev_next": False,
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
