@@ -121,6 +121,15 @@ def _pair(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]
 
 def film_names(values: xr.DataArray) -> list[tuple[str, int]]:
     """Name every film by prompt and seed, what it is made of; by its place where neither is known."""
+    for name in (TEXT, SEED):
+        more = [str(dim) for dim in values[name].dims if dim != PROMPT] if name in values.coords else []
+        if more:
+            raise InputError(
+                expected=f"one {name} for each film along {PROMPT}",
+                got=f"{name}s that differ along {', '.join(more)}",
+                where="in the dataset",
+                remedy=f"select one along it, as in ds.isel({more[0]}=0)",
+            )
     num = values.sizes[PROMPT]
     texts = values[TEXT].values.reshape(-1).tolist() if TEXT in values.coords else [""] * num
     seeds = values[SEED].values.reshape(-1).tolist() if SEED in values.coords else range(num)

@@ -77,6 +77,23 @@ def film_shots_of(maps: xr.Dataset, where: str) -> xr.DataArray:
     return shot.broadcast_like(films).transpose(PROMPT, QUERY_FRAME)
 
 
+def require_known_dims(ds: xr.Dataset, where: str) -> None:
+    """Refuse a dim that the schema has not, where films and heads are put in one table.
+
+    Raises
+    ------
+    InputError
+        There is one.
+    """
+    if MASS in ds and (more := [str(dim) for dim in ds[MASS].dims if dim not in DIMS]):
+        raise InputError(
+            expected=f"the dims {', '.join(DIMS)}",
+            got=f"{', '.join(more)} too",
+            where=f"in {where}",
+            remedy=f"select one along {more[0]}, as in ds.isel({more[0]}=0)",
+        )
+
+
 def cuts_of(ds: xr.Dataset) -> xr.DataArray:
     """Say for each place between two latent frames whether the plan cuts there: dim `boundary` = 1..F-1."""
     shot = shots_of(ds)

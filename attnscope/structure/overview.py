@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from attnscope.errors import InputError
-from attnscope.schema import BRANCH, DIMS, HEAD, LAYER, MASS, PROMPT, STEP
+from attnscope.schema import BRANCH, HEAD, LAYER, PROMPT, STEP
 from attnscope.structure.adjusting import adjusted_contrast, adjusted_r, place_matched_contrast
 from attnscope.structure.contrasts import (
     contrast,
@@ -22,7 +22,7 @@ from attnscope.structure.correlations import correlation
 from attnscope.structure.cut_places import boundaries, boundary_error
 from attnscope.structure.evidence import cut_test
 from attnscope.structure.intervals import Scale, interval, mean_over
-from attnscope.structure.maps import cuts_of, mean_map
+from attnscope.structure.maps import cuts_of, mean_map, require_known_dims
 
 Measured: TypeAlias = float | None
 Summary: TypeAlias = dict[str, Measured | str | list[str] | list[Measured] | dict[int, Measured]]
@@ -65,7 +65,7 @@ def summary(ds: xr.Dataset, *, branch: str = "cond", seed: int = 0) -> Summary:
     >>> round(numbers["adjusted_contrast"], 3), round(numbers["contrast"], 3), numbers["p"], numbers["boundary_recall"]
     (10.0, 10.0, None, 1.0)
     """
-    _require_known_dims(ds)
+    require_known_dims(ds, "summary")
     one = _branch(ds, branch)
     by_layer = mean_map(one)
     overall = mean_map(by_layer, LAYER)
@@ -82,16 +82,6 @@ def summary(ds: xr.Dataset, *, branch: str = "cond", seed: int = 0) -> Summary:
     result |= _boundaries(overall)
     result["notes"] = _notes(by_layer, overall)
     return result
-
-
-def _require_known_dims(ds: xr.Dataset) -> None:
-    if MASS in ds and (more := [str(dim) for dim in ds[MASS].dims if dim not in DIMS]):
-        raise InputError(
-            expected=f"the dims {', '.join(DIMS)}",
-            got=f"{', '.join(more)} too",
-            where="in summary",
-            remedy=f"it makes one number of each statistic, select one along {more[0]}",
-        )
 
 
 def _branch(ds: xr.Dataset, branch: str) -> xr.Dataset:

@@ -11,6 +11,7 @@ from attnscope._types import Floats
 from attnscope.errors import InputError
 from attnscope.schema import BRANCH, HEAD, LAYER, PROMPT, STEP
 from attnscope.structure.comparing import film_names, prompt_groups
+from attnscope.structure.maps import require_known_dims
 from attnscope.structure.named import Statistic, find_statistic
 
 _PLACE = "place"
@@ -63,6 +64,7 @@ def rank_heads(
     (8, True)
     """
     chosen = find_statistic(statistic, "in rank_heads")
+    require_known_dims(ds, "rank_heads")
     one = _select_branch(ds, branch)
     table, coords, names = _table(chosen, one, over=(STEP,))
     places = table.shape[1]

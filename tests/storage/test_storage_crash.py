@@ -89,11 +89,11 @@ def test_a_crash_before_every_single_write_leaves_a_valid_store(sweep, tmp_path,
         sweep.append(store, 0, 0)
         calls = []
 
-        def crashing(file, content, crash_at=crash_at, calls=calls):
+        def crashing(file, content, crash_at=crash_at, calls=calls, **options):
             if len(calls) == crash_at:
                 raise PowerCutError
             calls.append(file)
-            real(file, content)
+            real(file, content, **options)
 
         with monkeypatch.context() as patch:
             patch.setattr(writing, "write_durably", crashing)

@@ -40,7 +40,16 @@ STATISTICS: dict[str, Statistic] = {
 }
 COMPARING_FILMS = {"cut_test", "place_matched_contrast"}
 # takes no dataset of maps, or tables that other tests give it: best_on_other_films, profile and effects say so below
-WITHOUT_MAPS = {"wilson", "causal_effect", "effect_grid", "best_on_other_films", "profile", "summary"}
+WITHOUT_MAPS = {"wilson", "causal_effect", "effect_grid", "best_on_other_films", "profile", "to_frame"}
+ONE_TABLE = {"summary", "rank_heads", "compare"}
+    "wilson",
+    "causal_effect",
+    "effect_grid",
+    "best_on_other_films",
+    "profile",
+    "summary",
+    "to_frame",
+} | {"rank_heads", "compare"}
 
 
 def plan(cut: int) -> Any:
@@ -75,7 +84,7 @@ def unlike() -> list[xr.Dataset]:
 
 
 def test_every_public_statistic_is_here() -> None:
-    assert {*STATISTICS, *WITHOUT_MAPS} - {"with_shots"} == set(structure.__all__)
+    assert {*STATISTICS, *WITHOUT_MAPS, *ONE_TABLE} - {"with_shots"} == set(structure.__all__)
 
 
 @pytest.mark.parametrize("name", STATISTICS)
@@ -118,6 +127,8 @@ def test_maps_are_averaged_along_a_dim_of_the_users_own(alike: list[xr.Dataset])
     "call",
     [
         structure.summary,
+        structure.rank_heads,
+        lambda ds: structure.compare(ds, ds),
         plots.plot_maps,
         figure_maps,
         lambda ds: plots.plot_film(ds, np.zeros((7, 9, 16, 3), np.uint8)),
@@ -146,6 +157,16 @@ def test_what_makes_one_page_or_one_number_says_in_one_line_what_to_select(
 
 def _curve(ds: xr.Dataset) -> xr.Dataset:
     return structure.profile(structure.contrast(ds))
+
+
+def test_runs_are_compared_side_by_side_where_their_films_are_the_same(alike: list[xr.Dataset]) -> None:
+    plain = [one.drop_vars("seed") for one in alike]
+    together = structure.compare(behind_one_another(plain, "run"), behind_one_another(plain[::-1], "run"))
+    for index, (one, other) in enumerate(zip(plain, plain[::-1], strict=True)):
+        np.testing.assert_allclose(
+            together["change"].isel(run=index), structure.compare(one, other)["change"]
+        )
+    assert len(structure.to_frame(structure.contrast(behind_one_another(plain, "run")))) == 2 * 4 * 2
 
 
 def test_a_curve_over_layers_is_the_mean_over_runs(alike: list[xr.Dataset]) -> None:
