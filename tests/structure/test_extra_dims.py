@@ -42,14 +42,6 @@ COMPARING_FILMS = {"cut_test", "place_matched_contrast"}
 # takes no dataset of maps, or tables that other tests give it: best_on_other_films, profile and effects say so below
 WITHOUT_MAPS = {"wilson", "causal_effect", "effect_grid", "best_on_other_films", "profile", "to_frame"}
 ONE_TABLE = {"summary", "rank_heads", "compare"}
-    "wilson",
-    "causal_effect",
-    "effect_grid",
-    "best_on_other_films",
-    "profile",
-    "summary",
-    "to_frame",
-} | {"rank_heads", "compare"}
 
 
 def plan(cut: int) -> Any:
