@@ -77,11 +77,12 @@ class Loading:
         usual = asdict(LoadRequest())
         return {name: value for name, value in asdict(self).items() if name in usual and value != usual[name]}
 
-    def require_layers(self, layers: Range) -> None:
+    def require_layers(self, layers: Range, text_layers: Range = "all") -> None:
         """Refuse layers that the model does not have, before its weights are read."""
         from attnscope.models.skeleton import require_layers
 
         require_layers(self.model, layers)
+        require_layers(self.model, text_layers, what="text layers")
 
     def load(self) -> Pipeline:
         """Load the model; where anything but the usual was chosen, say what in one line."""

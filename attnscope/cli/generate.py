@@ -89,7 +89,7 @@ def generate_command(
     _changes(preset, rule, _plan(shots, prompt, Fraction(16)), layers, first_frame)
     captions = None if shot_prompts is None else read_lines(shot_prompts, *_CAPTIONS)
     arguments = sampling.arguments()
-    loading.require_layers(layers or "all")
+    loading.require_layers(layers or "all", text_layers or "all")
 
     from attnscope import families
     from attnscope.intervening.generate import generate as make_film

@@ -130,6 +130,7 @@ def train_command(
 
 def _run(asked: Document, *, cache: Path | None, dry_run: bool, tensorboard: bool, as_json: bool) -> int:
     from attnscope.models import load
+    from attnscope.models.skeleton import require_layers
     from attnscope.training.clips import DrawnFilms, find_manifest
     from attnscope.training.finetune import finetune
     from attnscope.training.loop import device_of_rank
@@ -138,6 +139,8 @@ def _run(asked: Document, *, cache: Path | None, dry_run: bool, tensorboard: boo
     rule = _rule(asked["rule"])
     if "drawn" not in asked:
         find_manifest(asked["data"])
+    require_layers(asked["model"], asked["layers"] or "all")
+    require_layers(asked["model"], asked["text_layers"], what="text layers")
     pipe = load(asked["model"], device=device_of_rank())
     pipe.set_progress_bar_config(disable=True)
     data: Data = asked["data"]

@@ -56,18 +56,18 @@ def _class_of(library: str, name: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def require_layers(name: str, layers: Range) -> None:
+def require_layers(name: str, layers: Range, *, what: str = "layers") -> None:
     """Refuse layers that a model on this disk does not have, before its weights are read.
 
-    An embedded model is there at once and says so itself; of a model on a hub nothing is known yet.
+    Of a model on a hub nothing is known yet.
 
     Raises
     ------
     RangeError
         A label that is not there, or a range that cannot be read.
     """
-    if layers == "all" or embedded_card(name) is not None or not (Path(name) / INDEX).is_file():
+    if layers == "all" or not (embedded_card(name) or (Path(name) / INDEX).is_file()):
         return
     family, denoiser = build_skeleton(name)
     labels = [site.layer for site in family.sites(denoiser) if site.kind == "self"]
-    parse_range(layers, labels, name="layers")
+    parse_range(layers, labels, name=what)

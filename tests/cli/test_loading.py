@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
-from attnscope.models import choices, machine, preparing
+from attnscope import models
+from attnscope.models import _load, choices, machine, preparing
 from attnscope.models.choices import LoadChoice
 from attnscope.models.machine import Machine
 from attnscope.storage import Store
@@ -82,8 +83,6 @@ def test_texts_that_are_encoded_already_take_the_place_of_the_encoder(
 def test_a_mask_that_cannot_be_is_refused_before_a_model_is_loaded(
     words: tuple[str, ...], message: str, run: Any, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from attnscope import models
-
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded")
 
@@ -94,3 +93,46 @@ def test_a_mask_that_cannot_be_is_refused_before_a_model_is_loaded(
     )
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
     assert message in outcome.err
+
+
+LAYERS = {
+    "probe": ("probe", "--out", "out", "--num-frames", "17", "--layers", "1-31"),
+    "probe of a prompt": ("probe", "--out", "out", *SHOTS, "--layers", "31", "--model", "wan-mini-nocuts"),
+    "generate": ("generate", "--out", "x.mp4", *SHOTS, "--rule", "same_shot", "--layers", "1-31"),
+    "captions": ("generate", "--out", "x.mp4", *SHOTS, "--shot-prompts", "two.txt", "--text-layers", "1-31"),
+    "sweep": ("sweep", "heads", "--out", "out", "--layers", "1-31", *SHOTS),
+    "find-layers": ("find-layers", "--out", "out", "--layers", "1-31", *SHOTS),
+    "reproduce": ("reproduce", "cinetrans", "--out", "out", "--layers", "1-31"),
+    "train": ("train", "lora", "--out", "out", "--drawn", "2", "--rule", "same_shot", "--layers", "1-31"),
+    "train on text": ("train", "lora", "--out", "out", "--drawn", "2", "--text-layers", "1-31"),
+}
+
+
+@pytest.mark.parametrize("command", LAYERS)
+def test_layers_are_held_against_the_configuration_of_an_embedded_model_before_its_weights_are_read(
+    command: str, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr(models, "load", refuse)
+    monkeypatch.setattr(_load, "load_as", refuse)
+    monkeypatch.setattr(_load, "_load_embedded", refuse)
+    Path("two.txt").write_text("a cat\na dog\n")
+    outcome = run(*LAYERS[command])
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome.err
+    assert "layers among 1-30, got 31" in outcome.err
+
+
+def test_layers_that_an_embedded_model_has_come_to_its_weights(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def note(name: str, **_: object) -> None:
+        asked.append(name)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(models, "load", note)
+    run("probe", "--out", "out", "--num-frames", "17", "--layers", "1-30")
+    assert asked == ["wan-mini"]
