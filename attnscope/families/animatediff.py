@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from torch import nn
 from typing_extensions import override
 
 from attnscope.families._unet import BOTH_LOOK_AT_FRAMES, Place, UNetFamily, within
+from attnscope.families.facts import Reasons
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Model
 
@@ -31,6 +33,7 @@ class AnimateDiff(LookingFamily, UNetFamily):
     name = "AnimateDiff"
     pipelines = ("AnimateDiffPipeline", "AnimateDiffVideoToVideoPipeline")
     networks = ("UNetMotionModel",)
+    cannot: ClassVar[Reasons] = {"time offsets": "it has no rotary positions"}
     vae_reads = "pictures"
 
     @override

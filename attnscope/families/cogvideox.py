@@ -7,6 +7,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from attnscope.families.base import GridFamily, Site, pair_sites
+from attnscope.families.facts import JOINT_TEXT
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser, Model, Pipeline
 
@@ -26,6 +27,7 @@ class CogVideoX(LookingFamily, GridFamily):
     pipelines = ("CogVideoXPipeline", "CogVideoXImageToVideoPipeline", "CogVideoXVideoToVideoPipeline")
     networks = ("CogVideoXTransformer3DModel",)
     says_of_text = "joint, first"
+    cannot = JOINT_TEXT
     text = "before"
     frame_axis = 1
     first_frame_pipelines = ("CogVideoXImageToVideoPipeline",)

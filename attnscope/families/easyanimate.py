@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing_extensions import override
 
 from attnscope.families.base import GridFamily, Site, pair_sites
+from attnscope.families.facts import JOINT_TEXT
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser
 
@@ -22,6 +23,7 @@ class EasyAnimate(LookingFamily, GridFamily):
     pipelines = ("EasyAnimatePipeline",)
     networks = ("EasyAnimateTransformer3DModel",)
     says_of_text = "joint, first"
+    cannot = JOINT_TEXT
     names_branches = False
     text = "before"
 

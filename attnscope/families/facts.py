@@ -13,6 +13,9 @@ COND, UNCOND, UNKNOWN = "cond", "uncond", "unknown"
 Reasons = Mapping[str, str]
 """Why something cannot be, by the column of the table of families."""
 
+JOINT_TEXT: Reasons = {"captions": "its text shares one softmax with the video"}
+"""What cannot be where the video does not read text by an attention of its own."""
+
 
 class Facts:
     """What is known of a family without a model of it at hand."""

@@ -26,4 +26,7 @@ class I2VGenXL(TransformerUNetFamily):
     name = "I2VGen-XL"
     pipelines = ("I2VGenXLPipeline",)
     networks = ("I2VGenXLUNet",)
-    cannot: ClassVar[Reasons] = {"given videos": "it is told an image"}
+    cannot: ClassVar[Reasons] = {
+        "given videos": "it is told an image",
+        "time offsets": "it has no rotary positions",
+    }

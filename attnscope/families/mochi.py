@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing_extensions import override
 
 from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
+from attnscope.families.facts import JOINT_TEXT
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser
 
@@ -23,6 +24,7 @@ class Mochi(LookingFamily, GridFamily):
     pipelines = ("MochiPipeline",)
     networks = ("MochiTransformer3DModel",)
     says_of_text = "joint, last, one video at a time"
+    cannot = JOINT_TEXT
     stride = 6
     text = "after"
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attnscope.families._unet import TransformerUNetFamily
+from attnscope.families.facts import Reasons
 from attnscope.families.looking import LookingFamily
 
 
@@ -24,4 +27,5 @@ class ModelScope(LookingFamily, TransformerUNetFamily):
     name = "ModelScope"
     pipelines = ("TextToVideoSDPipeline",)
     networks = ("UNet3DConditionModel",)
+    cannot: ClassVar[Reasons] = {"time offsets": "it has no rotary positions"}
     vae_reads = "pictures"

@@ -100,18 +100,22 @@ Able = TypeVar("Able")
 
 @dataclass(frozen=True)
 class Capability:
-    """Something that some families can: a word for the table, the protocol, and what a model is then said to do."""
+    """Something that some families can: a word for the table, the protocol, what a model is then said to do.
+
+    `needs` is what must be known of a family before it can: the reason why not, where the family has no better one.
+    """
 
     column: str
     protocol: type
     words: str
+    needs: str
 
 
 CAPABILITIES = (
-    Capability("captions", ReadsCaptions, "reads a caption for each shot"),
-    Capability("by shot", DecodesShots, "decodes shots one by one"),
-    Capability("given videos", LooksAtVideos, "looks at a video that exists"),
-    Capability("time offsets", MovesInTime, "can move shots in rotary time"),
+    Capability("captions", ReadsCaptions, "reads a caption for each shot", "how its padding of text is read"),
+    Capability("by shot", DecodesShots, "decodes shots one by one", "how its VAE decodes a part of a video"),
+    Capability("given videos", LooksAtVideos, "looks at a video that exists", "how its VAE is fed"),
+    Capability("time offsets", MovesInTime, "can move shots in rotary time", "which rotary pairs are time"),
 )
 
 
@@ -121,16 +125,16 @@ def require(family: object, protocol: type[Able], model: object) -> Able:
     Raises
     ------
     UnsupportedModelError
-        It is not taught to; the message says why, where the family says so.
+        It is not taught to; the message says why.
     """
     if isinstance(family, protocol):
         return family
     capability = next(each for each in CAPABILITIES if each.protocol is protocol)
     name, reasons = getattr(family, "name", ""), getattr(family, "cannot", {})
-    why = reasons.get(capability.column)
+    why = reasons.get(capability.column, f"it is not known {capability.needs}")
     raise UnsupportedModelError(
         expected=f"a model that {capability.words}",
         got=type(model).__name__,
-        where=f"of the family {name}, which is not taught to" + (f" ({why})" if why else ""),
+        where=f"of the family {name}, which is not taught to ({why})",
         remedy="use a Wan model",
     )

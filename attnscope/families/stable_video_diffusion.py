@@ -32,7 +32,11 @@ class StableVideoDiffusion(UNetFamily):
     name = "SVD"
     pipelines = ("StableVideoDiffusionPipeline",)
     networks = ("UNetSpatioTemporalConditionModel",)
-    cannot: ClassVar[Reasons] = {"given videos": "it is told an image"}
+    cannot: ClassVar[Reasons] = {
+        "captions": "it reads no text",
+        "given videos": "it is told an image",
+        "time offsets": "it has no rotary positions",
+    }
     frame_axis = 1
     says_of_text = "none; to the image"
 

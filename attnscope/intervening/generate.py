@@ -92,6 +92,8 @@ def generate(
     import torch
 
     family = find(pipe)
+    if decode_shots:
+        require(family, DecodesShots, pipe)
     _require_film(shots, seed, rule, layers, arguments)
     _require_prompt(prompt, captions, arguments)
     plan = shots.to_latent(family.temporal_stride(pipe))
