@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import save_file
 
 from attnscope import models
-from attnscope.models import _load, choices, machine, preparing
+from attnscope.models import choices, machine, preparing
 from attnscope.models.choices import LoadChoice
 from attnscope.models.machine import Machine
 from attnscope.storage import Store
@@ -116,8 +116,6 @@ def test_layers_are_held_against_the_configuration_of_an_embedded_model_before_i
         raise AssertionError("weights were read")
 
     monkeypatch.setattr(models, "load", refuse)
-    monkeypatch.setattr(_load, "load_as", refuse)
-    monkeypatch.setattr(_load, "_load_embedded", refuse)
     Path("two.txt").write_text("a cat\na dog\n")
     outcome = run(*LAYERS[command])
     assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome.err
