@@ -15,6 +15,7 @@ from attnscope.cli._output import note
 from attnscope.dataset import sample_scene
 from attnscope.models.choices import LoadRequest, Offload, Quantize
 from attnscope.shots import ShotPlan
+from attnscope.shots.text import parse_spec
 
 if TYPE_CHECKING:
     from attnscope.families.protocols import Pipeline
@@ -77,6 +78,11 @@ class Loading:
         usual = asdict(LoadRequest())
         return {name: value for name, value in asdict(self).items() if name in usual and value != usual[name]}
 
+    def settings_for(self, video: Document) -> Document:
+        """`settings`, and the size of the videos where all of it was given."""
+        size = [video.get(name) for name in ("num_frames", "height", "width")]
+        return self.settings if None in size else {**self.settings, "video": tuple(size)}
+
     def require_layers(self, layers: Range, text_layers: Range = "all") -> None:
         """Refuse layers that the model does not have, before its weights are read."""
         from attnscope.models.skeleton import require_layers
@@ -84,11 +90,14 @@ class Loading:
         require_layers(self.model, layers)
         require_layers(self.model, text_layers, what="text layers")
 
-    def load(self) -> Pipeline:
-        """Load the model; where anything but the usual was chosen, say what in one line."""
+    def load(self, video: Document | None = None) -> Pipeline:
+        """Load the model; where anything but the usual was chosen, say what in one line.
+
+        ``video`` is what the pipeline is told of the video: with frames, height and width its memory is counted.
+        """
         from attnscope import models
 
-        pipe = models.load(self.model, **self.settings)
+        pipe = models.load(self.model, **self.settings_for(video or {}))
         choice = models.choice_of(pipe)
         if choice is not None and (self.settings or choice.device != "cpu"):
             note(f"{self.model} {choice.describe()}")
@@ -146,6 +155,16 @@ class Sampling:
         return {**given, **read_embeds(path)}
 
 
+def frames_in(shots: str | None) -> Document:
+    """How many frames shots take, where they are counted in frames and not in seconds of a model's clock.
+
+    >>> frames_in("0-9f,9-17f"), frames_in("0-1s,1-2s")
+    ({'num_frames': 17}, {})
+    """
+    spans, unit = ([], "s") if shots is None else parse_spec(shots)
+    return {"num_frames": int(spans[-1][1])} if unit == "f" else {}
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Films:
@@ -181,6 +200,11 @@ class Films:
     def num_films(self) -> int:
         """How many films there are."""
         return self.films or (4 if self.prompt is None else 1)
+
+    @property
+    def frames(self) -> Document:
+        """How many frames they have, where that does not hang on a model's clock."""
+        return {"num_frames": 49} if self.shots is None else frames_in(self.shots)
 
     @property
     def settings(self) -> Document:

@@ -68,7 +68,7 @@ def find_layers_command(
             measure=measure,
             held_out=held_out,
             on_film=tell,
-            loading=loading.settings,
+            loading=loading.settings_for({**films.frames, **sampling.given}),
             **films.settings,
             **sampling.arguments(),
         )

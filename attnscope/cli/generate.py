@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from attnscope._types import Document
 from attnscope.cli._lines import read_lines
 from attnscope.cli._numbers import Seed
-from attnscope.cli._options import USUAL_LOADING, USUAL_SAMPLING, AsJson, Loading, Out, Sampling
+from attnscope.cli._options import USUAL_LOADING, USUAL_SAMPLING, AsJson, Loading, Out, Sampling, frames_in
 from attnscope.cli._output import print_json
 from attnscope.dataset import sample_scene
 from attnscope.errors import InputError, quote, suggest
@@ -94,7 +94,7 @@ def generate_command(
     from attnscope import families
     from attnscope.intervening.generate import generate as make_film
 
-    pipe = loading.load()
+    pipe = loading.load({**frames_in(shots), **arguments})
     name = preset if preset or rule else CINETRANS[families.find(pipe).architecture]
     plan = _plan(shots, prompt, fps_of(pipe))
     changes = _changes(name, rule, plan, layers, first_frame)

@@ -15,7 +15,15 @@ from attnscope._types import Crop, Document, Floats32
 from attnscope.cli._footage import Shown, draw_shown, list_places, read_shown, size_for
 from attnscope.cli._lines import read_lines
 from attnscope.cli._numbers import NumFrames, Seed
-from attnscope.cli._options import USUAL_LOADING, USUAL_SAMPLING, AsJson, Loading, OutIfAny, Sampling
+from attnscope.cli._options import (
+    USUAL_LOADING,
+    USUAL_SAMPLING,
+    AsJson,
+    Loading,
+    OutIfAny,
+    Sampling,
+    frames_in,
+)
 from attnscope.cli._output import print_json
 from attnscope.cli._report import report_probe
 from attnscope.errors import InputError, quote
@@ -112,7 +120,7 @@ def probe_command(
 
     used = () if texts else parse_range(steps, range(len(levels)), name="steps")
     loading.require_layers(layers)
-    pipe = loading.load()
+    pipe = loading.load({**(frames_in(shots) if texts else {}), **arguments})
     options = {"layers": layers, "heads": heads, "seed": seed}
     found, shown = None, None
     if texts:

@@ -61,8 +61,8 @@ def reproduce_command(
     require_study(study)
     asked = _build_study(loading.model, prompts, films or (_QUICK if quick else None))
     loading.require_layers(layers or "all")
-    pipe = loading.load()
     frames = {} if num_frames is None else {"num_frames": num_frames}
+    pipe = loading.load({**frames, **sampling.given})
     from attnscope.probing.progress import progress_bar
 
     with progress_bar("reproducing") as on_progress:

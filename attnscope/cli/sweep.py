@@ -86,7 +86,7 @@ def sweep_command(
             by_layer=by_layer,
             layers=layers,
             on_film=tell,
-            loading=loading.settings,
+            loading=loading.settings_for({**films.frames, **sampling.given}),
             **films.settings,
             **sampling.arguments(),
         )

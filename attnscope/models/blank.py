@@ -22,6 +22,16 @@ from attnscope.errors import InputError
 from attnscope.families.protocols import Denoiser
 from attnscope.models.published import Part, PublishedModel
 
+CALLABLE = (
+    "WanTransformer3DModel",
+    "SkyReelsV2Transformer3DModel",
+    "CogVideoXTransformer3DModel",
+    "MochiTransformer3DModel",
+    "HunyuanVideoTransformer3DModel",
+    "LTXVideoTransformer3DModel",
+)
+"""The networks whose arguments are known well enough to be called on nothing."""
+
 
 @dataclass(frozen=True)
 class CallCost:

@@ -146,7 +146,7 @@ def choose(
     for lora in loras:
         lora.require_fitting({name: tensors for name, tensors in parts.items() if name in denoisers})
     choice = LoadChoice(device, dtype, replace(request, dtype=dtype), loras)
-    _require_memory(choice, parts, denoisers)
+    require_memory(choice, parts, denoisers)
     return choice
 
 
@@ -180,8 +180,13 @@ def _require_quantiser(request: LoadRequest) -> None:
         )
 
 
-def estimate_memory(choice: LoadChoice, parts: StoredParts, denoisers: tuple[str, ...]) -> int:
-    """Return how many bytes of a device the weights take: all of them, or the largest part where parts take turns."""
+def estimate_memory(
+    choice: LoadChoice, parts: StoredParts, denoisers: tuple[str, ...], activations: int = 0
+) -> int:
+    """Return how many bytes of a device the weights take: all of them, or the largest part where parts take turns.
+
+    ``activations`` are bytes that are alive beside the weights of what denoises, while it does.
+    """
     width = BYTES[_BY_SHORT[choice.dtype]]
     sizes = {}
     for name, tensors in parts.items():
@@ -189,15 +194,30 @@ def estimate_memory(choice: LoadChoice, parts: StoredParts, denoisers: tuple[str
         sizes[name] = sum(tensor.num_values for tensor in tensors.values()) * bits // 8
     if choice.request.offload in ("sequential", "group"):
         largest = [max(each.num_values for each in tensors.values()) for tensors in parts.values() if tensors]
-        return max(largest, default=0) * width
-    return max(sizes.values(), default=0) if choice.request.offload == "model" else sum(sizes.values())
+        return max(largest, default=0) * width + activations
+    if choice.request.offload == "model":
+        taking_turns = (size + activations * (name in denoisers) for name, size in sizes.items())
+        return max(taking_turns, default=0)
+    return sum(sizes.values()) + activations
 
 
-def _require_memory(choice: LoadChoice, parts: StoredParts, denoisers: tuple[str, ...]) -> None:
-    needed, free = estimate_memory(choice, parts, denoisers), free_memory(choice.device)
+def require_memory(
+    choice: LoadChoice, parts: StoredParts, denoisers: tuple[str, ...], activations: int | None = None
+) -> None:
+    """Refuse a model that does not fit on its device, with what it computes where that is known.
+
+    Raises
+    ------
+    SetupError
+        There is too little memory; the message says what needs less.
+    """
+    needed, free = estimate_memory(choice, parts, denoisers, activations or 0), free_memory(choice.device)
     if free is not None and needed > free:
+        what = (
+            "the weights alone" if activations is None else "the weights and what a denoising step computes"
+        )
         raise SetupError(
-            expected=f"{needed / 2**30:.1f} GiB of memory on {choice.device} for the weights alone",
+            expected=f"{needed / 2**30:.1f} GiB of memory on {choice.device} for {what}",
             got=f"{free / 2**30:.1f} GiB",
             where="before anything was loaded",
             remedy=advice(choice),

@@ -13,9 +13,9 @@ from attnscope.errors import InputError, UnknownModelError, quote
 from attnscope.families import FAMILIES
 from attnscope.families.base import Family, Site, num_heads_of
 from attnscope.layout import FrameLayout
-from attnscope.models._load import INDEX, embedded_card, inspect_model
-from attnscope.models.blank import CallCost, build_network, cost_of_call, measure, strip
+from attnscope.models.blank import CALLABLE, CallCost, build_network, cost_of_call, measure, strip
 from attnscope.models.choices import DTYPES
+from attnscope.models.finding import INDEX, embedded_card, inspect_model
 from attnscope.models.published import PUBLISHED, PublishedModel, find_published
 from attnscope.models.skeleton import build_skeleton
 from attnscope_kernels import DeviceTable, read_table
@@ -152,6 +152,30 @@ def plan_run(
     return _plan(name, known, video, num_steps or usual_steps, dtype, read_table(device))
 
 
+def count_activations(name: str, video: tuple[int, int, int], dtype: str) -> int | None:
+    """Return the most bytes that are alive beside the weights while a model on this disk denoises and is looked into.
+
+    None where its network is of a kind whose arguments are not known.
+
+    Parameters
+    ----------
+    video : (int, int, int)
+        Frames, height and width.
+    dtype : {"bf16", "fp16", "fp32", "fp64"}
+        The type of what denoises.
+
+    Raises
+    ------
+    InputError
+        A size that the model cannot make.
+    """
+    known = _of_files(name)
+    if type(known.denoiser).__name__ not in CALLABLE:
+        return None
+    plan = _plan(name, known, video, 1, dtype, None)
+    return None if plan.denoising_bytes is None else plan.denoising_bytes + plan.probe_bytes
+
+
 def _plan(
     name: str,
     known: _Known,
@@ -269,7 +293,7 @@ def _of_files(name: str) -> _Known:
         denoiser=cast("nn.Module", denoiser),
         vae=None,
         num_values=values,
-        text_tokens=512,
+        text_tokens=family.fixed_text_length(denoiser) or 512,
         usual=_MINI if embedded_card(name) is not None else (49, 480, 832, 50),
         basis="its files; decoding is not counted",
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnscope.errors import UnknownModelError
-from attnscope.models._load import INDEX, embedded_card, require_readable
+from attnscope.models.finding import INDEX, embedded_card, require_readable
 from attnscope.ranges import parse_range
 
 if TYPE_CHECKING:

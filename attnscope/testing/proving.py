@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from attnscope.errors import AttnscopeError, UnknownModelError, quote
 from attnscope.families import FAMILIES, Family, find
 from attnscope.families.protocols import Pipeline
-from attnscope.models._load import INDEX
+from attnscope.models.finding import INDEX
 from attnscope.testing import TINY_MODELS, specimen
 from attnscope.testing.contract import Verdict, clauses
 from attnscope.testing.specimens import Specimen

@@ -49,6 +49,21 @@ def test_every_command_loads_on_the_accelerator_of_its_process(
     ]
 
 
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "probe of a drawn film"])
+def test_every_command_says_which_video_its_memory_is_for(
+    command: str, folder: str, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+
+    def note(name: str, **settings: Any) -> None:
+        told.append(settings.get("video"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(models, "load", note)
+    run(*COMMANDS[command], "--model", folder)
+    assert told == [(17, 64, 64)]
+
+
 def test_what_was_chosen_is_said_in_one_line_and_recorded(folder: str, run: Any) -> None:
     outcome = run(*COMMANDS["probe"], "--model", folder, "--attention-backend", "native", "--json")
     assert outcome.code == 0

@@ -14,8 +14,11 @@ from attnscope import load
 from attnscope.errors import AttnscopeError, InputError, RunError, SetupError
 from attnscope.models import _load, choice_of, choices, machine, preparing
 from attnscope.models.choices import LoadChoice, LoadRequest, estimate_memory
+from attnscope.models.finding import inspect_model
 from attnscope.models.headers import StoredTensor, read_parts, stored_kind
 from attnscope.models.machine import Machine, choose_device, local_rank
+from attnscope.models.planning import count_activations
+from attnscope.testing import specimen, tiny
 from attnscope.testing.wan import tiny_wan
 
 GIB = 2**30
@@ -118,6 +121,42 @@ def test_too_little_memory_is_said_before_weights_are_read(
 
 
 @pytest.mark.usefixtures("no_weights")
+def test_what_a_step_computes_is_counted_where_the_size_of_the_video_is_known(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = estimate_memory(LoadChoice("cpu", "fp32", LoadRequest()), *inspect_model(str(folder)))
+    small, large = (count_activations(str(folder), (17, side, side), "fp32") for side in (64, 512))
+    assert small is not None
+    assert large is not None
+    assert large > small > 0
+    monkeypatch.setattr(choices, "free_memory", lambda device: weights + (small + large) // 2)
+    with pytest.raises(AssertionError, match="weights were read"):
+        load(folder)
+    with pytest.raises(AssertionError, match="weights were read"):
+        load(folder, video=(17, 64, 64))
+    with pytest.raises(
+        SetupError, match="on cpu for the weights and what a denoising step computes"
+    ) as caught:
+        load(folder, video=(17, 512, 512))
+    assert caught.value.remedy == "use --dtype bf16, fewer frames or a smaller picture"
+    with pytest.raises(InputError, match="num_frames"):
+        load(folder, video=(16, 64, 64))
+
+
+@pytest.mark.parametrize("name", ["cogvideox", "cogvideox-1.5", "hunyuan-video", "ltx", "mochi", "skyreels"])
+def test_what_a_step_computes_is_counted_whatever_text_the_model_reads(name: str, tmp_path: Path) -> None:
+    tiny(name).save_pretrained(tmp_path)
+    size = tuple(int(specimen(name).settings[each]) for each in ("num_frames", "height", "width"))
+    assert (count_activations(str(tmp_path), size, "fp32") or 0) > 0
+
+
+def test_of_a_network_that_cannot_be_called_on_nothing_the_weights_alone_are_counted(tmp_path: Path) -> None:
+    tiny("latte").save_pretrained(tmp_path)
+    assert count_activations(str(tmp_path), (4, 8, 8), "fp32") is None
+    load(tmp_path, device="cpu", video=(4, 8, 8))
+
+
+@pytest.mark.usefixtures("no_weights")
 def test_a_number_beyond_the_accelerators_is_refused(folder: Path, accelerator: list[LoadChoice]) -> None:
     with pytest.raises(SetupError, match="cuda:3"):
         load(folder, device="cuda:4")
@@ -176,13 +215,17 @@ def test_memory_is_counted_by_hand() -> None:
     }
     assert stored_kind(parts["transformer"]) == "BF16"
 
-    def needed(dtype: str, **asked: Any) -> int:
-        return estimate_memory(LoadChoice("cuda", dtype, LoadRequest(**asked)), parts, ("transformer",))
+    def needed(dtype: str, activations: int = 0, **asked: Any) -> int:
+        choice = LoadChoice("cuda", dtype, LoadRequest(**asked))
+        return estimate_memory(choice, parts, ("transformer",), activations)
 
     assert needed("fp32") == 4 * 1510
     assert needed("bf16") == 2 * 1510
     assert needed("bf16", offload="model") == 2 * 1010
     assert needed("bf16", offload="sequential") == 2 * 1000
+    assert needed("bf16", activations=700) == 2 * 1510 + 700
+    assert needed("bf16", activations=700, offload="model") == 2 * 1010 + 700
+    assert needed("bf16", activations=700, offload="sequential") == 2 * 1000 + 700
     assert needed("bf16", quantize="8bit") == 1010 + 2 * 500
     assert needed("bf16", quantize="4bit") == 505 + 2 * 500
 
