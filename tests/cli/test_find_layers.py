@@ -171,7 +171,7 @@ def test_what_is_asked_for_reaches_the_search(run: Any, monkeypatch: pytest.Monk
         (("--held-out", "-1"), "-1"),
         (("--keep", "nan"), "finite number"),
         (("--measure", "beauty"), "beauty"),
-        (("--layers", "1-99"), "expected layers among 1-2, got 3"),
+        (("--layers", "1-99"), "expected layers among 1-30, got 31"),
         (("--rule", "banana"), "banana"),
         (("--shots", "0-17f"), "plans with a cut"),
     ],

@@ -81,7 +81,7 @@ CASES: dict[str, tuple[Sequence[str], str]] = {
     "prompt-late-start": (listed("Shot 1: [1s, 2s] b"), "begin at 0s"),
     "prompt-lone-surrogate": ((*SIZED[:2], "a \udcff", *SIZED[3:]), "text"),
     # ranges
-    "layers-zero": ((*SIZED, "--layers", "0"), "expected layers among 1-2, got 0"),
+    "layers-zero": ((*SIZED, "--layers", "0"), "expected layers among 1-30, got 0"),
     "layers-beyond": ((*SIZED, "--layers", "1-3"), "expected layers among 1-2, got 3"),
     "layers-backwards": ((*SIZED, "--layers", "2-1"), "write 1-2"),
     "layers-empty": ((*SIZED, "--layers", ""), "expected layers like"),

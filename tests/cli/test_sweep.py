@@ -93,7 +93,7 @@ def test_people_get_a_table(run: Any) -> None:
         (("colour",), "colour"),
         (("layers", "--values", "1;;2"), "values with semicolons"),
         (("layers", "--values", "3"), "expected layers among 1-2, got 3"),
-        (("layers", "--layers", "1-99"), "expected layers among 1-2, got 3"),
+        (("layers", "--layers", "1-99"), "expected layers among 1-30, got 31"),
         (("heads", "--values", "9"), "expected heads among"),
         (("strength", "--values", "-1"), "positive number"),
         (("jitter", "--values", "0.5"), "whole number of latent frames"),
