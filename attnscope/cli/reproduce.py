@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attnscope._types import Document
 from attnscope.cli._numbers import Count, NumFrames
-from attnscope.cli._options import USUAL_LOADING, USUAL_SAMPLING, AsJson, Loading, Sampling, Switch
+from attnscope.cli._options import USUAL_LOADING, USUAL_SAMPLING, AsJson, Loading, Out, Sampling, Switch
 from attnscope.cli._output import print_json, print_table
 from attnscope.dataset import sample_scene
 from attnscope.models import list_models
@@ -25,7 +25,7 @@ def reproduce_command(
     study: str,
     /,
     *,
-    out: Path,
+    out: Out,
     loading: Loading = USUAL_LOADING,
     prompts: Path | None = None,
     quick: Switch = False,

@@ -12,7 +12,7 @@ _DRIVE_OR_ADDRESS = re.compile(r"[A-Za-z]:|[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def confine(root: Path, name: object, *, must_exist: bool = True) -> Path:
-    r"""Give the place of a file that a row, manifest or archive names, below its root.
+    """Give the place of a file that a row, manifest or archive names, below its root.
 
     A name is written with / between folders. It may not be absolute, step out with "..", hold control characters or
     backslashes, name a drive, an address or a device; and no link on the way may lead out of the root.
@@ -33,11 +33,10 @@ def confine(root: Path, name: object, *, must_exist: bool = True) -> Path:
 
     Examples
     --------
-    >>> confine(Path("films"), "../secret.mp4")
+    >>> confine(Path("films"), "../secret.mp4")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    attnscope.errors.InputError: expected a file below its own folder, got '../secret.mp4' in films; write it as it \
-lies there, with / between folders
+    attnscope.errors.InputError: expected a file below its own folder, got '../secret.mp4' in films; write it as ...
     """
     if not isinstance(name, str) or not _is_plain(name):
         raise _refusal(root, name)

@@ -60,8 +60,8 @@ def to_frame(values: xr.DataArray | xr.Dataset, *, dropna: bool = True) -> pd.Da
     --------
     >>> from attnscope import structure, synthetic
     >>> frame = to_frame(structure.contrast(synthetic.example(contrast=10.0), over=["step"]))
-    >>> len(frame), frame.loc[0, ["layer", "head", "module"]].tolist(), round(frame["contrast"].mean(), 3)
-    (8, [1, 0, 'blocks.0.attn1'], 10.0)
+    >>> print(len(frame), *frame.loc[0, ["layer", "head", "module"]], round(frame["contrast"].mean(), 3))
+    8 1 0 blocks.0.attn1 10.0
     """
     if not values.dims:
         raise InputError(

@@ -14,7 +14,7 @@ import os
 import platform
 import re
 import warnings
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -111,10 +111,10 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def read_table(device: str | torch.device) -> DeviceTable | None:
+def _find_table(device: str | torch.device) -> DeviceTable | None:
     """Return the table of a device, None where it was not measured with these versions.
 
-    >>> read_table("meta") is None
+    >>> _find_table("meta") is None
     True
     """
     kind = torch.device(device)
@@ -123,6 +123,10 @@ def read_table(device: str | torch.device) -> DeviceTable | None:
     if kind.type == "cuda" and not torch.cuda.is_available():
         return None
     return _read(device_name(kind), os.environ.get(FOLDER_VARIABLE, ""))
+
+
+read_table: Callable[[str | torch.device], DeviceTable | None] = torch.compiler.disable(_find_table)  # type: ignore[no-untyped-call]
+"""The same where a model is compiled: files and caches are nothing to trace."""
 
 
 @functools.cache

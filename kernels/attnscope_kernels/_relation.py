@@ -124,16 +124,22 @@ def check_relation(relation: Tensor, batch: int, num_heads: int, num_rows: int, 
     if relation.dtype == torch.bool:
         relation = torch.zeros(relation.shape, dtype=torch.float64).masked_fill(~relation, -torch.inf)
     relation = relation.to(torch.float64)[(None,) * (4 - relation.ndim)]
+    allowed = ((1, batch), (1, num_heads), (num_rows,), (num_groups,))
+    if relation.ndim != 4 or any(n not in may for n, may in zip(relation.shape, allowed, strict=True)):
+        raise RelationError(
+            f"expected a frame relation of shape ({num_rows}, {num_groups}), with heads ({num_heads}) or batch "
+            f"({batch}) and heads before it, got {tuple(given.shape)}, in attention under a frame relation; "
+            f"give one row per query frame and one column per key group"
+        )
     if relation.numel() > _REMEMBERED:
-        return _check_numbers(relation, batch, num_heads, num_rows, num_groups)
-    numbers = relation.contiguous().numpy().tobytes()
-    return _recall_checked(numbers, relation.shape, batch, num_heads, num_rows, num_groups)
+        return _check_numbers(relation)
+    return _recall_checked(relation.contiguous().numpy().tobytes(), relation.shape)
 
 
 @functools.lru_cache(maxsize=256)
-def _recall_checked(numbers: bytes, shape: torch.Size, *sizes: int) -> Tensor:
+def _recall_checked(numbers: bytes, shape: torch.Size) -> Tensor:
     """The same rule comes again at every layer and step; what was found good once is good."""
-    return _check_numbers(tensor_of(numbers, shape), *sizes)
+    return _check_numbers(tensor_of(numbers, shape))
 
 
 def tensor_of(numbers: bytes, shape: torch.Size) -> Tensor:
@@ -142,14 +148,7 @@ def tensor_of(numbers: bytes, shape: torch.Size) -> Tensor:
         return torch.frombuffer(bytearray(numbers), dtype=torch.float64).view(shape).clone()
 
 
-def _check_numbers(relation: Tensor, batch: int, num_heads: int, num_rows: int, num_groups: int) -> Tensor:
-    allowed = ((1, batch), (1, num_heads), (num_rows,), (num_groups,))
-    if relation.ndim != 4 or any(n not in may for n, may in zip(relation.shape, allowed, strict=True)):
-        raise RelationError(
-            f"expected a frame relation of shape ({num_rows}, {num_groups}), with heads ({num_heads}) or batch "
-            f"({batch}) and heads before it, got {tuple(relation.shape)}, in attention under a frame relation; "
-            f"give one row per query frame and one column per key group"
-        )
+def _check_numbers(relation: Tensor) -> Tensor:
     if bool(torch.isnan(relation).any()) or bool((relation == torch.inf).any()):
         raise RelationError(
             "expected a frame relation of finite numbers and -inf, got nan or +inf, in attention; "

@@ -19,8 +19,25 @@ from attnscope.cli import _COMMANDS, _GROUPS, app, main
 from attnscope.cli._output import note, quiet
 from attnscope.probing.progress import is_quiet
 
-WITH_OUT = ("probe", "generate", "sweep", "find-layers", "train", "figure", "report", "score", "reference")
-STILL_WORDS = {"sweep": ["layers"], "find-layers": [], "train": ["lora"], "reference": ["build", "films"]}
+WITH_OUT = (
+    "probe",
+    "generate",
+    "sweep",
+    "find-layers",
+    "train",
+    "figure",
+    "report",
+    "reproduce",
+    "score",
+    "reference",
+)
+STILL_WORDS = {
+    "sweep": ["layers"],
+    "reproduce": ["cinetrans"],
+    "find-layers": [],
+    "train": ["lora"],
+    "reference": ["build", "films"],
+}
 
 
 @pytest.mark.parametrize("command", WITH_OUT)

@@ -73,6 +73,7 @@ def test_there_are_three() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")  # Ray warns itself of its own settings
 def test_ray_itself_gives_the_same_bytes(dataset, small, tmp_path: Path) -> None:
     ray = pytest.importorskip("ray")
     ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR")

@@ -8,7 +8,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from attnscope_kernels import gate, measure_device, measuring, read_table, select_attention, select_mass
+from attnscope_kernels import (
+    _device_table,
+    gate,
+    measure_device,
+    measuring,
+    read_table,
+    select_attention,
+    select_mass,
+)
 from attnscope_kernels._device_table import FOLDER_VARIABLE, versions
 
 SHOTS = torch.block_diag(torch.ones(2, 2), torch.ones(2, 2)).double().log()[None, None]
@@ -121,6 +129,6 @@ def test_a_table_of_other_versions_is_not_read(small, monkeypatch):
 def test_a_damaged_table_is_said_and_not_followed(small):
     path = measure_device("cpu", budget_s=0.1).write()
     path.write_text("{")
-    read_table.__globals__["_read"].cache_clear()
+    _device_table._read.cache_clear()
     with pytest.warns(UserWarning, match="cannot be read .*; measure anew"):
         assert read_table("cpu") is None

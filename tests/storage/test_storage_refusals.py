@@ -59,7 +59,7 @@ def _newer(path):
         (lambda path: zarr.create_group(path, attributes={"a": 1}), "got other zarr data at"),
         (lambda path: (path.mkdir(), (path / "zarr.json").write_text("[" * 100_000)), "it cannot be parsed"),
         (lambda path: (path.mkdir(), (path / "zarr.json").write_text("[]")), "got other zarr data at"),
-        (_newer, "expected a store of schema 2 or older, got schema 99 at"),
+        (_newer, "expected a store of schema 3 or older, got schema 99 at"),
     ],
 )
 def test_a_path_that_is_no_store_is_left_alone(sweep, tmp_path, make, message):

@@ -225,7 +225,7 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, make: Any, word
     [
         ({"height": 0}, "at least 1 pixel"),
         ({"width": -64}, "at least 1 pixel"),
-        ({"fps": 0}, "positive rate"),
+        ({"fps": 0}, "positive frame rate"),
         ({"max_frames": 0}, "at least 5 frames"),
         ({"crop": (0.5, 0.0, 0.5, 0.0)}, "leave a picture"),
         ({"crop": (0.0, -0.1, 0.0, 0.0)}, "leave a picture"),
