@@ -187,8 +187,23 @@ def test_heads_are_selected_by_slice(name: str, alike: list[xr.Dataset]) -> None
 def test_figures_take_a_slice_and_a_single_place(
     draw: Statistic, select: Any, alike: list[xr.Dataset]
 ) -> None:
-    draw(alike[0].sel(select))
-    draw(alike[0].sel({dim: which.stop for dim, which in select.items() if dim != "layer"}))
+    assert _numbers_drawn(draw(alike[0].sel(select)))
+    alone = {dim: which.stop for dim, which in select.items() if dim != "layer"}
+    by_slice, by_label = (
+        _numbers_drawn(draw(alike[0].sel(chosen)))
+        for chosen in ({dim: slice(stop, stop) for dim, stop in alone.items()}, alone)
+    )
+    assert len(by_slice) == len(by_label)
+    for one, other in zip(by_slice, by_label, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def _numbers_drawn(figure: Any) -> list[np.ndarray]:
+    """What the pictures and curves of a figure show, drawn by matplotlib or by plotly."""
+    if hasattr(figure, "axes"):
+        images = [image.get_array() for axes in figure.axes for image in axes.get_images()]
+        return images + [line.get_ydata() for axes in figure.axes for line in axes.get_lines()]
+    return [np.asarray(trace.z if trace.type == "heatmap" else trace.y, float) for trace in figure.data]
 
 
 def test_one_film_without_its_dim_is_cut_like_one_with_it(alike: list[xr.Dataset]) -> None:
