@@ -49,16 +49,16 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from attnscope import errors, masks, metrics, plots, schema, structure, synthetic, testing
+    from attnscope import errors, masks, metrics, plots, schema, structure, testing
     from attnscope.exploring.explore import explore
     from attnscope.exploring.report import write_report
+    from attnscope.families.layout import FrameLayout
     from attnscope.hooks import attach, hook_points, nnsight, run_with_cache, run_with_hooks
     from attnscope.intervening.captions import encode_captions
     from attnscope.intervening.generate import generate
     from attnscope.intervening.intervene import intervene
     from attnscope.intervening.patching import patch_mass
     from attnscope.intervening.positions import offset_shots
-    from attnscope.layout import FrameLayout
     from attnscope.metrics import score
     from attnscope.models import load
     from attnscope.probing.probe import probe, probe_video
@@ -66,12 +66,13 @@ if TYPE_CHECKING:
     from attnscope.storage import open_store
     from attnscope.sweeping.find_layers import find_layers
     from attnscope.sweeping.sweep import open_sweep, sweep
+    from attnscope.testing import synthetic
     from attnscope.training.finetune import finetune
 else:
     from importlib import import_module
 
     _MODULE_OF = {
-        "FrameLayout": "layout",
+        "FrameLayout": "families.layout",
         "ShotPlan": "shots",
         "attach": "hooks",
         "encode_captions": "intervening.captions",
@@ -93,6 +94,7 @@ else:
         "run_with_hooks": "hooks",
         "score": "metrics",
         "sweep": "sweeping.sweep",
+        "synthetic": "testing",
         "write_report": "exploring.report",
     }
 

@@ -283,7 +283,7 @@ def with_shots(dataset: xr.Dataset, plans: LatentPlans) -> xr.Dataset:
 
     Examples
     --------
-    >>> from attnscope.synthetic import block_attention
+    >>> from attnscope.testing.synthetic import block_attention
     >>> from attnscope.shots import ShotPlan
     >>> dataset = block_attention(ShotPlan.from_frames([5], num_frames=9, fps=8).to_latent())
     >>> with_shots(dataset, None).query_shot.values.tolist()

@@ -26,7 +26,6 @@ PURPOSE = {
     "families": "what is known of a model",
     "hooks": "taps, points, listeners",
     "intervening": "generate, intervene",
-    "layout": "tokens to frames",
     "masks": "rules as data",
     "metrics": "score a video",
     "models": "embedded models",
@@ -38,14 +37,11 @@ PURPOSE = {
     "shots": "where a film is cut",
     "storage": "the zarr store",
     "structure": "statistics",
-    "svg": "objects show themselves",
     "sweeping": "sweep, find_layers",
-    "synthetic": "known block structure",
     "student": "how sure a mean is",
     "testing": "tiny models, the contract",
     "training": "finetune",
     "video": "frames in and out",
-    "workers": "work side by side",
 }
 BOX_WIDTH, BOX_HEIGHT, GAP, FLOOR, BEND_WIDTH = 156, 44, 14, 96, 26
 SWEEPS = 24

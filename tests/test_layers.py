@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 FRONT_DOOR = "attnscope"
 KERNELS = "attnscope_kernels"
 OUTSIDE = ("experiments", "notebooks", "tests")
+MOST_DOORS = 28  # entries at the top of the package, __init__.py and py.typed among them
 NAME_ON_INSTALL = {
     "PIL": "pillow",
     "huggingface_hub": "huggingface-hub",
@@ -115,7 +116,7 @@ def family_complaint(arrow: Arrow, where: str) -> str | None:
     families = ["attnscope", "families"]
     if source[:2] != families or target[:2] != families or len(source) < 3 or len(target) < 3:
         return None
-    shared = {"base", "calling", "facts", "looking", "protocols", "rehearsing", "sizes", "_unet"}
+    shared = {"base", "calling", "facts", "layout", "looking", "protocols", "rehearsing", "sizes", "_unet"}
     if source[2] in shared or target[2] in shared or source[2] == target[2]:
         return None
     return f"{where}: a family never imports another family"
@@ -167,6 +168,25 @@ def test_every_unit_has_a_height() -> None:
         if (path.suffix == ".py" or (path / "__init__.py").is_file()) and not path.stem.startswith("__")
     } - set().union(*(row.modules for row in ROWS))
     assert not homeless, "give it a height in the table of DESIGN.md"
+
+
+def top_entries(package: Path) -> list[str]:
+    return sorted(path.name for path in package.iterdir() if path.name != "__pycache__")
+
+
+def test_the_ground_floor_has_no_drawers() -> None:
+    """A reader takes in the top of the package at one look: 28 entries, and no private file but `_types.py`."""
+    entries = top_entries(ROOT / FRONT_DOOR)
+    assert len(entries) <= MOST_DOORS, (
+        f"{len(entries)} entries at the top; put a file into the room that it serves"
+    )
+    assert [name for name in entries if re.match(r"_(?!_)", name)] == ["_types.py"]
+
+
+def test_a_drawer_is_seen(tmp_path: Path) -> None:
+    for name in ("rooms", "_drawer.py", "__pycache__"):
+        (tmp_path / name).mkdir()
+    assert top_entries(tmp_path) == ["_drawer.py", "rooms"]
 
 
 def test_every_arrow_points_down() -> None:

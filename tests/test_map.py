@@ -29,7 +29,7 @@ def test_the_picture_is_the_code(rooms: ModuleType) -> None:
 
 def test_a_new_arrow_changes_it(rooms: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     before, arrows = rooms.draw(), rooms.read_arrows()
-    monkeypatch.setattr(rooms, "read_arrows", lambda: {**arrows, "layout": frozenset({"shots"})})
+    monkeypatch.setattr(rooms, "read_arrows", lambda: {**arrows, "student": frozenset({"shots"})})
     assert rooms.draw() != before
 
 

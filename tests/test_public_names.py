@@ -118,6 +118,6 @@ def test_what_the_type_checker_sees_is_what_is_there() -> None:
         for alias in node.names:
             value = getattr(attnscope, alias.name)
             if isinstance(value, ModuleType):
-                assert value.__name__ == f"attnscope.{alias.name}"
+                assert value.__name__ == f"{node.module}.{alias.name}"
             else:
                 assert value is getattr(importlib.import_module(node.module), alias.name)

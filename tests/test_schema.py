@@ -9,7 +9,7 @@ import xarray as xr
 from attnscope import schema
 from attnscope.errors import SchemaError
 from attnscope.shots import LatentPlan, ShotPlan
-from attnscope.synthetic import block_attention
+from attnscope.testing.synthetic import block_attention
 
 LATENT = ShotPlan.from_frames([5], num_frames=13, fps=16).to_latent()
 OTHER = ShotPlan.from_frames([9], num_frames=13, fps=16).to_latent()

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # One file's trouble, whatever it is, becomes its row with the reason: the one place that answers everything.
-ANSWERS_EVERYTHING = ROOT / "attnscope" / "workers.py"
+ANSWERS_EVERYTHING = ROOT / "attnscope" / "metrics" / "scoring" / "workers.py"
 SOURCES = sorted(
     path
     for folder in ("attnscope", "kernels", "experiments", "notebooks", "tests")

@@ -12,8 +12,8 @@ from attnscope.cli._numbers import Jobs
 from attnscope.cli._options import AsJson, Out
 from attnscope.cli._output import print_json, print_table
 from attnscope.errors import InputError, quote
+from attnscope.metrics.scoring.workers import processors
 from attnscope.storage.disk import require_writable
-from attnscope.workers import processors
 
 
 def reference_command(

@@ -16,8 +16,8 @@ from attnscope.cli._numbers import Jobs, Probability, Stride, Tolerance
 from attnscope.cli._options import AsJson, OutIfAny
 from attnscope.cli._output import finite, print_json, print_table
 from attnscope.errors import InputError, quote
+from attnscope.metrics.scoring.workers import processors
 from attnscope.storage.disk import make_folder, require_writable, write_durably
-from attnscope.workers import processors
 
 if TYPE_CHECKING:
     from attnscope.metrics.references import Reference

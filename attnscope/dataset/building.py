@@ -30,8 +30,8 @@ from attnscope.dataset.screen import set_standards
 from attnscope.dataset.settings import Settings
 from attnscope.dataset.sources import list_sources
 from attnscope.errors import AttnscopeError, InputError, quote
+from attnscope.metrics.scoring.workers import processors
 from attnscope.storage.disk import explain, remove_partial_files
-from attnscope.workers import processors
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from attnscope.dataset.sources import identify_source, list_sources
 from attnscope.dataset.split import split_with_seams
 from attnscope.dataset.stitch import Seams
 from attnscope.errors import AttnscopeError, InputError
-from attnscope.workers import attempt
+from attnscope.metrics.scoring.workers import attempt
 
 _MOST_STRANGERS = 200_000  # pairs of films
 

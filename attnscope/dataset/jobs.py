@@ -20,7 +20,7 @@ from attnscope.dataset.split import split
 from attnscope.dataset.stitch import seam_encoder, stitch
 from attnscope.errors import AttnscopeError
 from attnscope.metrics.encoders.registry import Missing, find_encoder
-from attnscope.workers import attempt
+from attnscope.metrics.scoring.workers import attempt
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,8 +12,8 @@ from typing_extensions import override
 from attnscope.errors import InputError
 from attnscope.families.base import DenoiserCall, Family, Site
 from attnscope.families.facts import PER_PLACE
+from attnscope.families.layout import FrameLayout
 from attnscope.families.protocols import Denoiser, Model
-from attnscope.layout import FrameLayout
 
 Place = tuple[str, Literal["self", "cross"]]
 """Where within a stage an attention is, and what its frames look at: frames (`self`) or something given (`cross`)."""

@@ -17,9 +17,9 @@ from typing_extensions import override
 from attnscope._types import Arguments
 from attnscope.errors import LayoutError
 from attnscope.families.facts import COND, UNCOND, UNKNOWN, Facts
+from attnscope.families.layout import FrameLayout
 from attnscope.families.protocols import Denoiser, Model
 from attnscope.families.sizes import require_num_frames, require_pixels
-from attnscope.layout import FrameLayout
 
 # Under which names pipelines keep what their VAE makes of a video.
 _TEMPORAL = ("vae_scale_factor_temporal", "vae_temporal_compression_ratio", "vae_temporal_scale_factor")

@@ -7,9 +7,9 @@ from typing_extensions import override
 from attnscope.errors import InputError
 from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
 from attnscope.families.facts import PER_PLACE
+from attnscope.families.layout import FrameLayout
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser, Model
-from attnscope.layout import FrameLayout
 
 
 class Latte(LookingFamily, GridFamily):

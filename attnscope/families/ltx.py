@@ -8,9 +8,9 @@ from typing_extensions import override
 
 from attnscope.errors import LayoutError
 from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
+from attnscope.families.layout import FrameLayout
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser, Pipeline
-from attnscope.layout import FrameLayout
 
 
 class LTX(LookingFamily, GridFamily):

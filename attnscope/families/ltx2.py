@@ -9,8 +9,8 @@ from typing_extensions import override
 from attnscope.errors import LayoutError
 from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
 from attnscope.families.facts import Reasons
+from attnscope.families.layout import FrameLayout
 from attnscope.families.protocols import Denoiser
-from attnscope.layout import FrameLayout
 
 
 class LTX2(GridFamily):

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from attnscope.errors import InputError
 from attnscope.families import Family, Site, find
+from attnscope.families.layout import FrameLayout
 from attnscope.families.protocols import Model
 from attnscope.hooks.calls import Call, Part
 from attnscope.hooks.current import CurrentCall
@@ -25,9 +26,8 @@ from attnscope.hooks.passes import DenoiserPasses
 from attnscope.hooks.points import MEMBERS, Hook, HookPoint, NameFilter, RelationPoint, match_names
 from attnscope.hooks.sites import TappedSite
 from attnscope.hooks.tap import Tap
-from attnscope.layout import FrameLayout
 from attnscope.ranges import format_range
-from attnscope.svg import card
+from attnscope.shots.svg import card
 
 
 class Attachment:

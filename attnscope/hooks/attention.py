@@ -34,7 +34,7 @@ from attnscope_kernels import (
 )
 
 if TYPE_CHECKING:
-    from attnscope.layout import FrameLayout
+    from attnscope.families.layout import FrameLayout
 
 # A quarter of a gigabyte in float32: enough for any small model, and far below one map of a real one (12.9 G).
 MAX_MAP_ELEMENTS = 1 << 26

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
-from attnscope.layout import FrameLayout
+from attnscope.families.layout import FrameLayout
 
 UNKNOWN_BRANCH = "unknown"
 
@@ -70,7 +70,7 @@ class Part(NamedTuple):
 def parts_of(samples: Sequence[Sample]) -> tuple[Part, ...]:
     """Cut a batch where the guidance branch changes.
 
-    >>> from attnscope.layout import FrameLayout
+    >>> from attnscope.families.layout import FrameLayout
     >>> batch = [Sample(branch, FrameLayout.uniform(2, 4)) for branch in ("uncond", "uncond", "cond", "cond")]
     >>> [(part.branch, part.rows(8)) for part in parts_of(batch)]
     [('uncond', slice(0, 4, None)), ('cond', slice(4, 8, None))]

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from attnscope.errors import LayoutError
+from attnscope.families.layout import FrameLayout
 from attnscope.hooks.calls import NO_CALL, Call, Part, Pass, Running, parts_of
-from attnscope.layout import FrameLayout
 
 
 class CurrentCall:

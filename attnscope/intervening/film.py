@@ -15,7 +15,7 @@ from attnscope.errors import VideoError, quote
 from attnscope.intervening.cut_check import CutCheck
 from attnscope.ranges import format_range
 from attnscope.shots import LatentPlan
-from attnscope.svg import card
+from attnscope.shots.svg import card
 from attnscope.video.files import write_video
 from attnscope.video.strips import film_strip, png_of
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnscope.errors import MaskError
+from attnscope.families.layout import PADDING_TOKEN
 from attnscope.families.rehearsing import num_steps_of
 from attnscope.hooks import Attachment, Call, HookPoint
 from attnscope.intervening.captions import ShotText
-from attnscope.layout import PADDING_TOKEN
 from attnscope.masks import Group, Intervention, Sides, compile_rule
 from attnscope.masks.presets import CINETRANS
 from attnscope.masks.rules import Relation

@@ -9,7 +9,7 @@ from attnscope._types import Range
 from attnscope.errors import MaskError, quote
 from attnscope.masks.rules import MaskRule, draw_rule, require_rule
 from attnscope.ranges import format_range, write_slice
-from attnscope.svg import card
+from attnscope.shots.svg import card
 
 Attention = Literal["any", "self", "cross"]
 Architecture = Literal["any", "DiT", "UNet"]

@@ -23,8 +23,8 @@ from attnscope.checks import require_multiplicity, require_strength
 from attnscope.errors import MaskError, quote
 from attnscope.masks.sides import Sides
 from attnscope.shots import LatentPlan, ShotPlan
-from attnscope.svg import card
-from attnscope.svg import relation as draw_relation
+from attnscope.shots.svg import card
+from attnscope.shots.svg import relation as draw_relation
 
 Relation = NDArray[np.float64]
 Shown = NDArray[np.bool_]

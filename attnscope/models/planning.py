@@ -12,7 +12,7 @@ from attnscope._types import Document
 from attnscope.errors import InputError, UnknownModelError, quote
 from attnscope.families import FAMILIES
 from attnscope.families.base import Family, Site, num_heads_of
-from attnscope.layout import FrameLayout
+from attnscope.families.layout import FrameLayout
 from attnscope.models.blank import CALLABLE, CallCost, build_network, cost_of_call, measure, strip
 from attnscope.models.choices import DTYPES
 from attnscope.models.finding import INDEX, embedded_card, inspect_model

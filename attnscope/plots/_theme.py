@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import Colormap
 
-from attnscope.svg import SHOT_COLOURS as SHOT_COLOURS
+from attnscope.shots.svg import SHOT_COLOURS as SHOT_COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from attnscope.checks import is_whole
 from attnscope.errors import ShotPlanError, quote
-from attnscope.svg import card, ruler
+from attnscope.shots.svg import card, ruler
 
 Number = int | float | Fraction | str
 

@@ -31,8 +31,8 @@ from attnscope.shots.latent import (
     show_seconds,
     show_shots,
 )
+from attnscope.shots.svg import card, ruler
 from attnscope.shots.text import ShotPrompt, parse_prompt, parse_spec
-from attnscope.svg import card, ruler
 
 Snap = Literal["nearest", "floor", "ceil", "error"]
 

@@ -121,7 +121,7 @@ def with_cuts(dataset: xr.Dataset, cuts_frame: Sequence[Sequence[int]]) -> xr.Da
 
     Examples
     --------
-    >>> from attnscope.synthetic import block_attention
+    >>> from attnscope.testing.synthetic import block_attention
     >>> from attnscope.shots import ShotPlan
     >>> dataset = block_attention(ShotPlan.from_frames([5], num_frames=17, fps=8).to_latent())
     >>> with_cuts(dataset, [[10, 9]]).query_shot.values.tolist()

@@ -1,4 +1,4 @@
-"""Video models with random weights, for tests: tiny ones of every family, and published ones at their full size."""
+"""What tests stand on: tiny models of every family, published ones at full size, attention whose answer is known."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from attnscope.errors import UnknownModelError, quote
 
 if TYPE_CHECKING:
     from attnscope.families.protocols import Pipeline
+    from attnscope.testing import synthetic
     from attnscope.testing.full_size import full
     from attnscope.testing.specimens import Specimen
 
@@ -99,10 +100,12 @@ def specimen(name: str) -> Specimen:
 
 
 def __getattr__(name: str) -> object:
-    """Import `full` on first use: it needs torch, and the list of tiny models does not."""
-    if name != "full":
-        raise AttributeError(f"module 'attnscope.testing' has no attribute {name!r}")
-    return import_module("attnscope.testing.full_size").full
+    """Import `full` and `synthetic` on first use: one needs torch, the list of tiny models needs neither."""
+    if name == "full":
+        return import_module("attnscope.testing.full_size").full
+    if name == "synthetic":
+        return import_module("attnscope.testing.synthetic")
+    raise AttributeError(f"module 'attnscope.testing' has no attribute {name!r}")
 
 
-__all__ = ["TINY_MODELS", "full", "specimen", "tiny"]
+__all__ = ["TINY_MODELS", "full", "specimen", "synthetic", "tiny"]

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from attnscope.families.layout import PADDING_TOKEN
 from attnscope.hooks import Attachment, HookPoint
-from attnscope.layout import PADDING_TOKEN
 
 
 def ends(ending: str) -> Callable[[str], bool]:

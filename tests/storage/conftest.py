@@ -9,7 +9,7 @@ import pytest
 
 from attnscope.shots import ShotPlan
 from attnscope.storage import Store, StoreHeader
-from attnscope.synthetic import block_attention
+from attnscope.testing.synthetic import block_attention
 
 LATENT = ShotPlan.from_frames([5], num_frames=13, fps=16).to_latent()
 OTHER = ShotPlan.from_frames([9], num_frames=13, fps=16).to_latent()

@@ -15,7 +15,7 @@ import zarr
 from attnscope import schema, structure
 from attnscope.errors import AttnscopeError, SchemaError, StoreError
 from attnscope.storage import Store, open_store, validate_store
-from attnscope.synthetic import example
+from attnscope.testing.synthetic import example
 
 WRITERS: dict[str, Callable[[xr.Dataset, Path], object]] = {
     "zarr": lambda dataset, path: dataset.to_zarr(path),

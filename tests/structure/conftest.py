@@ -1,4 +1,4 @@
-"""Small attention datasets written out by hand, independent of attnscope.synthetic."""
+"""Small attention datasets written out by hand, independent of attnscope.testing.synthetic."""
 
 from collections.abc import Callable
 

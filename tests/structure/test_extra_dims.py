@@ -13,7 +13,7 @@ from attnscope import plots, schema, structure
 from attnscope.errors import InputError
 from attnscope.plots.interactive import figure_maps
 from attnscope.shots import ShotPlan
-from attnscope.synthetic import block_attention
+from attnscope.testing.synthetic import block_attention
 
 Statistic = Callable[[xr.Dataset], Any]
 

@@ -5,7 +5,7 @@ import pytest
 from attnscope.errors import SchemaError
 from attnscope.shots import ShotPlan
 from attnscope.structure import with_cuts
-from attnscope.synthetic import block_attention
+from attnscope.testing.synthetic import block_attention
 
 
 def test_cuts_of_the_pictures_go_to_the_nearest_latent_frame() -> None:

@@ -13,7 +13,7 @@ from attnscope.cli._numbers import Jobs
 from attnscope.cli._options import AsJson, Out
 from attnscope.cli._output import print_json, print_table
 from attnscope.cli.dataset._settings import read_chosen
-from attnscope.workers import processors
+from attnscope.metrics.scoring.workers import processors
 
 if TYPE_CHECKING:
     from attnscope.dataset.estimates import Cost

@@ -9,7 +9,7 @@ from typing import Literal, Protocol, get_args
 from attnscope.dataset.jobs import Done, Job
 from attnscope.errors import InputError, RunError, quote
 from attnscope.metrics.scoring.batches import prepare
-from attnscope.workers import Workers
+from attnscope.metrics.scoring.workers import Workers
 
 ExecutorName = Literal["serial", "process", "ray"]
 

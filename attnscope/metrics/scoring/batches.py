@@ -18,8 +18,8 @@ from attnscope.metrics import control
 from attnscope.metrics.scoring.kept_rows import load_row, save_row
 from attnscope.metrics.scoring.manifests import Listed
 from attnscope.metrics.scoring.score import Row, Settings, score_opened
+from attnscope.metrics.scoring.workers import Workers, attempt
 from attnscope.video.streams import FileVideo
-from attnscope.workers import Workers, attempt
 
 ROW_KIND = "attnscope score of a video 2"
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from attnscope.errors import InputError
 from attnscope.schema import violations
 from attnscope.shots import ShotPlan
-from attnscope.synthetic import block_attention
+from attnscope.testing.synthetic import block_attention
 
 LATENT = ShotPlan.from_latent_frames([3, 5], num_frames_latent=9, fps=16).to_latent()
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from attnscope import workers
 from attnscope.errors import AttnscopeError, InputError, RunError, SetupError
-from attnscope.workers import Workers, attempt
+from attnscope.metrics.scoring import workers
+from attnscope.metrics.scoring.workers import Workers, attempt
 
 
 def square(number: int) -> int:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import attnscope as scope
-from attnscope import masks, svg
+from attnscope import masks
 from attnscope.intervening.cut_check import CutCheck
 from attnscope.intervening.film import Film
+from attnscope.shots import svg
 
 PLAN = scope.ShotPlan.from_frames([13, 29], num_frames=49, fps=16)
 SVG = "{http://www.w3.org/2000/svg}"

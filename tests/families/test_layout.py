@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attnscope.errors import LayoutError
-from attnscope.layout import FrameLayout, Segment
+from attnscope.families.layout import FrameLayout, Segment
 
 segments = st.lists(
     st.tuples(st.sampled_from(["frame", "text", "padding"]), st.integers(1, 7)), min_size=1, max_size=12
