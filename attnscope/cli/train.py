@@ -12,6 +12,7 @@ from attnscope._types import Document
 from attnscope.cli._numbers import Count, Seed
 from attnscope.cli._options import AsJson, OutIfAny
 from attnscope.cli._output import note, print_json
+from attnscope.dataset import DEFAULT_WORLD
 from attnscope.errors import InputError, quote
 from attnscope.masks import list_presets, load_interventions, parse_rule
 from attnscope.shots import ShotPlan
@@ -33,7 +34,7 @@ def train_command(
     data: Path | None = None,
     drawn: Count | None = None,
     drawn_shots: str = "1,2,3",
-    world: str = "textured",
+    world: str = DEFAULT_WORLD,
     rule: str | None = None,
     layers: str | None = None,
     text_layers: str = "all",

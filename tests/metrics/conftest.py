@@ -18,7 +18,7 @@ from attnscope.video.files import write_video
 def film() -> np.ndarray:
     """33 drawn frames, cut at frame 13."""
     plan = ShotPlan.from_frames([13], num_frames=33, fps=16)
-    return render(sample_scene(20, plan=plan, keep_place=0.0))
+    return render(sample_scene(20, plan=plan, keep_place=0.0, world="textured"))
 
 
 @pytest.fixture(scope="session")

@@ -176,14 +176,16 @@ def test_every_detector_finds_a_plain_cut(film: np.ndarray, detector: Any) -> No
 
 
 def test_a_single_shot_has_no_cut() -> None:
-    film = render(sample_scene(3, num_shots=1, num_frames=25))
+    film = render(sample_scene(3, num_shots=1, num_frames=25, world="textured"))
     for detector in ("transnetv2", "vote"):
         assert detect_cuts(film, 16, detector=detector).transitions == ()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("length", [6, 10])
 def test_a_dissolve_is_as_long_as_it_is(length: int) -> None:
-    scene = sample_scene(20, num_shots=2, num_frames=49, keep_place=0.0, dissolve_frames=length)
+    scene = sample_scene(
+        20, num_shots=2, num_frames=49, keep_place=0.0, dissolve_frames=length, world="textured"
+    )
     (start,) = scene.plan.cuts_frame
     (found,) = detect_cuts(render(scene), 16).transitions
     assert found.kind == "dissolve"

@@ -118,7 +118,11 @@ def test_what_no_pixel_shows_is_none() -> None:
 @pytest.mark.parametrize("detector", ["content", "adaptive", "vote"])
 def test_black_and_white_films_are_cut_where_they_are(detector: str) -> None:
     plan = ShotPlan.from_frames([13], num_frames=33, fps=16)
-    frames = render(sample_scene(20, plan=plan, keep_place=0.0)).mean(-1, keepdims=True).repeat(3, -1)
+    frames = (
+        render(sample_scene(20, plan=plan, keep_place=0.0, world="textured"))
+        .mean(-1, keepdims=True)
+        .repeat(3, -1)
+    )
     frames = (0.5 * frames + 60).astype(np.uint8)  # of little contrast
     assert detect_cuts(frames, 16, detector=detector).cuts_frame == (13,)  # type: ignore[arg-type]
 
@@ -126,7 +130,7 @@ def test_black_and_white_films_are_cut_where_they_are(detector: str) -> None:
 @pytest.mark.parametrize("detector", ["content", "adaptive"])
 def test_a_film_that_is_partly_without_colour(detector: str) -> None:
     plan = ShotPlan.from_frames([13], num_frames=33, fps=16)
-    coloured = render(sample_scene(20, plan=plan, keep_place=0.0))
+    coloured = render(sample_scene(20, plan=plan, keep_place=0.0, world="textured"))
     grey = coloured[::-1].mean(-1, keepdims=True).repeat(3, -1).astype(np.uint8)
     found = detect_cuts(np.concatenate([coloured, grey]), 16, detector=detector)  # type: ignore[arg-type]
     assert found.cuts_frame == (13, 33, 53)

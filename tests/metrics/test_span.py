@@ -25,7 +25,7 @@ def smeared(cut: int, num_frames: int = 33, size: int = 8) -> np.ndarray:
 def test_cuts_of_drawn_films_are_found_to_the_frame(num_shots: int) -> None:
     exact = 0
     for seed in range(40_000_000, 40_000_020):
-        scene = sample_scene(seed, num_shots=num_shots, num_frames=49)
+        scene = sample_scene(seed, num_shots=num_shots, num_frames=49, world="textured")
         exact += span_cuts(render(scene)) == scene.plan.cuts_frame
     assert exact >= 18
 

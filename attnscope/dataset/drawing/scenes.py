@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attnscope.dataset.drawing import painting
-from attnscope.dataset.drawing.worlds import CAMERAS, MOTIONS, World, find_world
+from attnscope.dataset.drawing.worlds import CAMERAS, DEFAULT_WORLD, MOTIONS, World, find_world
 from attnscope.errors import ShotPlanError
 from attnscope.shots import ShotPlan
 
@@ -76,7 +76,7 @@ class Scene:
     views: tuple[View, ...]
     seed: int
     dissolve_frames: int = 0
-    world: str = "textured"
+    world: str = DEFAULT_WORLD
 
     def caption(self, timing: Timing = "exact") -> str:
         """Describe the film the way a prompt does.
@@ -129,7 +129,7 @@ def sample_scene(
     min_shot_latent_frames: int = 2,
     keep_place: float = 0.3,
     dissolve_frames: int = 0,
-    world: str = "textured",
+    world: str = DEFAULT_WORLD,
 ) -> Scene:
     """Invent a film: a subject, and a view for each shot.
 
@@ -192,7 +192,7 @@ def render(scene: Scene, *, height: int = 64, width: int = 64) -> npt.NDArray[np
     return np.asarray(np.round(255 * np.clip(frames, 0, 1)), dtype=np.uint8)
 
 
-def vocabulary(world: str = "textured") -> tuple[str, ...]:
+def vocabulary(world: str = DEFAULT_WORLD) -> tuple[str, ...]:
     """List every word and sign that captions of a world can contain, for a tokenizer built without training.
 
     Raises
