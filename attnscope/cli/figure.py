@@ -12,8 +12,8 @@ from cyclopts import Parameter
 from attnscope._types import Document
 from attnscope.cli._options import AsJson, OutIfAny
 from attnscope.cli._output import print_json
-from attnscope.errors import InputError, SetupError, StoreError, quote, suggest
-from attnscope.storage.disk import make_folder, write_durably
+from attnscope.errors import InputError, StoreError, quote, suggest
+from attnscope.storage.disk import explain, make_folder, write_durably
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -214,16 +214,9 @@ def _draw(recipe: Recipe, sources: Sources, path: Path, *, is_file: bool) -> Pat
             where="as -o",
             remedy=f"write {path.stem}{fitting[0]}",
         )
-    try:
-        if not isinstance(drawn, str):
+    if not isinstance(drawn, str):
+        with explain(path):
             return plots.save_figure(drawn, path)[0]
-        make_folder(path.parent)
-        write_durably(path, f"{drawn}\n".encode())
-    except OSError as error:
-        raise SetupError(
-            expected="a place that can be written to",
-            got=quote(error.strerror or error),
-            where=f"at {path}",
-            remedy="choose another with -o",
-        ) from error
+    make_folder(path.parent)
+    write_durably(path, f"{drawn}\n".encode())
     return path

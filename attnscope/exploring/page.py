@@ -10,7 +10,8 @@ from hashlib import sha256
 from os import PathLike
 from pathlib import Path
 
-from attnscope.errors import InputError, SetupError, quote
+from attnscope.errors import InputError, quote
+from attnscope.storage.disk import make_folder, write_durably
 
 _HERE = Path(__file__).parent
 
@@ -115,8 +116,8 @@ def write_page(path: str | PathLike[str], written: str) -> Path:
     ------
     InputError
         The name does not end in .html.
-    SetupError
-        It cannot be written there.
+    StoreError, SetupError
+        It cannot be written there; the disk is full.
     """
     target = Path(path)
     if target.suffix.lower() not in (".html", ".htm"):
@@ -126,14 +127,6 @@ def write_page(path: str | PathLike[str], written: str) -> Path:
             where="to write a report to",
             remedy=f"write {target.stem or 'report'}.html",
         )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(written, encoding="utf-8")
-    except OSError as error:
-        raise SetupError(
-            expected="a place that can be written to",
-            got=quote(error.strerror or error),
-            where=f"at {target}",
-            remedy="choose another",
-        ) from error
+    make_folder(target.parent)
+    write_durably(target, written.encode())
     return target

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from attnscope._types import Document, Plan
-from attnscope.errors import InputError, MaskError, quote
+from attnscope.errors import MaskError, quote
 from attnscope.masks.interventions import Intervention
 from attnscope.masks.rebinding import rebind
 from attnscope.masks.rules import MaskRule, Ramp, require_rule
 from attnscope.shots import LatentPlan, ShotPlan
+from attnscope.storage.disk import write_durably
 
 FORMAT, VERSION = "attnscope interventions", 1
 
@@ -51,8 +52,8 @@ def save_interventions(
     ------
     MaskError
         Something else than rules and interventions.
-    InputError
-        The file cannot be written.
+    StoreError, SetupError
+        The file cannot be written; the disk is full.
 
     Examples
     --------
@@ -67,15 +68,7 @@ def save_interventions(
     """
     place = Path(path)
     content = json.dumps(interventions_as_json(interventions), indent=2, allow_nan=False) + "\n"
-    try:
-        place.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            expected="a file that can be written",
-            got=quote(error.strerror or str(error)),
-            where=f"at {place}",
-            remedy="choose another place",
-        ) from error
+    write_durably(place, content.encode())
     return place
 
 

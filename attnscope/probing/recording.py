@@ -154,9 +154,8 @@ class Recorder:
         self._names = [point.name for point in points if point.layer in header.layers]
         self._prompt, self._step, self._num_steps = 0, -1, 0
         self._unit: dict[tuple[str, int], tuple[Floats32, Floats32 | None]] = {}
-        self._made: set[str] = (
-            set()
-        )  # branches of this step that ran, whether they are still to be recorded or not
+        # branches of this step that ran, whether they are still to be recorded or not
+        self._made: set[str] = set()
         self._stop: Callable[[], None] | None = None
         self._leave = [
             attachment.on_call(self._before, when="before"),

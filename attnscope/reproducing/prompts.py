@@ -13,6 +13,7 @@ import msgspec
 
 from attnscope.errors import InputError
 from attnscope.shots import ShotPlan
+from attnscope.storage.disk import write_durably
 
 PACKAGED = Path(__file__).parent / "prompts.json"
 FEWEST_SHOTS, MOST_SHOTS = 2, 4
@@ -115,4 +116,4 @@ def draw_cuts(num_shots: int, num_frames: int, lot: random.Random) -> list[int]:
 def write_films(path: Path, films: Sequence[ScriptedFilm]) -> None:
     """Write films as `read_films` reads them."""
     text = json.dumps([msgspec.to_builtins(film) for film in films], indent=1, ensure_ascii=False)
-    path.write_text(f"{text}\n", encoding="utf-8")
+    write_durably(path, f"{text}\n".encode())

@@ -9,6 +9,7 @@ import xarray as xr
 
 from attnscope.errors import InputError, SchemaError, ShotPlanError
 from attnscope.schema import (
+    BRANCH,
     DIMS,
     HEAD,
     KEY_FRAME,
@@ -75,6 +76,26 @@ def film_shots_of(maps: xr.Dataset, where: str) -> xr.DataArray:
         )
     films = maps[MASS][PROMPT] if PROMPT in maps[MASS].coords else xr.DataArray(np.zeros(1), dims=PROMPT)
     return shot.broadcast_like(films).transpose(PROMPT, QUERY_FRAME)
+
+
+def branch_of(ds: xr.Dataset, branch: str) -> xr.Dataset:
+    """Take one guidance branch; a dataset without branches is taken as it is.
+
+    Raises
+    ------
+    InputError
+        That branch was not recorded.
+    """
+    if BRANCH not in ds.dims:
+        return ds
+    if branch not in ds[BRANCH].values:
+        raise InputError(
+            expected="a recorded guidance branch",
+            got=f"{branch!r}",
+            where=f"where the dataset has {', '.join(map(str, ds[BRANCH].values))}",
+            remedy="name one of those",
+        )
+    return ds.sel({BRANCH: branch})
 
 
 def require_known_dims(ds: xr.Dataset, where: str) -> None:

@@ -7,8 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import xarray as xr
 
-from attnscope.errors import InputError
-from attnscope.schema import BRANCH, HEAD, LAYER, PROMPT, STEP
+from attnscope.schema import HEAD, LAYER, PROMPT, STEP
 from attnscope.structure.adjusting import adjusted_contrast, adjusted_r, place_matched_contrast
 from attnscope.structure.contrasts import (
     contrast,
@@ -22,7 +21,7 @@ from attnscope.structure.correlations import correlation
 from attnscope.structure.cut_places import boundaries, boundary_error
 from attnscope.structure.evidence import cut_test
 from attnscope.structure.intervals import Scale, interval, mean_over
-from attnscope.structure.maps import cuts_of, mean_map, require_known_dims
+from attnscope.structure.maps import branch_of, cuts_of, mean_map, require_known_dims
 
 Measured: TypeAlias = float | None
 Summary: TypeAlias = dict[str, Measured | str | list[str] | list[Measured] | dict[int, Measured]]
@@ -66,7 +65,7 @@ def summary(ds: xr.Dataset, *, branch: str = "cond", seed: int = 0) -> Summary:
     (10.0, 10.0, None, 1.0)
     """
     require_known_dims(ds, "summary")
-    one = _branch(ds, branch)
+    one = branch_of(ds, branch)
     by_layer = mean_map(one)
     overall = mean_map(by_layer, LAYER)
     result: Summary = {
@@ -82,19 +81,6 @@ def summary(ds: xr.Dataset, *, branch: str = "cond", seed: int = 0) -> Summary:
     result |= _boundaries(overall)
     result["notes"] = _notes(by_layer, overall)
     return result
-
-
-def _branch(ds: xr.Dataset, branch: str) -> xr.Dataset:
-    if BRANCH not in ds.dims:
-        return ds
-    if branch not in ds[BRANCH].values:
-        raise InputError(
-            expected="a recorded guidance branch",
-            got=f"{branch!r}",
-            where=f"where the dataset has {', '.join(map(str, ds[BRANCH].values))}",
-            remedy="name one of those",
-        )
-    return ds.sel({BRANCH: branch})
 
 
 def _size(ds: xr.Dataset, dim: str) -> int:

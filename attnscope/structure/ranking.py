@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from attnscope import student
 from attnscope._types import Floats
 from attnscope.errors import InputError
-from attnscope.schema import BRANCH, HEAD, LAYER, PROMPT, STEP
+from attnscope.schema import HEAD, LAYER, PROMPT, STEP
 from attnscope.structure.comparing import film_names, prompt_groups
-from attnscope.structure.maps import require_known_dims
+from attnscope.structure.maps import branch_of, require_known_dims
 from attnscope.structure.named import Statistic, find_statistic
 
 _PLACE = "place"
@@ -65,7 +65,7 @@ def rank_heads(
     """
     chosen = find_statistic(statistic, "in rank_heads")
     require_known_dims(ds, "rank_heads")
-    one = _select_branch(ds, branch)
+    one = branch_of(ds, branch)
     table, coords, names = _table(chosen, one, over=(STEP,))
     places = table.shape[1]
     if not 1 <= num <= places:
@@ -102,19 +102,6 @@ def rank_heads(
             "level": level,
         },
     )
-
-
-def _select_branch(ds: xr.Dataset, branch: str) -> xr.Dataset:
-    if BRANCH not in ds.dims:
-        return ds
-    if branch not in ds[BRANCH].values:
-        raise InputError(
-            expected="a recorded guidance branch",
-            got=f"{branch!r}",
-            where=f"where the dataset has {', '.join(map(str, ds[BRANCH].values))}",
-            remedy="name one of those",
-        )
-    return ds.sel({BRANCH: branch})
 
 
 def _table(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attnscope import ShotPlan, masks
-from attnscope.errors import InputError, MaskError
+from attnscope.errors import InputError, MaskError, StoreError
 from attnscope.masks import (
     Intervention,
     Ramp,
@@ -135,6 +135,6 @@ def test_only_interventions_are_written(tmp_path):
         save_interventions(tmp_path / "x.json", [masks.same_shot(PLAN)])
     with pytest.raises(MaskError):
         save_interventions(tmp_path / "x.json", ["same_shot"])
-    with pytest.raises(InputError, match="a file that can be written"):
+    with pytest.raises(StoreError, match="a path that can be read and written"):
         save_interventions(tmp_path / "absent" / "x.json", masks.same_shot(PLAN))
     assert list(tmp_path.iterdir()) == []
