@@ -328,22 +328,19 @@ def _require_shape(array: Numbers, name: str, dims: Sequence[str], values: Mappi
 
 def _structure_violations(dataset: xr.Dataset) -> list[str]:
     if MASS not in dataset:
-        return [f"expected the variable {MASS}, got none in this dataset; build it with schema.build_dataset"]
+        return [_violation(f"the variable {MASS}", "none", remedy="build it with schema.build_dataset")]
     found = []
     for name, dims in ((MASS, DIMS), (TEXT_MASS, TEXT_DIMS)):
         if name in dataset and (dataset[name].dims != dims or dataset[name].dtype != np.float32):
-            found.append(
-                f"expected {name} as float32 on ({', '.join(dims)}), got {dataset[name].dtype} on "
-                f"({', '.join(map(str, dataset[name].dims))}) in this dataset; transpose or convert it"
-            )
+            expected = f"{name} as float32 on ({', '.join(dims)})"
+            got = f"{dataset[name].dtype} on ({', '.join(map(str, dataset[name].dims))})"
+            found.append(_violation(expected, got, remedy="transpose or convert it"))
     for name, dim in COORDINATES.items():
         allowed = ((dim,), (PROMPT, dim)) if name in (QUERY_SHOT, KEY_SHOT) else ((dim,),)
         got = dataset.coords[name].dims if name in dataset.coords else None
         if got not in allowed:
-            found.append(
-                f"expected the coordinate {name} on ({dim}), got {'none' if got is None else got} in this dataset; "
-                "build it with schema.build_dataset"
-            )
+            expected = f"the coordinate {name} on ({dim})"
+            found.append(_violation(expected, got or "none", remedy="build it with schema.build_dataset"))
     return found or _label_violations(dataset)
 
 
@@ -352,14 +349,10 @@ def _label_violations(dataset: xr.Dataset) -> list[str]:
     for dim in DIMS:
         labels = dataset[dim].values
         if len(set(labels.tolist())) != labels.size:
-            found.append(
-                f"expected each {dim} once, got {quote(labels.tolist())} in this dataset; drop duplicates"
-            )
+            found.append(_violation(f"each {dim} once", quote(labels.tolist()), remedy="drop duplicates"))
     if dataset.sizes[LAYER] and int(dataset[LAYER].min()) < 1:
-        found.append(
-            f"expected layer labels from 1, got {int(dataset[LAYER].min())} in this dataset; "
-            "blocks.0 is layer 1"
-        )
+        least = int(dataset[LAYER].min())
+        found.append(_violation("layer labels from 1", least, remedy="blocks.0 is layer 1"))
     return found
 
 
@@ -381,15 +374,19 @@ def row_violations(mass: Numbers, text_mass: Numbers | None, where: str, toleran
     arrays = {MASS: mass} if text_mass is None else {MASS: mass, TEXT_MASS: text_mass}
     for name, array in arrays.items():
         if num_bad := int(np.count_nonzero(~np.isfinite(array))):
-            return [f"expected finite {name}, got {num_bad} values that are not at {where}; measure it again"]
+            return [_violation(f"finite {name}", f"{num_bad} values that are not", f"at {where}")]
         if float(array.min(initial=0.0)) < -tolerance:
-            return [f"expected {name} >= 0, got {float(array.min()):.3g} at {where}; measure it again"]
+            return [_violation(f"{name} >= 0", f"{float(array.min()):.3g}", f"at {where}")]
     total = mass.sum(axis=-1, dtype=np.float64)
     if text_mass is not None:
         total = total + text_mass
     worst = float(np.abs(total - 1.0).max(initial=0.0))
     if worst <= tolerance:
         return []
-    return [
-        f"expected rows that sum to 1 within {tolerance:g}, got one off by {worst:.3g} at {where}; measure it again"
-    ]
+    return [_violation(f"rows that sum to 1 within {tolerance:g}", f"one off by {worst:.3g}", f"at {where}")]
+
+
+def _violation(
+    expected: str, got: object, where: str = "in this dataset", *, remedy: str = "measure it again"
+) -> str:
+    return str(SchemaError(expected=expected, got=str(got), where=where, remedy=remedy))

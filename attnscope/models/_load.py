@@ -196,8 +196,10 @@ def _load_pipeline(text: str, dtype: torch.dtype, settings: Document) -> Pipelin
         reason = " ".join(str(error).split())
         kind = UnknownModelError if local else SetupError
         raise kind(
-            f"expected a diffusers pipeline with safetensors weights, got {quote(reason, 160)} "
-            f"from {text}; check its files"
+            expected="a diffusers pipeline with safetensors weights",
+            got=quote(reason, 160),
+            where=f"from {text}",
+            remedy="check its files",
         ) from error
     _require_whole(pipe, text)
     return pipe
