@@ -337,10 +337,14 @@ def _structure_violations(dataset: xr.Dataset) -> list[str]:
             found.append(_violation(expected, got, remedy="transpose or convert it"))
     for name, dim in COORDINATES.items():
         allowed = ((dim,), (PROMPT, dim)) if name in (QUERY_SHOT, KEY_SHOT) else ((dim,),)
-        got = dataset.coords[name].dims if name in dataset.coords else None
-        if got not in allowed:
+        on = dataset.coords[name].dims if name in dataset.coords else None
+        if on not in allowed:
             expected = f"the coordinate {name} on ({dim})"
-            found.append(_violation(expected, got or "none", remedy="build it with schema.build_dataset"))
+            found.append(
+                _violation(
+                    expected, "none" if on is None else on, remedy="build it with schema.build_dataset"
+                )
+            )
     return found or _label_violations(dataset)
 
 
