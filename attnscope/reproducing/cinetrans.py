@@ -109,7 +109,7 @@ def reproduce_cinetrans(
     stride = family.temporal_stride(pipe)
     latent = family.num_latent_frames(pipe, whole["num_frames"])
     films = plan_films(study.films, num_frames_latent=latent, stride=stride, fps=fps_of(pipe))
-    masked = _choose_layers(pipe, layers)
+    masked = choose_layers(pipe, layers)
     asked = {
         "model": study.model,
         "layers": masked,
@@ -202,8 +202,20 @@ def _line(line: Document, rows: list[Document]) -> Document:
     return found
 
 
-def _choose_layers(pipe: Pipeline, asked: str | None) -> list[int]:
-    """The layers of the masks: those that were asked for, or published, or all where the model has fewer."""
+def choose_layers(pipe: Pipeline, asked: str | None = None) -> list[int]:
+    """Choose where masks act: the layers asked for, else those published for the architecture; all of a shallow model.
+
+    Raises
+    ------
+    RangeError
+        The model has no such layers.
+
+    Examples
+    --------
+    >>> from attnscope.testing import tiny
+    >>> choose_layers(tiny("wan"))
+    [1, 2]
+    """
     family = find(pipe)
     labels = [site.layer for site in family.sites(family.first_denoiser(pipe)) if site.kind == "self"]
     if asked is not None:

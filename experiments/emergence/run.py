@@ -1,68 +1,39 @@
 """When does block structure come? A base that does not cut is tuned on films with cuts, its attention on record.
 
-    python experiments/emergence/run.py --out runs/emergence
+    python experiments/emergence/run.py
     python experiments/emergence/run.py --quick
     python experiments/emergence/run.py --model owner/name --out runs/emergence_large
 
-No mask, and one caption for all shots. Training goes on from its last checkpoint and runs that are in the log are
-skipped: it can be killed and repeated.
+No mask, and one caption for all shots. Training goes on from its last checkpoint, and what was measured is not measured
+again.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import tomllib
+import sys
 from pathlib import Path
-from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
-from summary import summarise
+import xarray as xr
+from conducting import Experiment, Row, conduct
+from measuring import ends_of
 
 import attnscope as scope
-from attnscope.structure import adjusted_contrast, mean_over
-from attnscope.training.clips import DrawnFilms
-
-HERE = Path(__file__).parent
-QUICK = {"steps": 4, "seeds": 1, "num_clips": 4, "record_every": 2, "batch_size": 1, "num_frames": 25}
-
-Config = dict[str, Any]
+from attnscope.structure import adjusted_contrast, interval, mean_over
 
 
-def read_config(*, quick: bool, model: str | None) -> Config:
-    """The settings of the run, those of the file unless told otherwise."""
-    config = tomllib.loads((HERE / "config.toml").read_text(encoding="utf-8"))
-    if model is not None:
-        config["model"]["base"] = model
-    for table in config.values() if quick else ():
-        table.update({name: value for name, value in QUICK.items() if name in table})
-    return config
+def make(experiment: Experiment) -> None:
+    """Tune the base on films of each run's own, and measure its attention at all training steps."""
+    clips = experiment.config["clips"]
+    for condition, run, seed in experiment.missing(["contrast"]):
+        own = {**clips, "first_seed": clips["first_seed"] + run * clips["num"]}
+        studio = experiment.open_studio()
+        folder = experiment.train(f"run-{run}", studio, studio.clips(**own), seed=run)
+        experiment.add(condition, run, seed, **measure(folder / "attention.zarr"))
 
 
-def train(seed: int, config: Config, out: Path) -> Path:
-    """Tune the base on films of this run's own; returns where its attention is recorded."""
-    films = config["films"]
-    pipe: Any = scope.load(config["model"]["base"])
-    pipe.set_progress_bar_config(disable=True)
-    scope.finetune(
-        pipe,
-        DrawnFilms(
-            films["num_clips"],
-            tuple(films["shots"]),
-            num_frames=films["num_frames"],
-            first_seed=films["first_seed"] + seed * films["num_clips"],
-            options={"world": films["world"]},
-        ),
-        out=out,
-        num_frames=films["num_frames"],
-        seed=seed,
-        on_step=lambda done, total: print(f"run {seed}: step {done} of {total}", flush=True),
-        **config["recipe"],
-    )
-    return out / "attention.zarr"
-
-
-def measure(store: Path) -> dict[str, Any]:
+def measure(store: Path) -> Row:
     """How many times more a frame looks into its own shot, by training step and layer, over the recorded films."""
     attention = scope.open_store(store)
     contrast = adjusted_contrast(attention, over=("head",))
@@ -70,35 +41,38 @@ def measure(store: Path) -> dict[str, Any]:
     return {
         "step": [int(each) for each in table["step"].values],
         "layer": [int(each) for each in table["layer"].values],
-        "films": attention.sizes["prompt"],
+        "recorded_films": attention.sizes["prompt"],
         "contrast": np.round(table.values, 5).tolist(),
     }
 
 
-def main() -> None:
-    """Read the command line, train, write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", help="another base: a folder, or owner/name on the hub")
-    parser.add_argument("--out", type=Path, default=Path("runs/emergence"))
-    parser.add_argument("--results", type=Path, help="where the table goes; beside the runs by default")
-    parser.add_argument("--quick", action="store_true", help="one run of a few steps, to see that it runs")
-    given = parser.parse_args()
-    config = read_config(quick=given.quick, model=given.model)
-    out = given.out / "quick" if given.quick else given.out
-    out.mkdir(parents=True, exist_ok=True)
-    log = out / "runs.jsonl"
-    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    there = {line["seed"] for line in lines}
-    for seed in range(config["runs"]["seeds"]):
-        if seed in there:
-            continue
-        line = {"seed": seed, **measure(train(seed, config, out / f"run-{seed}"))}
-        with log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-    summarise(log, given.results or out / "results.json", config)
+def summarise(experiment: Experiment) -> Row:
+    """The contrast of attention by training step: over all layers and of each, with intervals over runs."""
+    runs = experiment.rows
+    coords = {"step": runs[0]["step"], "layer": runs[0]["layer"]}
+    contrast = xr.DataArray([run["contrast"] for run in runs], coords, dims=("run", "step", "layer"))
+    whole, by_layer = (mean_over(contrast, dim, scale="log") for dim in ("layer", "run"))
+    rows = [
+        {
+            "step": step,
+            "contrast": geometric_mean(whole.sel(step=step)),
+            "since_step_0": geometric_mean(whole.sel(step=step) / whole.sel(step=0)),
+            "strongest_layer": int(by_layer.sel(step=step).idxmax("layer")),
+            "by_layer": {
+                str(layer): round(float(by_layer.sel(step=step, layer=layer)), 4) for layer in coords["layer"]
+            },
+        }
+        for step in coords["step"]
+    ]
+    experiment.draw("contrast", rows, "contrast", along="step")
+    return {"steps": rows}
+
+
+def geometric_mean(values: xr.DataArray) -> Row:
+    """A geometric mean over runs with its 95 % interval (Student's, of logarithms); no ends below three runs."""
+    value = float(mean_over(values, "run", scale="log"))
+    return {"value": value, **ends_of(interval(values, "run", scale="log")), "n": int(values.notnull().sum())}
 
 
 if __name__ == "__main__":
-    main()
+    conduct(__file__, __doc__, make, summarise)

@@ -7,6 +7,7 @@ not have are the character, and their outline, scaled to one size, is held again
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -23,11 +24,10 @@ SETTLED_FRAME = 4
 """Frames after a cut that the decoder may have blurred."""
 
 
-def with_character(seed: int, subject: Subject, *, num_shots: int, num_frames: int, world: str) -> Scene:
+def give_character(seed: int, subject: Subject, invent: Callable[[int, int], Scene], num_shots: int) -> Scene:
     """A film of the character: the first of a thousand that belong to the seed whose places lack its colour."""
     for attempt in range(1000):
-        options = {"num_shots": num_shots, "num_frames": num_frames, "world": world}
-        scene = sample_scene(1000 * seed + attempt, **options)
+        scene = invent(1000 * seed + attempt, num_shots)
         if all(subject.colour not in view.colours for view in scene.views):
             return replace(scene, subject=subject)
     raise RuntimeError(f"no place without {subject.colour} in 1000 films from seed {1000 * seed}")
