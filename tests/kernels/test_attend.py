@@ -104,6 +104,29 @@ def test_frames_that_see_the_same_are_one_call(monkeypatch):
     assert calls == [(12, 12), (8, 12)]  # queries of a shot, and keys of the shot and of the first frame
 
 
+@pytest.mark.parametrize("heads", [1, 3])
+def test_texts_of_videos_that_differ_are_one_call(monkeypatch, heads):
+    """Films of a batch with captions of their own: all queries of a film see alike, hidden tokens hold no numbers."""
+    rows, groups = (0, 3, 5), (0, 1, 2, 4, 5)
+    query, key, value = (draw(seed, 2, n, 3, 8, dtype=torch.float64) for seed, n in ((1, 5), (2, 5), (3, 5)))
+    bias = draw(4, 2, heads, 1, 4, dtype=torch.float64)
+    bias[1, :, :, 3] = -torch.inf
+    relation = bias.expand(2, heads, 2, 4)
+    expected = densely_masked(query, key, value, rows, groups, relation)
+    key, value = key.clone(), value.clone()
+    key[1, 4], value[1, 4] = torch.nan, torch.inf
+    calls = []
+    plain = F.scaled_dot_product_attention
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *t, **o: calls.append(t) or plain(*t, **o))
+    tensors = [tensor.requires_grad_() for tensor in (query, key, value)]
+    found = shot_attention(*tensors, relation, query_offsets=rows, key_offsets=groups, implementation="split")
+    found.square().sum().backward()
+    assert len(calls) == 1
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    assert all(bool(torch.isfinite(tensor.grad).all()) for tensor in tensors)
+    assert float(key.grad[1, 4].abs().max()) == float(value.grad[1, 4].abs().max()) == 0
+
+
 def test_hidden_keys_have_no_gradient_and_do_not_leak():
     tensors = [draw(seed, 1, 8, 2, 8) for seed in (1, 2, 3)]
     tensors[1][:, 4:], tensors[2][:, 4:] = torch.nan, torch.nan

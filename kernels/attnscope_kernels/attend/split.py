@@ -2,12 +2,14 @@
 
 Query frames with the same relation row form a run; hidden keys are sliced away, so they cost nothing and what
 they hold cannot leak; a bias that differs between visible groups is one number per key, never a token x token
-mask.
+mask. Where the queries of a video all see alike and videos of a batch do not, as with texts of their own, one call
+with a number per key and video does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -31,8 +33,11 @@ def attend_by_runs(
 ) -> tuple[Tensor, Tensor | None]:
     """Return softmax(scale * Q K^T + bias) V, (batch, tokens, heads, head size), and lse (batch, heads, tokens)."""
     batch, _, num_heads, _ = query.shape
+    alone = list(parts(relation, batch, num_heads))
+    if len(alone) > 1 and not with_lse and bool((relation == relation[:, :, :1]).all()):
+        return _attend_alike((query, key, value), relation[:, :, :1], key_offsets, scale), None
     found = []
-    for entries, heads, matrix in parts(relation, batch, num_heads):
+    for entries, heads, matrix in alone:
         tensors = [
             t[entries] if len(heads) == num_heads else t[entries][:, :, heads] for t in (query, key, value)
         ]
@@ -51,6 +56,20 @@ def attend_by_runs(
         return output, None
     lse = torch.cat([part[3].flatten(0, 1) for part in found if part[3] is not None])[order]
     return output, torch.unflatten(lse, 0, (batch, num_heads))
+
+
+def _attend_alike(
+    tensors: tuple[Tensor, Tensor, Tensor], relation: Tensor, key_offsets: Sequence[int], scale: float
+) -> Tensor:
+    """Attend where all queries see alike: relation (batch or 1, heads or 1, 1, G)."""
+    q, k, v = (tensor.transpose(1, 2) for tensor in tensors)
+    relative = relation - relation.amax(-1, keepdim=True)
+    lengths = torch.tensor([stop - start for start, stop in pairwise(key_offsets)])
+    mask = relative.repeat_interleave(lengths, -1).to(q)
+    hidden = mask.isneginf().transpose(-1, -2)
+    # a product with 0 would let through what is no number
+    k, v = (tensor.masked_fill(hidden, 0.0) for tensor in (k, v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(1, 2)
 
 
 def _attend(
