@@ -93,6 +93,7 @@ class BatchRules:
         self._placed: dict[LatentPlan, tuple[Placed, ...]] = {}
         self._subjects: tuple[Subject, ...] = ()
         self._is_ruled = True
+        self._asks_largest = False  # whether some rule of the batch must see queries and keys, at some layer
         self._known: dict[Hashable, Tensor | None] = {}
         self._relations: dict[Hashable, Relation] = {}
         self._seen: dict[str, Tensor] = {}
@@ -100,8 +101,10 @@ class BatchRules:
     def begin(self, subjects: Sequence[Subject], *, is_ruled: bool = True) -> None:
         """Say what the films of the next batch are, and whether the rule holds; without films nothing is written."""
         self._subjects, self._known, self._seen, self._is_ruled = tuple(subjects), {}, {}, is_ruled
-        for subject in subjects:
-            self.place(subject.plan)
+        placed = {subject.plan: self.place(subject.plan) for subject in subjects}
+        self._asks_largest = any(
+            each.intervention.rule.needs_largest for rules in placed.values() for each in rules
+        )
 
     def listen(self, undo: ExitStack) -> None:
         """Begin to write at every layer; `undo` ends it."""
@@ -135,15 +138,17 @@ class BatchRules:
 
     def _remember(self, layer: int) -> Callable[[Tensor, HookPoint], None]:
         def see(value: Tensor, point: HookPoint) -> None:
-            if any(self._needs_largest(subject, layer) for subject in self._subjects):
+            if self._needs_largest(layer):
                 self._seen[point.name] = value.detach()
 
         return see
 
-    def _needs_largest(self, subject: Subject, layer: int) -> bool:
-        placed = self.place(subject.plan)
-        active = self._active(subject, layer, "self")
-        return any(placed[index].intervention.rule.needs_largest for index in active)
+    def _needs_largest(self, layer: int) -> bool:
+        return self._asks_largest and any(
+            self.place(subject.plan)[index].intervention.rule.needs_largest
+            for subject in self._subjects
+            for index in self._active(subject, layer, "self")
+        )
 
     def _on_frames(self, layer: int) -> Callable[[Tensor, HookPoint], Tensor | None]:
         def write(relation: Tensor, point: HookPoint) -> Tensor | None:
@@ -152,7 +157,7 @@ class BatchRules:
                 return None
             groups = tuple(Group(each.kind, each.index) for each in self._attachment.layout.segments)
             key = ("self", groups, active)
-            if any(self._needs_largest(subject, layer) for subject in self._subjects):
+            if self._needs_largest(layer):
                 return self._numbers(groups, active, self._largest(point))
             if key not in self._known:
                 self._known[key] = self._numbers(groups, active)
