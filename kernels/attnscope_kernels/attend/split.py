@@ -64,7 +64,8 @@ def _attend_alike(
     """Attend where all queries see alike: relation (batch or 1, heads or 1, 1, G)."""
     q, k, v = (tensor.transpose(1, 2) for tensor in tensors)
     relative = relation - relation.amax(-1, keepdim=True)
-    lengths = torch.tensor([stop - start for start, stop in pairwise(key_offsets)])
+    sizes = [stop - start for start, stop in pairwise(key_offsets)]
+    lengths = torch.tensor(sizes, device=relation.device)
     mask = relative.repeat_interleave(lengths, -1).to(q)
     hidden = mask.isneginf().transpose(-1, -2)
     # a product with 0 would let through what is no number
