@@ -8,7 +8,7 @@ const KEYS = [
   [", .", "step before, step after"],
   ["Home End", "mean over steps, last step"],
   ["s", "next statistic"], ["b", "next guidance branch"], ["p", "next film"],
-  ["d", "which store the thumbnails show"], ["t", "light or dark"], ["Esc", "let go of the pair of frames"],
+  ["d", "which store the thumbnails show"], ["space", "play the film, or stop it"], ["t", "light or dark"], ["Esc", "let go of the pair of frames"],
 ];
 
 const limit = (value, low, high) => Math.min(high, Math.max(low, value));
@@ -114,9 +114,87 @@ class Store {
   }
 }
 
+// The film that is shown, of each store that has it, at its own speed; the row of the latent frame on the screen is marked
+// in the maps.
+class Player {
+  constructor(explorer) {
+    Object.assign(this, { explorer, frame: 0, isPlaying: false });
+    this.button = element("button", { type: "button" });
+    this.button.addEventListener("click", () => this.toggle());
+    this.slider = element("input", { type: "range", min: 0, value: 0, attributes: { "aria-label": "video frame" } });
+    this.slider.addEventListener("input", () => this.show(Number(this.slider.value)));
+    this.time = element("output");
+    this.screens = explorer.stores.map((store) => {
+      const canvas = element("canvas", { className: "screen", attributes: { role: "img" } });
+      canvas.addEventListener("click", () => this.toggle());
+      return { canvas, frame: element("figure", {}, element("figcaption", { textContent: explorer.stores.length > 1 ? store.index.name : "the film" }), canvas) };
+    });
+    this.root = element("div", { className: "player" },
+      element("div", { className: "screens" }, ...this.screens.map(({ frame }) => frame)),
+      element("div", { className: "transport" }, this.button, this.slider, this.time));
+  }
+
+  get films() {
+    return this.screens.map((_, view) => this.explorer.filmOf(view));
+  }
+
+  get length() {
+    return Math.max(0, ...this.films.map((film) => film?.num ?? 0));
+  }
+
+  // frames of the video in a second, which the first latent frame that is not the first says
+  get rate() {
+    const last = this.explorer.first.index.frames.at(-1);
+    return last.start_s > 0 ? last.start / last.start_s : 1;
+  }
+
+  get latentFrame() {
+    return this.explorer.first.index.frames.findIndex(({ start, stop }) => start <= this.frame && this.frame < stop);
+  }
+
+  toggle() {
+    this.isPlaying = !this.isPlaying && this.length > 0;
+    if (this.isPlaying) requestAnimationFrame((now) => this.run(now, now, this.frame === this.length - 1 ? 0 : this.frame));
+    this.draw();
+  }
+
+  run(now, began, first) {
+    if (!this.isPlaying || !this.root.isConnected) return;
+    this.show((first + Math.floor((now - began) / 1000 * this.rate)) % this.length);
+    requestAnimationFrame((later) => this.run(later, began, first));
+  }
+
+  show(frame) {
+    if (frame === this.frame) return;
+    const before = this.explorer.playhead;
+    this.frame = frame;
+    this.explorer.playhead = this.latentFrame;
+    if (this.explorer.playhead === before) this.draw();
+    else this.explorer.redraw();
+  }
+
+  draw() {
+    const { films, length } = this;
+    this.root.hidden = length === 0;
+    this.frame = limit(this.frame, 0, Math.max(0, length - 1));
+    this.slider.max = Math.max(0, length - 1);
+    this.slider.value = this.frame;
+    this.button.textContent = this.isPlaying ? "stop" : "play";
+    this.time.textContent = `frame ${this.frame}, ${(this.frame / this.rate).toFixed(2)} s`;
+    this.screens.forEach(({ canvas, frame }, view) => {
+      const film = films[view];
+      frame.hidden = !film;
+      if (!film) return;
+      const wide = Math.min(2 * film.width, 288), high = wide * film.height / film.width;
+      canvas.setAttribute("aria-label", `frame ${this.frame} of the film`);
+      this.explorer.drawFrame(this.explorer.sheet(canvas, Math.round(wide), Math.round(high)), film, this.frame, 0, 0, wide, high);
+    });
+  }
+}
+
 class Explorer {
   constructor(root, stores, { themed = root, onSelect = () => {} } = {}) {
-    Object.assign(this, { root, stores, themed, onSelect, hovered: null, pair: null });
+    Object.assign(this, { root, stores, themed, onSelect, hovered: null, pair: null, playhead: null });
     this.first = stores[0];
     for (const store of stores) store.align(this.first);
     const { index } = this.first;
@@ -171,6 +249,7 @@ class Explorer {
       return { view, canvas, name, frame: element("figure", {}, element("figcaption", { textContent: name, hidden: this.views.length === 1 }), canvas) };
     });
     this.scales = (this.canDiffer ? ["mass", "change"] : ["mass"]).map((kind) => ({ kind, canvas: element("canvas", { className: "scale" }) }));
+    this.player = new Player(this);
     this.title = element("h3");
     this.readout = element("p", { className: "readout", attributes: { "aria-live": "polite" } });
     this.numbers = element("table");
@@ -183,7 +262,7 @@ class Explorer {
         element("label", { className: "steps", hidden: index.steps.length < 2 }, "step", this.slider, this.stepName), this.statistics.field, this.which.field, this.theme),
       element("div", { className: "panes" },
         element("div", { className: "left" }, this.atlas, keys),
-        element("div", { className: "right" }, this.title, element("div", { className: "maps" }, ...this.maps.map(({ frame }) => frame)),
+        element("div", { className: "right" }, this.title, element("div", { className: "maps" }, ...this.maps.map(({ frame }) => frame), this.player.root),
           element("div", { className: "scales" }, ...this.scales.map(({ canvas }) => canvas)), this.readout, this.pictures, this.numbers)));
     this.statistics.select.selectedIndex = this.statistic = index.statistics.length ? 1 : 0;
   }
@@ -206,6 +285,7 @@ class Explorer {
   }
 
   close() {
+    this.player.isPlaying = false;
     this.resizing.disconnect();
     this.darkness.removeEventListener("change", this.onDark);
   }
@@ -253,6 +333,12 @@ class Explorer {
     this.notify();
   }
 
+  letGo() {
+    this.playhead = null;
+    this.choosePair(null);
+    this.redraw();
+  }
+
   notify() {
     const { index } = this.first, { at } = this;
     this.onSelect({
@@ -283,7 +369,8 @@ class Explorer {
     else if (event.key === "p") turn(this.prompts.select);
     else if (event.key === "d") turn(this.which.select);
     else if (event.key === "t") this.changeTheme();
-    else if (event.key === "Escape") this.choosePair(null);
+    else if (event.key === " ") this.player.toggle();
+    else if (event.key === "Escape") this.letGo();
     else return;
     event.preventDefault();
   }
@@ -305,6 +392,7 @@ class Explorer {
     this.drawAtlas();
     for (const map of this.maps) this.drawMap(map);
     for (const scale of this.scales) this.drawScale(scale);
+    this.player.draw();
     this.say();
   }
 
@@ -453,6 +541,7 @@ class Explorer {
       context.fillText(frame, left - 5, top + (frame + 0.5) * cell);
       Object.assign(context, { textAlign: "center", textBaseline: "top" });
     }
+    if (this.playhead !== null && this.playhead < frames) this.drawRow(context, map, this.playhead, size);
     if (this.pair && this.pair.query < frames && this.pair.key < frames) this.drawPair(context, map, size);
     canvas.setAttribute("aria-label", `frame by frame map of ${map.name}: ${this.nameOf(layer, head)}`);
   }
@@ -471,6 +560,11 @@ class Explorer {
     context.setLineDash([]);
   }
 
+  // what the latent frame on the screen looks at
+  drawRow(context, { left, top, cell }, row, size) {
+    Object.assign(context, { strokeStyle: this.ink.accent, lineWidth: 2 }).strokeRect(left, top + row * cell, size, cell);
+  }
+
   drawPair(context, { left, top, cell }, size) {
     const { query, key } = this.pair;
     Object.assign(context, { strokeStyle: this.ink.accent, lineWidth: 1 });
@@ -487,9 +581,12 @@ class Explorer {
     strip.finish();
     context.drawImage(strip.canvas, 0, 0, 254, 1, left, 2, right - left, 9);
     Object.assign(context, { fillStyle: this.ink.muted, textAlign: "center", textBaseline: "top" });
-    for (let mark = Math.ceil(low); mark <= high; mark += 1) {
-      const name = kind === "mass" ? String(Number((10 ** mark).toPrecision(1))) : mark < 0 ? `1/${2 ** -mark}` : `${2 ** mark}×`;
-      context.fillText(name, limit(left + (right - left) * (mark - low) / (high - low), 14, width - 16), 13);
+    for (let mark = Math.ceil(low), edge = -Infinity; mark <= high; mark += 1) {
+      const name = kind === "mass" ? `${Number((10 ** (mark + 2)).toPrecision(1))} %` : mark < 0 ? `1/${2 ** -mark}` : `${2 ** mark}×`;
+      const half = context.measureText(name).width / 2, x = limit(left + (right - left) * (mark - low) / (high - low), half, width - half);
+      if (x - half < edge) continue;
+      context.fillText(name, x, 13);
+      edge = x + half + 8;
     }
     context.textAlign = "left";
     context.fillText(kind === "mass" ? "share of the query frame's attention (log scale)" : "share in the second / share in the first", left, 27);

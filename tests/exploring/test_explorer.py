@@ -166,6 +166,37 @@ def test_another_film_has_its_own_cuts_and_maps(report: Path, open_page: OpenPag
     assert page.title() == "first and second"
 
 
+def test_the_film_plays_at_its_speed_and_marks_what_its_frame_looks_at(
+    report: Path, open_page: OpenPage
+) -> None:
+    page = open_page(report)
+    page.locator(".player .screen:visible").wait_for()
+    grey = """() => document.querySelector(".player .screen").getContext("2d").getImageData(8, 8, 1, 1).data[0]"""
+    edge = """([row]) => { const { canvas, left, top, cell } = document.getElementById("explorer").explorer.maps[0];
+      const context = canvas.getContext("2d"), at = [left + cell / 2, Math.round(top + row * cell)];
+      const [red, , blue] = context.getImageData(...at, 1, 1).data;
+      return red - blue }"""
+    unmarked = page.evaluate(edge, [5])
+    page.locator(".player input").fill("20")
+    assert abs(page.evaluate(grey) - 7 * 20) <= 4
+    assert page.inner_text(".player output") == "frame 20, 1.25 s"
+    assert page.evaluate(edge, [5]) > unmarked + 80  # video frame 20 is the last of latent frame 5
+    page.locator("canvas.atlas").focus()
+    page.keyboard.press("Space")
+    page.wait_for_function("() => document.getElementById('explorer').explorer.player.frame !== 20")
+    page.keyboard.press("Space")
+    second_later = """() => { const { player } = document.getElementById("explorer").explorer;
+      player.isPlaying = true; player.run(1000, 0, 3); player.isPlaying = false; return player.frame }"""
+    assert page.evaluate(second_later) == 3 + 16
+    page.keyboard.press("Escape")
+    assert page.evaluate(edge, [5]) == unmarked
+
+
+def test_without_a_film_there_is_no_player(tmp_path: Path, open_page: OpenPage, plain: xr.Dataset) -> None:
+    page = open_page(write_report(plain, tmp_path / "bare.html"))
+    assert page.locator(".player:visible").count() == 0
+
+
 def test_light_and_dark_follow_the_system_and_the_button(report: Path, open_page: OpenPage) -> None:
     ground = "() => getComputedStyle(document.body).backgroundColor"
     page = open_page(report, color_scheme="dark")
