@@ -72,6 +72,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "gallery_of_figures",
     "image_scrapers": (draw_pages,),
+    "within_subsection_order": "FileNameSortKey",
     "capture_repr": (),
     "write_computation_times": False,
     "show_memory": False,

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 import attnscope
+from attnscope.cli._recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("structure", "masks", "plots", "metrics", "schema", "synthetic", "testing", "errors")
@@ -68,6 +69,12 @@ def test_nothing_of_the_site_itself_is_fetched_from_elsewhere(site: Path) -> Non
     assert {
         path.name: found[0] for path in site.rglob("*.html") if (found := outside.findall(path.read_text()))
     } == {}
+
+
+def test_every_figure_of_the_command_is_in_the_gallery() -> None:
+    """Two tables share one page: that of a sweep is written as that of a store is."""
+    shown = {path.stem.removeprefix("plot_") for path in (ROOT / "docs" / "gallery").glob("plot_*.py")}
+    assert {name.removeprefix("effect-") for name in RECIPES} - shown == set()
 
 
 def test_every_page_is_reached_from_the_first() -> None:
