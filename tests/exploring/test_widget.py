@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -63,6 +65,39 @@ def test_it_imports_no_jupyter_before_it_is_asked_for() -> None:
     program = "import sys, attnscope.exploring.explore, attnscope.exploring.report; print('anywidget' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+HOST = """async ([source, stores]) => {
+  const module = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+  const el = document.body.appendChild(document.createElement("div")), values = {}, saved = [];
+  values.stores = stores.map(({ index, data }) => {
+    const letters = atob(data), bytes = new Uint8Array(letters.length + 8);
+    for (let place = 0; place < letters.length; place += 1) bytes[place + 8] = letters.charCodeAt(place);
+    return { index, data: new DataView(bytes.buffer, 8) } });
+  const model = { get: (name) => values[name], set: (name, value) => { values[name] = value },
+    save_changes: () => saved.push({ ...values.selection }), on: () => {}, off: () => {} };
+  const close = await module.default.render({ model, el });
+  const maps = el.querySelectorAll("canvas.map").length;
+  el.querySelector("canvas.atlas").dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowUp", bubbles: true }));
+  close();
+  return { maps, last: saved.at(-1), exported: Object.keys(module.default) } }"""
+
+
+def test_it_keeps_to_the_contract_of_anywidget(browser: Any, plain: xr.Dataset, masked: xr.Dataset) -> None:
+    """What JupyterLab, VS Code, Colab and marimo have in common: one module without imports, and bytes as a view."""
+    widget = scope.explore(plain, compare=masked)
+    source = widget._esm
+    assert re.findall(r"^\s*import\b|\bimport\s*\(", source, re.M) == []
+    assert "http" not in source + widget._css
+    stores = [{**store, "data": b64encode(store["data"]).decode()} for store in widget.stores]
+    page = browser.new_context().new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    shown = page.evaluate(HOST, [source, stores])
+    assert shown["exported"] == ["render"]
+    assert shown["maps"] == 3
+    assert shown["last"]["layer"] in (1, 2, 3)
+    assert [url for url in asked if not url.startswith(("blob:", "data:"))] == []
 
 
 @pytest.fixture
