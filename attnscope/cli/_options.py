@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from attnscope._types import Document, Range
 from attnscope.cli._numbers import Count, Finite, Jobs, Pixels, Seed, Steps
-from attnscope.cli._output import note
+from attnscope.cli._output import announce, note
 from attnscope.dataset import sample_scene
 from attnscope.models.choices import LoadRequest, Offload, Quantize
 from attnscope.shots import ShotPlan
@@ -95,6 +95,7 @@ class Loading:
 
         ``video`` is what the pipeline is told of the video: with frames, height and width its memory is counted.
         """
+        announce(f"loading {self.model}")
         from attnscope import models
 
         pipe = models.load(self.model, **self.settings_for(video or {}))

@@ -38,6 +38,12 @@ def note(words: str) -> None:
         print(f"attnscope: {words}", file=sys.stderr)
 
 
+def announce(words: str) -> None:
+    """Say on a terminal what takes a while from here; nothing where nobody watches."""
+    if sys.stderr.isatty():
+        note(f"{words} ...")
+
+
 def print_json(document: Mapping[str, object]) -> None:
     """Print one JSON document on stdout; NaN and infinity become null."""
     json.dump(finite(document), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)

@@ -16,8 +16,9 @@ from PIL import Image
 
 from attnscope import __version__
 from attnscope.cli import _COMMANDS, _GROUPS, app, main
-from attnscope.cli._output import note, quiet
+from attnscope.cli._output import announce, note, quiet
 from attnscope.probing.progress import is_quiet
+from attnscope.video.files import read_frames
 
 WITH_OUT = (
     "probe",
@@ -117,6 +118,19 @@ def on_a_terminal(*words: str, **environment: str) -> str:
     return written.decode()
 
 
+def test_what_takes_a_while_is_announced_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    announce("loading wan-mini")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    announce("loading wan-mini")
+    assert capsys.readouterr().err == "attnscope: loading wan-mini ...\n"
+    with quiet(True):
+        announce("loading wan-mini")
+    assert capsys.readouterr().err == ""
+
+
 def test_no_color_is_respected() -> None:
     coloured = [f"\x1b[{number}" for number in range(30, 50)]
     written = on_a_terminal("models", NO_COLOR="1")
@@ -176,4 +190,6 @@ def test_films_leave_pictures_beside_their_numbers(run: Any, tmp_path: Path) -> 
         *(*small, "-o", "s", "--json"),
     )
     assert swept.code == 0, swept.err
-    assert len(list(Path("s/films").glob("*.png"))) == len(list(Path("s/films").glob("*.json"))) == 3
+    assert [len(list(Path("s/films").glob(f"*.{ending}"))) for ending in ("json", "png", "mp4")] == [3, 3, 3]
+    (film, *_) = sorted(Path("s/films").glob("*.mp4"))
+    assert read_frames(film).shape == (17, 64, 64, 3)
