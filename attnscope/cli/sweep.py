@@ -153,6 +153,7 @@ def _say(document: Document) -> None:
     ]
     of = f"{document['num_films']} films, {document['num_seeds']} seeds"
     print_table(f"Sweep over {document['over']}, {of}", columns, rows)
+    print(f"films     {document['folder']}/films, a strip of pictures beside each")
 
 
 def _draw(swept: xr.Dataset, over: str, by_layer: bool, png: Path) -> None:

@@ -28,6 +28,7 @@ from attnscope.probing.plain import plain
 from attnscope.shots import ShotPlan
 from attnscope.sweeping.store import FilmKey, SweepHeader, SweepStore, header_of
 from attnscope.sweeping.variants import Variant
+from attnscope.video.files import mp4_of
 from attnscope.video.strips import png_of
 
 _SAMPLED = 4096  # numbers of each parameter that tell weights from other weights
@@ -95,10 +96,11 @@ class Request:
 
 
 class MadeFilm(NamedTuple):
-    """What is kept of a film: where it is cut, in video frames, and pictures of it side by side, as a PNG."""
+    """What is kept of a film: where it is cut, in video frames, a strip of its pictures, and the film itself."""
 
     found_frame: tuple[int, ...]
     strip_png: bytes
+    film_mp4: bytes
 
 
 class FilmMaker:
@@ -160,7 +162,7 @@ class FilmMaker:
             progress=False,
             **self.request.arguments,
         )
-        return MadeFilm(film.cuts.found_frame, png_of(film.strip()))
+        return MadeFilm(film.cuts.found_frame, png_of(film.strip()), mp4_of(film.frames, film.plan.fps))
 
     def _weights(self) -> str:
         digest = hashlib.sha256()
@@ -226,7 +228,7 @@ class Job:
         num_done = len(keys) - len(missing)
         try:
             for key, made in self._make_all(missing):
-                self.store.put(key, made.found_frame, made.strip_png)
+                self.store.put(key, made.found_frame, {".png": made.strip_png, ".mp4": made.film_mp4})
                 num_done += 1
                 if on_film is not None:
                     on_film(num_done, len(keys))

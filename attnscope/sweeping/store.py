@@ -1,17 +1,17 @@
-"""Films of a sweep that were made and looked at: one small file each, whole or not there, in a folder with a header.
+"""Films of a sweep that were made and looked at: whole or not there, in a folder with a header.
 
 The layout::
 
     folder/
     ├── sweep.json     what all films have in common: model, prompts, plans, rule, arguments
-    └── films/         <film>-<seed>-<digest of the variant>.json: the cuts that were found
+    └── films/         <film>-<seed>-<digest of the variant>: .json the cuts that were found, .mp4 and .png to look at
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -141,9 +141,10 @@ class SweepStore:
         """Say whether a film was looked at."""
         return self.read_cuts(key) is not None
 
-    def put(self, key: FilmKey, found_frame: Sequence[int], strip_png: bytes) -> None:
-        """Write down what was found in a film, durably, after the pictures of it that people look at."""
-        write_durably((self.path / FILMS / key.file_name).with_suffix(".png"), strip_png)
+    def put(self, key: FilmKey, found_frame: Sequence[int], shown: Mapping[str, bytes]) -> None:
+        """Write down what was found in a film, durably; before it what people look at, by the ending of its file."""
+        for ending, content in shown.items():
+            write_durably((self.path / FILMS / key.file_name).with_suffix(ending), content)
         variant = WrittenVariant(**facts_of(key.variant))
         result = Result(self._digest, key.film, key.seed, variant, tuple(found_frame))
         write_sealed(self.path / FILMS / key.file_name, FILM_KIND, result)

@@ -38,9 +38,9 @@ def sweep(
     """Make the same films with the attention changed in one place after another, and see which change cuts them.
 
     Every film is made once a cell: without a mask ("none"), with the rule in all of ``layers`` ("full"), and once for
-    each value between. Films are looked at as :func:`attnscope.generate` does and only what was found is kept, one
-    small file a film, written when it is done. Killed at any moment, the same call goes on; cells that another sweep in
-    the folder has made already are not made again.
+    each value between. Films are looked at as :func:`attnscope.generate` does; what was found is kept, one small file a
+    film, written when it is done, with the film (.mp4) and a strip of its pictures (.png) beside it. Killed at any
+    moment, the same call goes on; cells that another sweep in the folder has made already are not made again.
 
     Parameters
     ----------

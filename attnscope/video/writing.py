@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from fractions import Fraction
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import numpy as np
 
@@ -21,8 +21,8 @@ class VideoWriter:
 
     Parameters
     ----------
-    path : path
-        Where the file goes; it is there and whole once the ``with`` block was left.
+    target : path or file
+        Where the film goes; it is there and whole once the ``with`` block was left.
     fps : Fraction or int
         Frames per second.
     height, width : int
@@ -35,7 +35,7 @@ class VideoWriter:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        target: str | os.PathLike[str] | BinaryIO,
         fps: Fraction | int,
         *,
         height: int,
@@ -45,7 +45,8 @@ class VideoWriter:
     ) -> None:
         import av
 
-        self._container = av.open(str(path), "w", format="mp4")
+        place = os.fspath(target) if isinstance(target, str | os.PathLike) else target
+        self._container = av.open(place, "w", format="mp4")
         self._stream = self._container.add_stream("libx264", rate=positive_rate(fps), options=options)
         self._stream.height, self._stream.width = height, width
         self._stream.pix_fmt = "yuv420p"

@@ -53,7 +53,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def make(self: Any, key: Any) -> MadeFilm:
         asked.append(key.variant.label)
         cuts = key.variant.layers in ("1-2", "2") and key.variant.heads in ("all", "0-1", "1")
-        return MadeFilm(tuple(self.plans[key.film].realised_frame) if cuts else (), b"")
+        return MadeFilm(tuple(self.plans[key.film].realised_frame) if cuts else (), b"", b"")
 
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
     monkeypatch.setattr("attnscope.sweeping.films.FilmMaker.make", make)

@@ -36,7 +36,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "attnscope.sweeping.films.FilmMaker.make",
         lambda self, key: MadeFilm(
-            () if key.variant.label == "none" else self.plans[key.film].realised_frame, b""
+            () if key.variant.label == "none" else self.plans[key.film].realised_frame, b"", b""
         ),
     )
 

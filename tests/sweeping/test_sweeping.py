@@ -29,7 +29,7 @@ from attnscope.sweeping.reduction import reduce_labels
 from attnscope.sweeping.variants import Variant, facts_of, variant_from, variants_over
 from attnscope.testing.wan import tiny_wan
 
-UNCUT = MadeFilm((), b"")
+UNCUT = MadeFilm((), b"", b"")
 
 PLANS = [scope.ShotPlan.from_latent_frames([cut], num_frames_latent=5, fps=16) for cut in (2, 3)]
 PROMPTS = ["a red ball", "a blue cat"]
@@ -184,7 +184,7 @@ def test_the_dataset_says_what_was_made(pipe: Any, tmp_path: Path, monkeypatch: 
 def test_what_a_film_is_scored_by_is_what_generate_says(pipe: Any, tmp_path: Path, monkeypatch: Any) -> None:
     found_frame = {("none", 0): (), ("full", 0): (5,), ("none", 1): (1,), ("full", 1): (10, 14)}
     monkeypatch.setattr(
-        FilmMaker, "make", lambda self, key: MadeFilm(found_frame[key.variant.label, key.film], b"")
+        FilmMaker, "make", lambda self, key: MadeFilm(found_frame[key.variant.label, key.film], b"", b"")
     )
     found = swept(pipe, tmp_path / "s", "strength", values=[]).isel(seed=0)
     np.testing.assert_array_equal(found.recall, [[0, 1], [0, 1]])
@@ -330,7 +330,7 @@ class DyingPool(ThreadPoolExecutor):
         self.num_asked += 1
         future: Future[Any] = Future()
         if self.num_asked == 1:
-            future.set_result(MadeFilm((5,), b""))
+            future.set_result(MadeFilm((5,), b"", b""))
         else:
             future.set_exception(BrokenProcessPool("terminated abruptly"))
         return future
@@ -381,7 +381,7 @@ def test_the_smallest_layers_that_cut(pipe: Any, tmp_path: Path, monkeypatch: An
         chosen = set(parse_range(key.variant.layers, range(1, 5), name="layers"))
         asked.append(key.variant.layers)
         cuts = 2 in chosen and chosen & {1, 3}
-        return MadeFilm(tuple(self.plans[key.film].realised_frame), b"") if cuts else UNCUT
+        return MadeFilm(tuple(self.plans[key.film].realised_frame), b"", b"") if cuts else UNCUT
 
     monkeypatch.setattr(FilmMaker, "make", make)
     found = scope.find_layers(wide, PROMPTS, shots=PLANS, out=tmp_path / "s", **SMALL)
@@ -406,7 +406,7 @@ def test_what_was_found_is_reported_on_other_films(tmp_path: Path, monkeypatch: 
     def make(self: Any, key: Any) -> MadeFilm:
         needed = 2 if key.film < 2 else 3
         chosen = parse_range(key.variant.layers, range(1, 5), name="layers")
-        return MadeFilm(tuple(self.plans[key.film].realised_frame), b"") if needed in chosen else UNCUT
+        return MadeFilm(tuple(self.plans[key.film].realised_frame), b"", b"") if needed in chosen else UNCUT
 
     monkeypatch.setattr(FilmMaker, "make", make)
     prompts, plans = ["a", "b", "c"], [PLANS[0]] * 3
