@@ -157,11 +157,20 @@ def _film(sources: Sources) -> Page:
 
     assert sources.film is not None
     shown: Keywords = {
-        "layer": sources.layer,
+        "layer": sources.layer or _clearest_layer(sources),
         "step": sources.steps[0] if sources.steps else None,
         **sources.view,
     }
     return plots.plot_film(sources.store, sources.film, **shown, width_in=sources.text_in)
+
+
+def _clearest_layer(sources: Sources) -> int | None:
+    """The layer that follows the cuts most, as the overview shows; none where no cut is known."""
+    from attnscope.structure.headline import layer_curves
+
+    if "cuts" not in sources.has:
+        return None
+    return int(layer_curves(sources.store, branch=sources.branch)["adjusted"]["mean"].idxmax("layer"))
 
 
 def _comparison(sources: Sources) -> Page:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnscope._types import Document, Frames
-from attnscope.cli._output import finite, print_json, print_table
+from attnscope.cli._output import announce, finite, print_json, print_table
 from attnscope.ranges import format_range
+from attnscope.storage import STORE_NAME
 from attnscope.storage.disk import write_durably
 from attnscope.storage.store import Store
 
@@ -64,19 +65,20 @@ def report_probe(
     ``found`` are the cuts that each film has, in video frames; what is measured against them stands beside what is
     measured against the cuts asked for, in `against_cuts_found`. ``detector`` is what found the cuts of given videos.
     """
+    announce("measuring and drawing")
     from attnscope.structure.headline import measure
 
     branch = str(dataset.branch.values[0])
     document = finite(
         {
-            "store": str(folder / "attention.zarr"),
+            "store": str(folder / STORE_NAME),
             "model": model,
             "layers": format_range(dataset.layer.values.tolist()),
             "modules": dataset.module.values.tolist(),
             "steps": dataset.step.values.tolist(),
             "sigmas": dataset.sigma.values.tolist(),
             "num_frames_latent": dataset.sizes["query_frame"],
-            **_cuts(folder / "attention.zarr", asked_s),
+            **_cuts(folder / STORE_NAME, asked_s),
             "films": [{"video": str(each), "strip": str(each.with_suffix(".png"))} for each in films],
             **({} if detector is None else {"cuts_detector": detector}),
             **measure(dataset, branch=branch),

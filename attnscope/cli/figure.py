@@ -13,6 +13,7 @@ from attnscope._types import Document
 from attnscope.cli._options import AsJson, OutIfAny
 from attnscope.cli._output import print_json
 from attnscope.errors import InputError, StoreError, quote, suggest
+from attnscope.schema import PROMPT
 from attnscope.storage.disk import explain, make_folder, write_durably
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def figure_command(
     ----------
     what
         The name of a figure and the store, or with --all the store alone: what `attnscope probe` or `attnscope sweep`
-        wrote.
+        wrote, or the folder of the run.
     out
         The file, or with --all the folder.
     every
@@ -68,7 +69,7 @@ def figure_command(
     compare
         A second store of the same prompts, for the figure comparison.
     film
-        The video file that the store is of, for the figures film and overview.
+        The video file that the store is of, for the figures film and overview; by default the one beside the store.
     title
         Written above the figure.
     """
@@ -156,6 +157,9 @@ def _read(
             shown[f"{dim}s"] = tuple(parse_range(text, dataset[dim].values.tolist(), name=f"{dim}s"))
     second = None if compare is None else _open(compare)
     names = (store.stem, "first") if compare is None else names_apart(store, compare)
+    if PROMPT in dataset.dims and shown["prompt"] is not None:
+        shown["prompt"] = _prompt_called(shown["prompt"], dataset)
+    film = film or _film_beside(store, dataset, shown["prompt"])
     frames = None if film is None else _pictures(film, dataset)
     width = plots.VENUES[venue]
     return Sources(dataset, width.text_in, width.column_in, second, frames, names=names, **shown)
@@ -177,6 +181,24 @@ def _open(path: Path) -> xr.Dataset:
             remedy="give its path",
         )
     return open_store(path)
+
+
+def _prompt_called(name: str, dataset: xr.Dataset) -> object:
+    """The id of a prompt that was written as text, whatever kind ids are of; another stays as it is, to be refused."""
+    ids = {str(each): each for each in dataset[PROMPT].values.tolist()}
+    return ids.get(name, name)
+
+
+def _film_beside(store: Path, dataset: xr.Dataset, prompt: object) -> Path | None:
+    """The film that is shown, where it lies beside the store."""
+    from attnscope.exploring.films import find_films
+    from attnscope.storage import locate_store
+
+    if PROMPT not in dataset.dims:
+        return None
+    ids = dataset[PROMPT].values.tolist()
+    films = dict(zip(ids, find_films(locate_store(store), len(ids)), strict=True))
+    return films.get(ids[0] if prompt is None else prompt)
 
 
 def _pictures(film: Path, dataset: xr.Dataset) -> Frames:

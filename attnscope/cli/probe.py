@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from attnscope._types import Crop, Document, Floats32
+from attnscope._types import Crop, Document
+from attnscope.cli._films import films_in, find_cuts, keep_made, keep_shown
 from attnscope.cli._footage import Shown, draw_shown, list_places, read_shown, size_for
 from attnscope.cli._lines import read_lines
 from attnscope.cli._numbers import NumFrames, Seed
@@ -32,9 +31,9 @@ from attnscope.probing.share import Share
 from attnscope.ranges import parse_range
 from attnscope.shots import ShotPlan
 from attnscope.shots.text import parse_spec
-from attnscope.storage import Store
+from attnscope.storage import STORE_NAME, Store
 from attnscope.storage.disk import require_writable
-from attnscope.video.files import DEFAULT_SIGMAS, fps_of, read_frames, write_video
+from attnscope.video.files import DEFAULT_SIGMAS, fps_of, read_frames
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -128,17 +127,20 @@ def probe_command(
         dataset = _watch(pipe, texts, shots, folder, share, watching)
         if share.count > 1:
             return _say_share(folder, share, as_json)
-        frames_seen, found = read_frames(_video(folder, 0)), _find_cuts(folder, len(texts))
+        films = films_in(folder, len(texts))
+        frames_seen, found = read_frames(films[0]), find_cuts(films)
     else:
         shown = _show(pipe, loading, listed, arguments, (shots, border, num_frames, seed))
         looking = {**options, "sigmas": [sorted(levels, reverse=True)[step] for step in used]}
         dataset = _look(pipe, shown, folder, looking)
+        films = films_in(folder, len(shown.frames))
         frames_seen = shown.frames[0]
+        keep_shown(films, shown)
     clock = fps_of(pipe) if shown is None else shown.source_fps or fps_of(pipe)
     facts = {
         "film": frames_seen[dataset.query_start_frame.values],
         "found": found,
-        "films": [_video(folder, index) for index in range(len(texts))],
+        "films": films,
         "asked_s": None if shots is None else _cuts_s(shots, clock),
         "detector": None if shown is None else shown.detector,
     }
@@ -186,7 +188,7 @@ def _look(pipe: Pipeline, shown: Shown, folder: Path, options: Document) -> xr.D
             list(shown.frames),
             prompt=list(shown.captions),
             shots=list(shown.plans),
-            out=folder / "attention.zarr",
+            out=folder / STORE_NAME,
             on_step=on_step,
             **options,
         )
@@ -199,10 +201,10 @@ def _watch(
     from attnscope.probing.probe import probe as watch
 
     plan = None if shots is None else ShotPlan.from_spec(shots, fps=fps_of(pipe))
-    videos = [_video(folder, index) for index in range(len(texts))]
-    # a video that is there already was made by the same request, which the store has checked
-    there = all(videos[index].is_file() for index in share.of(range(len(texts))))
-    keep = None if there else _keep(videos, fps_of(pipe))
+    films = films_in(folder, len(texts))
+    # a film that is there already was made by the same request, which the store has checked
+    there = all(films[index].is_file() for index in share.of(range(len(texts))))
+    keep = None if there else keep_made(films, fps_of(pipe))
     from attnscope.probing.progress import progress_bar
 
     with progress_bar("probing") as on_step:
@@ -210,33 +212,12 @@ def _watch(
             pipe,
             texts,
             shots=plan,
-            out=folder / "attention.zarr",
+            out=folder / STORE_NAME,
             share=(share.index, share.count),
             on_step=on_step,
             on_video=keep,
             **options,
         )
-
-
-def _find_cuts(folder: Path, num_videos: int) -> list[list[int]]:
-    """Look where each video is cut, in video frames, which need not be where the prompt asked for it.
-
-    Pictures of each are left beside it, side by side, with a wide gap at those cuts.
-    """
-    from attnscope.intervening.cut_check import check_cuts
-    from attnscope.video.strips import film_strip
-
-    found = []
-    for video in (_video(folder, index) for index in range(num_videos)):
-        frames = read_frames(video)
-        cuts = list(check_cuts((), frames).found_frame)
-        film_strip(frames, cuts=cuts).save(video.with_suffix(".png"))
-        found.append(cuts)
-    return found
-
-
-def _video(folder: Path, index: int) -> Path:
-    return folder / f"video-{index:03d}.mp4"
 
 
 def _share(prompts: Path | None) -> Share:
@@ -254,25 +235,12 @@ def _share(prompts: Path | None) -> Share:
 
 def _say_share(folder: Path, share: Share, as_json: bool) -> None:
     """Say how far the processes have come together. The report is made by one process, when all is there."""
-    done, total = Store.open(folder / "attention.zarr").progress()
+    done, total = Store.open(folder / STORE_NAME).progress()
     if as_json:
-        store, part = str(folder / "attention.zarr"), [share.index, share.count]
+        store, part = str(folder / STORE_NAME), [share.index, share.count]
         return print_json({"store": store, "share": part, "steps_done": done, "steps": total})
     print(f"share {share.index} of {share.count} is done; of all shares, {done} of {total} steps are")
-    print(
-        f"store     {folder / 'attention.zarr'}; the same command in one process reports on it when all are done"
-    )
-
-
-def _keep(videos: list[Path], fps: Fraction) -> Callable[[int, Floats32], None]:
-    """Return what saves the video of a run, whole or not at all."""
-
-    def save(index: int, frames: Floats32) -> None:
-        part = videos[index].with_suffix(".partial.mp4")
-        write_video(part, np.round(255 * np.clip(frames, 0, 1)).astype(np.uint8), fps)
-        part.replace(videos[index])
-
-    return save
+    print(f"store     {folder / STORE_NAME}; the same command in one process reports on it when all are done")
 
 
 def _check_early(

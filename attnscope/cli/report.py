@@ -39,26 +39,20 @@ def report_command(
     """
     from attnscope.exploring.report import write_report
     from attnscope.exploring.runs import write_runs
+    from attnscope.storage import locate_store
+    from attnscope.storage.copies import is_copy
 
-    one = _store_in(store)
-    if one is None and (compare is not None or video):
+    is_one = is_copy(store) or (locate_store(store) / "zarr.json").is_file()
+    if not is_one and (compare is not None or video):
         raise InputError(
             expected="one store with --compare and --video",
             got=f"{str(store)!r}, which is none",
             where="on the command line",
             remedy="give the store, or leave them out",
         )
-    if one is None:
-        written = write_runs(store, out)
-    else:
-        second = None if compare is None else _store_in(compare) or compare
-        written = write_report(one, out, compare=second, video=list(video) or None)
+    films = list(video) or None
+    written = write_report(store, out, compare=compare, video=films) if is_one else write_runs(store, out)
     if as_json:
         print_json({"report": str(written), "size_mb": round(written.stat().st_size / 1e6, 3)})
     else:
         print(written)
-
-
-def _store_in(path: Path) -> Path | None:
-    """Find the store that a path means: itself, or the one in the folder of a run."""
-    return next((each for each in (path, path / "attention.zarr") if (each / "zarr.json").is_file()), None)

@@ -25,7 +25,7 @@ def structure_command(
     Parameters
     ----------
     store
-        The store, e.g. runs/probe/attention.zarr; it may be unfinished.
+        The store, or the folder of a run that holds it; it may be unfinished.
     """
     from attnscope.storage import open_store
     from attnscope.structure.headline import measure

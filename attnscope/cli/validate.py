@@ -16,10 +16,11 @@ def validate_command(store: Path, /, *, as_json: AsJson = False) -> int:
     Parameters
     ----------
     store
-        The store, e.g. runs/probe/attention.zarr.
+        The store, or the folder of a run that holds it.
     """
-    from attnscope.storage import Store, require_store, validate_store
+    from attnscope.storage import Store, locate_store, require_store, validate_store
 
+    store = locate_store(store)
     require_store(store)
     violations = validate_store(store)
     done, total = (None, None) if violations else Store.open(store).progress()

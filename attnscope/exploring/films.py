@@ -69,9 +69,18 @@ def strip_png(frames: Frames, cuts: Sequence[int] = (), num_pictures: int = 12) 
     return png_of(film_strip(frames, cuts=cuts, num_pictures=num_pictures))
 
 
+def film_beside(store: Path, index: int) -> Path:
+    """Where `attnscope probe` keeps a film beside its store.
+
+    >>> film_beside(Path("attention.zarr"), 2).name
+    'video-002.mp4'
+    """
+    return store.parent / f"video-{index:03d}.mp4"
+
+
 def find_films(store: Path, num_prompts: int) -> list[Path | None]:
-    """Find the films that `attnscope probe` keeps beside a store, one for each prompt; None where there is none."""
-    beside = [store.parent / f"video-{index:03d}.mp4" for index in range(num_prompts)]
+    """Find the films that lie beside a store, one for each prompt; None where there is none."""
+    beside = (film_beside(store, index) for index in range(num_prompts))
     return [path if path.is_file() else None for path in beside]
 
 

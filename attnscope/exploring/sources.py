@@ -45,7 +45,7 @@ def open_sources(explored: Explored, compare: Explored | None, video: Videos) ->
     InputError
         Two stores that share no layer.
     """
-    sides = [explored] if compare is None else [explored, compare]
+    sides = [_place(each) for each in (explored, compare) if each is not None]
     names = _names(sides)
     given = read_films(video, 10**6)
     sources = []
@@ -62,6 +62,13 @@ def open_sources(explored: Explored, compare: Explored | None, video: Videos) ->
     if len(sources) == 2:
         _require_shared_layer(sources)
     return sources
+
+
+def _place(side: Explored) -> Explored:
+    """The folder of a run means the store in it."""
+    from attnscope.storage import locate_store
+
+    return side if isinstance(side, xr.Dataset) else locate_store(side)
 
 
 def _read(side: Explored) -> xr.Dataset:

@@ -23,7 +23,7 @@ from attnscope.reproducing.ablating import CONDITIONS, make_films, read_rows
 from attnscope.reproducing.observing import summarise
 from attnscope.reproducing.page import write_page
 from attnscope.reproducing.prompts import PlannedFilm, ScriptedFilm, plan_films
-from attnscope.storage import Store, open_store
+from attnscope.storage import STORE_NAME, Store, open_store
 from attnscope.storage.disk import write_durably
 from attnscope.video.files import fps_of
 
@@ -123,7 +123,7 @@ def reproduce_cinetrans(
         pipe,
         [film.prompt for film in films],
         shots=[film.plan for film in films],
-        out=out / "attention.zarr",
+        out=out / STORE_NAME,
         share=(share.index, share.count),
         progress=False,
         **arguments,
@@ -145,11 +145,11 @@ def finish(
     study: Study, films: Sequence[PlannedFilm], out: Path, layers: list[int], asked: Document, cost: Cost
 ) -> Document | None:
     """Write down what came out, if all of it is there: `result.json` and `page.html`."""
-    done, total = Store.open(out / "attention.zarr").progress()
+    done, total = Store.open(out / STORE_NAME).progress()
     rows = list(read_rows(films, out / "films", asked))
     if done < total or len(rows) < len(films) * len(CONDITIONS):
         return None
-    attention = open_store(out / "attention.zarr")
+    attention = open_store(out / STORE_NAME)
     comparable, reasons = paper.judge(
         study.model, is_packaged=study.is_packaged, num_films=len(films), is_embedded=study.is_embedded
     )

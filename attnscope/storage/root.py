@@ -29,6 +29,9 @@ from attnscope.storage.disk import explain
 from attnscope.storage.header import StoreHeader
 
 ROOT_FILE = "zarr.json"
+STORE_NAME = "attention.zarr"
+"""What a run calls the store in its folder."""
+
 SCHEMA, _CREATED, _HEADER, _DIGEST = "attnscope_schema", "created_at", "attnscope_header", "metadata_sha256"
 _FINALISED = "finalised"
 _COORDINATES = "coordinates"
@@ -156,6 +159,17 @@ def load_root(path: Path) -> Root:
         return Root(header, created_at, documents, attributes[_FINALISED], attributes[SCHEMA], text)
     except (KeyError, TypeError, ValueError, AttnscopeError) as error:
         raise _damage_error(path, str(error)) from error
+
+
+def locate_store(path: str | PathLike[str]) -> Path:
+    """Find the store that a path means: itself, or the one that a run left in its folder.
+
+    >>> locate_store("masked.zarr").name
+    'masked.zarr'
+    """
+    place = Path(path)
+    inside = place / STORE_NAME
+    return inside if inside.is_dir() and not (place / ROOT_FILE).is_file() else place
 
 
 def require_store(path: str | PathLike[str]) -> None:

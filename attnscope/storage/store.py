@@ -47,7 +47,7 @@ from attnscope.storage.copies import is_copy, open_copy
 from attnscope.storage.disk import create_tree, explain, remove_partial_files, write_durably
 from attnscope.storage.header import StoreHeader
 from attnscope.storage.markers import Place
-from attnscope.storage.root import ROOT_FILE, Root, load_root
+from attnscope.storage.root import ROOT_FILE, Root, load_root, locate_store
 
 _UNIT_DIMS = (BRANCH, LAYER, HEAD, QUERY_FRAME)
 
@@ -371,7 +371,8 @@ def resume_or_create(path: str | PathLike[str], header: StoreHeader) -> Store:
 def open_store(path: str | PathLike[str], *, lazy: bool = False) -> xr.Dataset:
     """Read a store as an attention dataset, or what plain xarray wrote of one, as zarr or netCDF.
 
-    See :meth:`Store.dataset`. A copy has no checksums: it is held against the schema.
+    The folder of a run means the store in it. See :meth:`Store.dataset`. A copy has no checksums: it is held against
+    the schema.
 
     Raises
     ------
@@ -380,6 +381,7 @@ def open_store(path: str | PathLike[str], *, lazy: bool = False) -> xr.Dataset:
     SchemaError
         A copy breaks the schema.
     """
-    if is_copy(Path(path)):
-        return open_copy(Path(path), lazy=lazy)
-    return Store.open(path).dataset(lazy)
+    store = locate_store(path)
+    if is_copy(store):
+        return open_copy(store, lazy=lazy)
+    return Store.open(store).dataset(lazy)

@@ -15,7 +15,7 @@ from attnscope.hooks import HookPoint
 from attnscope.intervening.generate import generate
 from attnscope.ranges import parse_range
 from attnscope.shots import LatentPlan, ShotPlan
-from attnscope.storage import StoreHeader
+from attnscope.storage import STORE_NAME, StoreHeader
 from attnscope.storage.disk import explain
 from attnscope.storage.store import resume_or_create
 from attnscope.training.batches import Assembly, Place
@@ -25,7 +25,6 @@ from attnscope.training.recipe import Recipe
 from attnscope.training.rules import Rule, rule_for
 from attnscope.video.files import write_video
 
-ATTENTION = "attention.zarr"
 FILMS = "films"
 RECORDED_FILMS = 2
 _MIDDLE = 0.5  # half of what training draws is noisier
@@ -59,7 +58,9 @@ class AttentionRecord:
         self._films = (cut or alike)[:RECORDED_FILMS]
         taps = forward.attachment.taps
         self._layers = parse_range(recipe.record_layers, tuple(taps), name="record layers")
-        self._store = resume_or_create(run / ATTENTION, self._header([films[i] for i in self._films], recipe))
+        self._store = resume_or_create(
+            run / STORE_NAME, self._header([films[i] for i in self._films], recipe)
+        )
         self._masses: dict[int, Floats32] = {}
 
     def _header(self, films: Sequence[Encoded], recipe: Recipe) -> StoreHeader:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -82,6 +83,23 @@ def test_every_figure_is_drawn_without_torch_and_the_same_twice(folder: Path, tm
     assert {name.split(".")[1] for name in bytes_of[0]} == {"pdf", "tex"}
 
 
+def test_the_folder_of_a_run_is_its_store_and_the_film_in_it_is_shown(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    copytree(folder / "plain.zarr", run / "attention.zarr")
+    (run / "video-001.mp4").symlink_to(folder / "film.mp4")
+    out = ["-o", str(tmp_path / "film.png")]
+    assert main(["figure", "film", str(run), *out]) == 2  # the first prompt has no film
+    assert "expected the film, with --film" in capsys.readouterr().err
+    assert main(["figure", "film", str(run), *out, "--prompt", "1"]) == 0
+    beside = (tmp_path / "film.png").read_bytes()
+    given = ["--film", str(folder / "film.mp4"), "--prompt", "1"]
+    assert main(["figure", "film", str(folder / "plain.zarr"), *out, *given]) == 0
+    assert (tmp_path / "film.png").read_bytes() == beside
+    assert main(["validate", str(run)]) == main(["structure", str(run)]) == 0
+
+
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
 def test_the_ending_is_the_format(folder: Path, tmp_path: Path, ending: str, capsys) -> None:
     out = tmp_path / "deep" / f"atlas.{ending}"
@@ -112,7 +130,7 @@ def sweep_folder(path: Path, variants: list[Variant]) -> Path:
     store, _ = SweepStore.resume_or_create(path, header)
     for film, cut in enumerate((9, 13)):
         for place, variant in enumerate(variants):
-            store.put(FilmKey(film, 0, variant), [cut] if place > film else [], b"")
+            store.put(FilmKey(film, 0, variant), [cut] if place > film else [], {})
     return path
 
 
@@ -160,6 +178,7 @@ def test_the_list_says_what_each_figure_shows_and_needs(capsys) -> None:
         (["maps", "nowhere", "-o", "x.pdf"], "got nothing at nowhere"),
         (["maps", "STORE", "-o", "x.pdf", "--layers", "9"], "expected layers among 1-3, got 9"),
         (["maps", "STORE", "-o", "x.pdf", "--branch", "neg"], "expected a recorded branch, got 'neg'"),
+        (["maps", "STORE", "-o", "x.pdf", "--prompt", "7"], "expected a recorded prompt, got '7'"),
     ],
 )
 def test_what_cannot_be_drawn_is_said_in_one_line(

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import xarray as xr
+from PIL import Image
 
 import attnscope
 from attnscope import structure, testing
@@ -58,6 +60,11 @@ def test_the_demonstration_needs_nothing(run: Any, tmp_path: Path) -> None:
     assert found["model"] == "wan-mini"
     assert found["layers"] == "1-2"
     assert found["modules"] == ["blocks.0.attn1", "blocks.1.attn1"]
+    drawn = render(sample_scene(20, num_shots=3, num_frames=49), height=64, width=64)
+    (film,) = found["films"]
+    assert np.abs(read_frames(film["video"]).astype(int) - drawn).mean() < 3  # as it was shown, but for H.264
+    with Image.open(film["strip"]) as strip:
+        assert strip.height == 64
     assert found["num_frames_latent"] == 13
     assert len(found["cuts_requested_s"]) == len(found["cuts_realised_frame"]) == 2
     assert found["sigmas"] == [0.5]
