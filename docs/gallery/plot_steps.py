@@ -16,7 +16,8 @@ steps = [
     .assign_coords(step=[step])
     for step in range(8)
 ]
-by_step = scope.structure.adjusted_r(xr.concat(steps, "step", coords="minimal"), over=("head",)).isel(prompt=0, branch=0)
+attention = xr.concat(steps, "step", coords="minimal")
+by_step = scope.structure.adjusted_r(attention, over=("head",)).isel(prompt=0, branch=0)
 figure = scope.plots.plot_table(
     by_step.transpose("step", "layer"), centre=0, label="adjusted r", width_in=3.25
 )
