@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from types import ModuleType
 import pytest
 
 import attnscope
-from attnscope.cli._recipes import RECIPES
+from attnscope.cli import main
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("structure", "masks", "plots", "metrics", "schema", "synthetic", "testing", "errors")
@@ -71,10 +72,13 @@ def test_nothing_of_the_site_itself_is_fetched_from_elsewhere(site: Path) -> Non
     } == {}
 
 
-def test_every_figure_of_the_command_is_in_the_gallery() -> None:
+def test_every_figure_of_the_command_is_in_the_gallery(capsys: pytest.CaptureFixture[str]) -> None:
     """Two tables share one page: that of a sweep is written as that of a store is."""
     shown = {path.stem.removeprefix("plot_") for path in (ROOT / "docs" / "gallery").glob("plot_*.py")}
-    assert {name.removeprefix("effect-") for name in RECIPES} - shown == set()
+    assert main(["figure", "--list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert len(listed) >= 13
+    assert {name.removeprefix("effect-") for name in listed} - shown == set()
 
 
 def test_every_page_is_reached_from_the_first() -> None:

@@ -210,9 +210,19 @@ def test_two_stores_are_called_by_what_differs(tmp_path: Path, runs: Path) -> No
     assert "<title>plain and masked</title>" in page.read_text(encoding="utf-8")
 
 
+def processor_s(protocol: Any) -> float:
+    """What the process of a page has computed so far, in seconds of a processor."""
+    metrics = protocol.send("Performance.getMetrics")["metrics"]
+    return next(each["value"] for each in metrics if each["name"] == "ProcessTime")
+
+
 @pytest.mark.slow
 def test_a_model_of_full_size_fits_and_is_quick(tmp_path: Path, open_page: OpenPage) -> None:
-    """50 steps, 30 layers, 12 heads, 21 latent frames: 12 MB, 3 s to load, 30 ms a step, no step left out."""
+    """50 steps, 30 layers, 12 heads, 21 latent frames: 12 MB, 3 s to load, 30 ms a step, no step left out.
+
+    A step is what the browser's process computes for it, all its threads together: other processes share this machine,
+    so that the time on a clock says nothing. Reading a pixel back makes it draw at once what it would put off.
+    """
     plan = ShotPlan.from_latent_frames([7, 14], num_frames_latent=21, fps=16).to_latent()
     whole = synthetic.block_attention(
         plan, num_steps=50, num_layers=30, num_heads=12, noise=0.6, locality=0.1
@@ -223,12 +233,18 @@ def test_a_model_of_full_size_fits_and_is_quick(tmp_path: Path, open_page: OpenP
     started = time.perf_counter()
     page = open_page(path)
     loaded_s = time.perf_counter() - started
-    took_ms = page.evaluate(
-        """() => { const e = document.getElementById("explorer").explorer;
-        const turn = (step) => { const start = performance.now(); e.go({ step }); return performance.now() - start };
-        return Array.from({ length: 150 }, (_, place) => turn(1 + place % 50)) }"""
-    )
     assert len(page.evaluate("() => document.getElementById('explorer').explorer.first.index.steps")) == 51
     assert loaded_s < 3
-    # other processes share this machine: the quickest is what the page itself needs
-    assert min(took_ms) < 30
+    protocol = page.context.new_cdp_session(page)
+    protocol.send("Performance.enable")
+    before_s = processor_s(protocol)
+    page.evaluate(
+        """() => { const e = document.getElementById("explorer").explorer;
+        const sheets = [e.atlas, ...e.maps.map((map) => map.canvas)];
+        for (let step = 1; step <= 50; step += 1) {
+          e.go({ step });
+          for (const sheet of sheets) sheet.getContext("2d").getImageData(0, 0, 1, 1);
+        } }"""
+    )
+    step_ms = 1000 * (processor_s(protocol) - before_s) / 50
+    assert 0.1 < step_ms < 30
