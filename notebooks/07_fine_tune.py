@@ -78,7 +78,7 @@ change = s.compare(before, after, "adjusted_r")
 scope.plots.plot_profile(
     s.profile(s.contrast(after), scale="log", level=None),
     distance_only=s.profile(s.contrast(before), scale="log", level=None),
-    title="contrast after (line) and before (dashed)",
+    names=("after", "before"),
 )
 
 # %%

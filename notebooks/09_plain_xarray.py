@@ -57,17 +57,18 @@ one = (
     .mean(["prompt", "step", "head"])
 )
 assert np.allclose(one.sum("key_frame"), 1, atol=1e-5)
-image = one.plot.imshow(figsize=(4, 3.2), yincrease=False)
+image = one.reset_coords(drop=True).plot.imshow(figsize=(4, 3.2), yincrease=False)
 
 # %% [markdown]
-# ## Own shot against across, in one line
+# ## Own shot against across, median over heads
 
 # %%
 same = attention.query_shot == attention.key_shot
 ratio = attention.mass.where(same).mean(["query_frame", "key_frame"]) / attention.mass.where(~same).mean(
     ["query_frame", "key_frame"]
 )
-lines = ratio.mean(["prompt", "head", "branch"]).plot.line(x="layer", figsize=(5, 2.6))
+by_layer = ratio.median(["prompt", "head", "branch"]).rename("own shot / across")
+lines = by_layer.plot.line(x="layer", figsize=(5, 2.6))
 
 # %% [markdown]
 # ## As a table

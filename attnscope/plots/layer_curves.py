@@ -21,6 +21,7 @@ def plot_profile(
     *,
     distance_only: xr.Dataset | None = None,
     adjusted: xr.Dataset | None = None,
+    names: tuple[str, str] | None = None,
     band: tuple[int, int] | None = None,
     width_in: float = _theme.WIDTH_TEXT_IN,
     title: str | None = None,
@@ -39,6 +40,9 @@ def plot_profile(
         contrast is to be held against.
     adjusted : xr.Dataset, optional
         From `structure.adjusted_r`: the correlation that is left without distance and the popularity of frames.
+    names : pair of str, optional
+        What the line and the dashed line of contrast are called, where ``distance_only`` is another curve to hold the
+        first against, such as that of the same films without a mask; "measured" and "by distance alone" otherwise.
     band : pair of int, optional
         Layers to shade, first and last included; (7, 28) are those that CineTrans masks in Wan 1.3B.
 
@@ -60,7 +64,7 @@ def plot_profile(
     with _theme.theme():
         fig = Page(page.width, page.height)
         axes = [fig.axes_in(box) for box in page.axes]
-        draw_contrast(axes[0], contrast, distance_only, band)
+        draw_contrast(axes[0], contrast, distance_only, band, names=names)
         if below:
             draw_correlation(axes[1], correlation, adjusted, band)
             axes[0].tick_params(labelbottom=False)
@@ -88,19 +92,20 @@ def draw_contrast(
     distance_only: xr.Dataset | None,
     band: tuple[int, int] | None,
     *,
+    names: tuple[str, str] | None = None,
     is_small: bool = False,
 ) -> None:
     """Draw the contrast curve on a logarithmic axis, and what distance alone would make of it."""
+    measured, alone = names or ("measured", "distance alone" if is_small else "by distance alone")
     prepare_layer_axis(ax, contrast, band, named=True)
     ax.set_yscale("log")
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_tick_params(which="minor", length=0)
-    draw_curve(ax, contrast, _theme.BLUE, "measured")
+    draw_curve(ax, contrast, _theme.BLUE, measured)
     if distance_only is not None:
-        name = "distance alone" if is_small else "by distance alone"
-        draw_curve(ax, distance_only, _theme.MUTED, name, dashed=True)
+        draw_curve(ax, distance_only, _theme.MUTED, alone, dashed=True)
         ax.legend(loc="upper left", ncols=2, borderaxespad=0.1, handlelength=1.4, columnspacing=1.2)
         low, high = ax.get_ylim()
         ax.set_ylim(low, high * (high / low) ** (0.3 if is_small else 0.18))  # room for the legend

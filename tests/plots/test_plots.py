@@ -133,6 +133,8 @@ def test_profile_draws_the_curves_and_bands_it_is_given():
     assert any("layers 2–3" in text.get_text() for text in upper.texts)
     assert len(upper.collections) == 1
     assert len(lower.collections) == 2
+    named = plots.plot_profile(curve([2, 4, 8]), distance_only=curve([1, 2, 3]), names=("masked", "plain"))
+    assert [text.get_text() for text in named.axes[0].get_legend().get_texts()] == ["masked", "plain"]
     single = plots.plot_profile(curve([2, 4, 8], spread=np.nan))
     assert len(single.axes) == 1
     assert not single.axes[0].collections
