@@ -135,7 +135,6 @@ def probe_command(
         dataset = _look(pipe, shown, folder, looking)
         films = films_in(folder, len(shown.frames))
         frames_seen = shown.frames[0]
-        keep_shown(films, shown)
     clock = fps_of(pipe) if shown is None else shown.source_fps or fps_of(pipe)
     facts = {
         "film": frames_seen[dataset.query_start_frame.values],
@@ -178,12 +177,12 @@ def _show(
 
 
 def _look(pipe: Pipeline, shown: Shown, folder: Path, options: Document) -> xr.Dataset:
-    """Show the model videos, and record how it looks at them."""
+    """Show the model videos, record how it looks at them, and keep them as it saw them."""
     from attnscope.probing.probe import probe_video
     from attnscope.probing.progress import progress_bar
 
     with progress_bar("probing") as on_step:
-        return probe_video(
+        dataset = probe_video(
             pipe,
             list(shown.frames),
             prompt=list(shown.captions),
@@ -192,6 +191,8 @@ def _look(pipe: Pipeline, shown: Shown, folder: Path, options: Document) -> xr.D
             on_step=on_step,
             **options,
         )
+    keep_shown(films_in(folder, len(shown.frames)), shown)
+    return dataset
 
 
 def _watch(
