@@ -48,7 +48,7 @@ ERRORS = "docs/errors/"
 def test_there_is_something_to_check() -> None:
     assert len(ATTNSCOPE_COMMANDS) >= 4
     assert len(PYTHON_BLOCKS) >= 3
-    assert {words[0] for words in commands("README.md")} == {"attnscope", "make", "pip"}
+    assert {words[0] for words in commands("README.md")} == {"attnscope", "make", "pip", "source"}
 
 
 @pytest.mark.parametrize("words", ATTNSCOPE_COMMANDS, ids=" ".join)
