@@ -22,7 +22,7 @@ import numpy as np
 import xarray as xr
 
 import attnscope as scope
-from attnscope.dataset import Scene, sample_scene
+from attnscope.dataset import DEFAULT_WORLD, Scene, sample_scene
 from attnscope.errors import AttnscopeError, InputError
 from attnscope.families import find
 from attnscope.families.calling import fill_defaults, require_size
@@ -253,6 +253,7 @@ def read_config(path: Path, *, model: str | None, quick: bool) -> dict[str, Any]
     """The settings of a file; those of its table `quick` replace others of the same name where that is asked for."""
     config = tomllib.loads(path.read_text(encoding="utf-8"))
     changes = config.pop("quick")
+    config["films"].setdefault("world", DEFAULT_WORLD)
     if model is not None:
         config["model"]["base"] = model
     tables = [each for each in config.values() if isinstance(each, dict)]
