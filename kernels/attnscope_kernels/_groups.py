@@ -39,14 +39,17 @@ def group_of_token(offsets: Sequence[int], device: torch.device) -> Tensor:
 
 def select_groups(tensor: Tensor, dim: int, offsets: Sequence[int], groups: Sequence[int]) -> Tensor:
     """Keep the tokens of the visible groups: a view where they adjoin, one copy where they do not."""
-    spans: list[list[int]] = []
-    for group in groups:
-        if spans and spans[-1][1] == offsets[group]:
-            spans[-1][1] = offsets[group + 1]
-        else:
-            spans.append([offsets[group], offsets[group + 1]])
-    pieces = [tensor.narrow(dim, start, stop - start) for start, stop in spans]
+    pieces = [tensor.narrow(dim, start, stop - start) for start, stop in spans_of(offsets, groups)]
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim)
+
+
+def spans_of(offsets: Sequence[int], groups: Sequence[int]) -> list[tuple[int, int]]:
+    """List where the tokens of groups start and stop, those of groups that adjoin as one span."""
+    spans: list[tuple[int, int]] = []
+    for group in groups:
+        first = spans.pop()[0] if spans and spans[-1][1] == offsets[group] else offsets[group]
+        spans.append((first, offsets[group + 1]))
+    return spans
 
 
 def token_bias(bias: Sequence[float], groups: Sequence[int], offsets: Sequence[int], like: Tensor) -> Tensor:

@@ -104,6 +104,19 @@ def test_frames_that_see_the_same_are_one_call(monkeypatch):
     assert calls == [(12, 12), (8, 12)]  # queries of a shot, and keys of the shot and of the first frame
 
 
+def test_outputs_of_shots_are_kept_once():
+    """What is kept for the gradient is the output that is handed on, and no second one of each shot."""
+    query, key, value = (draw(seed, 1, 20, 2, 8).requires_grad_() for seed in (1, 2, 3))
+    same = torch.block_diag(torch.ones(3, 3), torch.ones(2, 2)).bool()
+    steps, kept = (0, 4, 8, 12, 16, 20), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda each: kept.append(each) or each, lambda each: each):
+        shot_attention(
+            query, key, value, same, query_offsets=steps, key_offsets=steps, implementation="split"
+        )
+    sizes = sorted(each.numel() for each in kept)
+    assert sizes == [2 * 8, 2 * 12, *[2 * 8 * 20] * 4]  # sums of two shots, query, key, value and output
+
+
 @pytest.mark.parametrize("heads", [1, 3])
 def test_texts_of_videos_that_differ_are_one_call(monkeypatch, heads):
     """Films of a batch with captions of their own: all queries of a film see alike, hidden tokens hold no numbers."""

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .._fused import attend_fused
-from .._groups import select_groups, token_bias
+from .._groups import select_groups
 from .._relation import Run, parts, runs
+from .joined import attend_joined, bias_of_run, can_join
 
 
 def attend_by_runs(
@@ -38,12 +39,10 @@ def attend_by_runs(
         return _attend_alike((query, key, value), relation[:, :, :1], key_offsets, scale), None
     found = []
     for entries, heads, matrix in alone:
-        tensors = [
+        q, k, v = (
             t[entries] if len(heads) == num_heads else t[entries][:, :, heads] for t in (query, key, value)
-        ]
-        rows = [_attend(tensors, run, query_offsets, key_offsets, scale, with_lse) for run in runs(matrix)]
-        output = rows[0][0] if len(rows) == 1 else torch.cat([row[0] for row in rows], 1)
-        lse = torch.cat([row[1] for row in rows if row[1] is not None], 2) if with_lse else None
+        )
+        output, lse = _attend_runs((q, k, v), runs(matrix), query_offsets, key_offsets, scale, with_lse)
         found.append((range(batch)[entries] if isinstance(entries, slice) else entries, heads, output, lse))
     if len(found) == 1:
         return found[0][2], found[0][3]
@@ -73,8 +72,24 @@ def _attend_alike(
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(1, 2)
 
 
+def _attend_runs(
+    tensors: tuple[Tensor, Tensor, Tensor],
+    cut: Sequence[Run],
+    query_offsets: Sequence[int],
+    key_offsets: Sequence[int],
+    scale: float,
+    with_lse: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Attend run by run, under one relation for all entries and heads that are given."""
+    if len(cut) > 1 and not with_lse and can_join(*tensors):
+        return attend_joined(*tensors, cut, query_offsets, key_offsets, scale), None
+    rows = [_attend(tensors, run, query_offsets, key_offsets, scale, with_lse) for run in cut]
+    output = rows[0][0] if len(rows) == 1 else torch.cat([row[0] for row in rows], 1)
+    return output, torch.cat([row[1] for row in rows if row[1] is not None], 2) if with_lse else None
+
+
 def _attend(
-    tensors: list[Tensor],
+    tensors: tuple[Tensor, Tensor, Tensor],
     run: Run,
     query_offsets: Sequence[int],
     key_offsets: Sequence[int],
@@ -84,11 +99,8 @@ def _attend(
     start, stop = query_offsets[run.first_row], query_offsets[run.stop_row]
     q = tensors[0][:, start:stop].transpose(1, 2)
     k, v = (select_groups(tensor, 1, key_offsets, run.groups).transpose(1, 2) for tensor in tensors[1:])
-    # relative to the largest, before 16 bits round them: what is added to all changes nothing
-    highest = max(run.bias)
-    relative = [bias - highest for bias in run.bias]
-    mask = None if run.is_flat else token_bias(relative, run.groups, key_offsets, q)[None, None, None]
+    mask = bias_of_run(run, key_offsets, q)
     if not with_lse:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(1, 2), None
     output, lse = attend_fused(q, k, v, scale, mask)
-    return output.transpose(1, 2), lse + highest
+    return output.transpose(1, 2), lse + max(run.bias)
