@@ -40,7 +40,7 @@ TINY_MODELS = {
     "animatediff": "animatediff",
     "modelscope": "modelscope",
     "i2vgen-xl": "i2vgen_xl",
-    "svd": "svd",
+    "svd": "stable_video_diffusion",
     "lavie": "lavie",
 }
 
