@@ -3,8 +3,7 @@
 What a configuration leaves out is the default of its class in diffusers, which was written for that model.
 
 Source: the conversion scripts of diffusers (`scripts/convert_wan_to_diffusers.py`, `..._cogvideox_...`,
-`..._hunyuan_video_...`, `..._ltx_...`, `..._mochi_...`) for networks and VAEs; `wan/modules/t5.py` of Wan2.1 for its
-text encoder, and the configurations of google/t5-v1_1-xxl, Llama 3 8B and CLIP ViT-L for the others.
+`..._hunyuan_video_...`, `..._ltx_...`, `..._mochi_...`) for networks and VAEs; that of a text encoder stands beside it.
 """
 
 from __future__ import annotations
@@ -47,6 +46,8 @@ class PublishedModel:
     text_width: int = 4096
 
 
+# T5 v1.1 XXL. Source: `t5/models/gin/models/t5.1.1.xxl.gin` of google-research/text-to-text-transfer-transformer;
+# vocabulary, head size and gate from the config.json that FLUX.1 publishes of the same encoder (`text_encoder_2`).
 _T5_XXL: Document = {
     "vocab_size": 32_128,
     "d_model": 4096,
@@ -57,8 +58,11 @@ _T5_XXL: Document = {
     "feed_forward_proj": "gated-gelu",
 }
 _T5 = {"text_encoder": Part("T5EncoderModel", _T5_XXL)}
+# Source: `umt5_xxl` in `wan/modules/t5.py` of Wan-Video/Wan2.1.
 _UMT5 = {"text_encoder": Part("UMT5EncoderModel", {**_T5_XXL, "vocab_size": 256_384})}
 _LLAMA_AND_CLIP = {
+    # The language half of xtuner/llava-llama-3-8b-v1_1-transformers: Llama 3 8B with 64 tokens more. Source: its
+    # config.json as kohya-ss/musubi-tuner keeps it (`LLAMA_CONFIG` in `hunyuan_model/text_encoder.py`).
     "text_encoder": Part(
         "LlamaModel",
         {
@@ -70,6 +74,7 @@ _LLAMA_AND_CLIP = {
             "num_key_value_heads": 8,
         },
     ),
+    # The text half of openai/clip-vit-large-patch14. Source: `text_encoder/config.json` of Stable Diffusion 1.5.
     "text_encoder_2": Part(
         "CLIPTextModel",
         {
