@@ -21,6 +21,7 @@ LOADING = {
     "--vae-tiling",
     "--attention-backend",
     "--compile",
+    "--drop-text-encoder",
 }
 SAMPLING = {
     "--num-inference-steps",

@@ -58,6 +58,8 @@ class Loading:
         How diffusers computes attention.
     compile
         Compile what denoises.
+    drop_text_encoder
+        Read the text encoder when text is encoded, and let go of it before anything is denoised.
     """
 
     model: str = "wan-mini"
@@ -71,6 +73,7 @@ class Loading:
     vae_tiling: Switch = False
     attention_backend: str | None = None
     compile: Switch = False
+    drop_text_encoder: Switch = False
 
     @property
     def settings(self) -> Document:

@@ -12,6 +12,7 @@ from attnscope._types import Arguments
 from attnscope.checks import require_number, require_whole
 from attnscope.errors import InputError, quote
 from attnscope.families.base import Family
+from attnscope.families.dropping import find_dropped
 from attnscope.families.protocols import Model, Pipeline
 
 _ENCODED = re.compile(r"prompt_embeds|prompt_attention_mask|^mask_feature$")
@@ -258,7 +259,7 @@ def require_text_encoder(pipe: Model, arguments: Arguments) -> None:
     InputError
         A tokenizer or text encoder is missing, and no embeddings were given.
     """
-    if isinstance(pipe, nn.Module) or "prompt_embeds" in arguments:
+    if isinstance(pipe, nn.Module) or "prompt_embeds" in arguments or find_dropped(pipe) is not None:
         return
     optional = set(getattr(pipe, "_optional_components", ())) - {"tokenizer", "text_encoder"}
     parts = [

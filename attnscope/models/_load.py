@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from attnscope.errors import SetupError, UnknownModelError, quote
 from attnscope.models import machine
 from attnscope.models.choices import (
     DTYPES,
+    READER,
     LoadRequest,
     Offload,
     Quantize,
@@ -22,10 +24,11 @@ from attnscope.models.choices import (
     require_memory,
 )
 from attnscope.models.finding import INDEX, ModelCard, base_of, embedded_card, inspect_model
-from attnscope.models.preparing import list_backends, loading_settings, prepare
+from attnscope.models.preparing import find_readers, list_backends, loading_settings, prepare
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from attnscope.families.protocols import Pipeline
 
@@ -43,6 +46,7 @@ def load(
     vae_tiling: bool = False,
     attention_backend: str | None = None,
     compile: bool = False,
+    drop_text_encoder: bool = False,
     video: tuple[int, int, int] | None = None,
 ) -> Pipeline:
     """Build a video pipeline, ready to be probed.
@@ -74,6 +78,9 @@ def load(
         How diffusers computes attention. What is measured is the softmax all the same.
     compile : bool
         Compile what denoises.
+    drop_text_encoder : bool
+        Read the text encoder when text is encoded and let go of it before anything is denoised. What was encoded is
+        remembered; a text that comes later brings the encoder back from disk.
     video : (int, int, int), optional
         Frames, height and width of the videos that will be made: the memory that is asked for then holds what a
         denoising step computes, too, where that can be counted on the shapes of the network.
@@ -106,7 +113,8 @@ def load(
         dtype = str(dtype).removeprefix("torch.")
     loras = (lora,) if isinstance(lora, str) else tuple(lora)
     request = LoadRequest(
-        device, dtype, offload, quantize, loras, revision, variant, vae_tiling, attention_backend, compile
+        *(device, dtype, offload, quantize, loras, revision, variant),
+        *(vae_tiling, attention_backend, compile, drop_text_encoder),
     )
     return load_as(os.fspath(name), request, video)
 
@@ -126,25 +134,33 @@ def load_as(name: str, request: LoadRequest, video: tuple[int, int, int] | None 
     kind: torch.dtype = getattr(torch, DTYPES[choice.dtype])
     card = embedded_card(name)
     if card is None:
-        pipe = _load_pipeline(name, kind, loading_settings(request, denoisers))
+        readers = find_readers(name, kind, request) if request.drop_text_encoder else {}
+        settings = {**loading_settings(request, denoisers), **dict.fromkeys(readers)}
+        pipe = _load_pipeline(name, kind, settings)
     else:
-        pipe = _load_embedded(card, kind)
-    return prepare(pipe, choice, denoisers)
+        readers = {READER: functools.partial(_read_embedded, card, kind)} if request.drop_text_encoder else {}
+        pipe = _load_embedded(card, kind, reads_text=not readers)
+    return prepare(pipe, choice, denoisers, readers)
 
 
-def _load_embedded(card: ModelCard, dtype: torch.dtype) -> Pipeline:
+def _read_embedded(card: ModelCard, dtype: torch.dtype) -> nn.Module:
+    transformers = import_module("transformers")
+    with _no_loading_bar():
+        text_encoder: nn.Module = transformers.UMT5EncoderModel.from_pretrained(
+            base_of(card) / READER, local_files_only=True, dtype=dtype, use_safetensors=True
+        )
+    return text_encoder.eval()
+
+
+def _load_embedded(card: ModelCard, dtype: torch.dtype, *, reads_text: bool = True) -> Pipeline:
     diffusers = import_module("diffusers")
     transformers = import_module("transformers")
     mini = import_module("attnscope.models._mini")
     base = base_of(card)
     local = {"local_files_only": True, "dtype": dtype, "use_safetensors": True}
-    with _no_loading_bar():
-        text_encoder = transformers.UMT5EncoderModel.from_pretrained(
-            base / "text_encoder", local_files_only=True, dtype=dtype, use_safetensors=True
-        )
     pipe: Pipeline = mini.WanMiniPipeline(
         tokenizer=transformers.T5Tokenizer.from_pretrained(base / "tokenizer", local_files_only=True),
-        text_encoder=text_encoder.eval(),
+        text_encoder=_read_embedded(card, dtype) if reads_text else None,
         vae=diffusers.AutoencoderKLWan.from_pretrained(base / "vae", **local).eval(),
         transformer=diffusers.WanTransformer3DModel.from_pretrained(
             card.path / "transformer", **local

@@ -39,6 +39,7 @@ class LoadRequest:
     vae_tiling: bool = False
     attention_backend: str | None = None
     compile: bool = False
+    drop_text_encoder: bool = False
 
     def require_known(self) -> None:
         """Refuse words that mean nothing, and what contradicts itself whatever the machine.
@@ -60,6 +61,13 @@ class LoadRequest:
                     where=f"as {name} of a model",
                     remedy="name one of them",
                 )
+        if self.drop_text_encoder and self.offload != "none":
+            raise InputError(
+                expected="a text encoder that is dropped, or one that waits in main memory",
+                got=f"drop_text_encoder with offload {self.offload}",
+                where="for a model",
+                remedy="leave out one of the two",
+            )
         if self.quantize != "none" and self.offload == "group":
             raise InputError(
                 expected="quantised weights that stay where they are",
@@ -105,6 +113,9 @@ class LoadChoice:
             words["lora"] = " + ".join(lora.describe() for lora in self.loras)
         return {name: "on" if value is True else str(value) for name, value in words.items()}
 
+
+READER = "text_encoder"
+"""What the names of a pipeline's text encoders begin with."""
 
 _SHOWN = ("device", "dtype", "lora")
 
@@ -185,7 +196,8 @@ def estimate_memory(
 ) -> int:
     """Return how many bytes of a device the weights take: all of them, or the largest part where parts take turns.
 
-    ``activations`` are bytes that are alive beside the weights of what denoises, while it does.
+    ``activations`` are bytes that are alive beside the weights of what denoises, while it does. A text encoder that is
+    dropped takes its turn with them.
     """
     width = BYTES[_BY_SHORT[choice.dtype]]
     sizes = {}
@@ -198,6 +210,9 @@ def estimate_memory(
     if choice.request.offload == "model":
         taking_turns = (size + activations * (name in denoisers) for name, size in sizes.items())
         return max(taking_turns, default=0)
+    readers = sum(size for name, size in sizes.items() if name.startswith(READER))
+    if choice.request.drop_text_encoder:
+        return sum(sizes.values()) - readers + max(readers, activations)
     return sum(sizes.values()) + activations
 
 
@@ -228,11 +243,13 @@ def advice(choice: LoadChoice) -> str:
     """Say what makes a model need less memory than it does.
 
     >>> advice(LoadChoice("cpu", "fp32", LoadRequest()))
-    'use --dtype bf16, fewer frames or a smaller picture'
+    'use --dtype bf16, --drop-text-encoder, fewer frames or a smaller picture'
     """
     ways = []
     if choice.dtype == "fp32":
         ways.append("--dtype bf16")
+    if not choice.request.drop_text_encoder and choice.request.offload == "none":
+        ways.append("--drop-text-encoder")
     if choice.device != CPU:
         order = get_args(Offload)
         ways += [f"--offload {each}" for each in order[order.index(choice.request.offload) + 1 :][:1]]

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from attnscope._types import Document
 from attnscope.errors import InputError, RunError, quote
-from attnscope.models.choices import LoadChoice, LoadRequest, advice
+from attnscope.models.choices import READER, LoadChoice, LoadRequest, advice
 from attnscope.models.machine import CPU
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from attnscope.families.protocols import Pipeline
+
+Reader = Callable[[], "nn.Module"]
+"""Reads a network from its files."""
 
 _CHOICE = "attnscope_choice"  # the name under which a pipeline keeps how it was loaded
 _QUANTISERS = {
@@ -46,8 +52,48 @@ def loading_settings(request: LoadRequest, denoisers: tuple[str, ...]) -> Docume
     return settings
 
 
-def prepare(pipe: Pipeline, choice: LoadChoice, denoisers: tuple[str, ...]) -> Pipeline:
+def find_readers(name: str, dtype: torch.dtype, request: LoadRequest) -> dict[str, Reader]:
+    """Say how each text encoder of a pipeline is read by itself, without reading it.
+
+    Raises
+    ------
+    InputError
+        It has none to drop.
+    """
+    where: Document = {"local_files_only": os.path.isdir(name), "revision": request.revision}
+    index = import_module("diffusers").DiffusionPipeline.load_config(name, **where)
+    found = {
+        part: functools.partial(
+            getattr(import_module(said[0]), said[1]).from_pretrained,
+            name,
+            subfolder=part,
+            dtype=dtype,
+            variant=request.variant,
+            use_safetensors=True,
+            **where,
+        )
+        for part, said in index.items()
+        if part.startswith(READER) and said[0] == "transformers"
+    }
+    if not found:
+        raise InputError(
+            expected="a model with a text encoder to drop",
+            got="none",
+            where=f"in {name}",
+            remedy="leave drop_text_encoder out",
+        )
+    return found
+
+
+def prepare(
+    pipe: Pipeline,
+    choice: LoadChoice,
+    denoisers: tuple[str, ...],
+    readers: Mapping[str, Reader] | None = None,
+) -> Pipeline:
     """Add LoRAs, choose how attention is computed, bring everything to the device, and remember the choice.
+
+    `readers` are the text encoders that are not there yet, and will be dropped before anything is denoised.
 
     Raises
     ------
@@ -80,6 +126,10 @@ def prepare(pipe: Pipeline, choice: LoadChoice, denoisers: tuple[str, ...]) -> P
         for network in networks:
             network.set_attention_backend(request.attention_backend)
     _bring(pipe, choice, networks)
+    if readers:
+        from attnscope.families.dropping import DroppedEncoder
+
+        DroppedEncoder(pipe, readers, networks)
     if request.compile:
         for network in networks:
             network.compile()

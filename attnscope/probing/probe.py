@@ -19,6 +19,7 @@ from attnscope.families.calling import (
     require_runnable,
     require_size,
 )
+from attnscope.families.dropping import find_dropped
 from attnscope.families.protocols import LooksAtVideos, Pipeline, require
 from attnscope.families.rehearsing import rehearse
 from attnscope.hooks import join_or_attach
@@ -142,6 +143,9 @@ def probe(
     ]
     with hush_progress(pipe):
         num_steps = rehearse(pipe, family, {**calls[0], **_noise(seed)})
+        if find_dropped(pipe) is not None:  # all texts are encoded while the encoder is there
+            for call in calls[1:]:
+                rehearse(pipe, family, {**call, **_noise(seed)})
     request = ProbeRequest(
         prompts, plans, fps_of(pipe), num_steps, branches, layers, heads, steps, seed, *size_of(arguments)
     )

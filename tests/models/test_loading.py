@@ -75,6 +75,11 @@ WRONG: dict[str, tuple[dict[str, Any], type[AttnscopeError], str]] = {
     "bits that do not exist": ({"quantize": "2bit"}, InputError, "as quantize"),
     "no bitsandbytes": ({"quantize": "8bit"}, SetupError, "the package bitsandbytes"),
     "no torchao": ({"quantize": "int8"}, SetupError, "the package torchao"),
+    "an encoder that is dropped, and waits": (
+        {"drop_text_encoder": True, "offload": "model"},
+        InputError,
+        "drop_text_encoder with offload model",
+    ),
     "two ways that exclude each other": (
         {"quantize": "4bit", "offload": "group"},
         InputError,
@@ -117,7 +122,7 @@ def test_too_little_memory_is_said_before_weights_are_read(
     monkeypatch.setattr(choices, "free_memory", lambda device: 1024)
     with pytest.raises(SetupError, match="GiB of memory on cpu for the weights alone") as caught:
         load(folder)
-    assert caught.value.remedy == "use --dtype bf16, fewer frames or a smaller picture"
+    assert caught.value.remedy == "use --dtype bf16, --drop-text-encoder, fewer frames or a smaller picture"
 
 
 @pytest.mark.usefixtures("no_weights")
@@ -138,7 +143,7 @@ def test_what_a_step_computes_is_counted_where_the_size_of_the_video_is_known(
         SetupError, match="on cpu for the weights and what a denoising step computes"
     ) as caught:
         load(folder, video=(17, 512, 512))
-    assert caught.value.remedy == "use --dtype bf16, fewer frames or a smaller picture"
+    assert caught.value.remedy == "use --dtype bf16, --drop-text-encoder, fewer frames or a smaller picture"
     with pytest.raises(InputError, match="num_frames"):
         load(folder, video=(16, 64, 64))
 
@@ -228,6 +233,11 @@ def test_memory_is_counted_by_hand() -> None:
     assert needed("bf16", activations=700, offload="sequential") == 2 * 1000 + 700
     assert needed("bf16", quantize="8bit") == 1010 + 2 * 500
     assert needed("bf16", quantize="4bit") == 505 + 2 * 500
+    parts["text_encoder"] = {"d": StoredTensor("F32", (600,))}
+    # while it encodes, all weights are there; while something is denoised, it is not
+    assert needed("bf16", drop_text_encoder=True) == 2 * 2110
+    assert needed("bf16", activations=700, drop_text_encoder=True) == 2 * 2110
+    assert needed("bf16", activations=1700, drop_text_encoder=True) == 2 * 1510 + 1700
 
 
 def test_heads_of_files_say_what_the_weights_are(folder: Path) -> None:
