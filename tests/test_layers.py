@@ -116,7 +116,10 @@ def family_complaint(arrow: Arrow, where: str) -> str | None:
     families = ["attnscope", "families"]
     if source[:2] != families or target[:2] != families or len(source) < 3 or len(target) < 3:
         return None
-    shared = {"base", "calling", "facts", "layout", "looking", "protocols", "rehearsing", "sizes", "_unet"}
+    shared = {
+        *("base", "calling", "dropping", "facts", "layout", "looking", "protocols", "reading", "rehearsing"),
+        *("sizes", "_unet"),
+    }
     if source[2] in shared or target[2] in shared or source[2] == target[2]:
         return None
     return f"{where}: a family never imports another family"

@@ -15,8 +15,14 @@ from attnscope.families.facts import PER_PLACE
 from attnscope.families.layout import FrameLayout
 from attnscope.families.protocols import Denoiser, Model
 
-Place = tuple[str, Literal["self", "cross"]]
-"""Where within a stage an attention is, and what its frames look at: frames (`self`) or something given (`cross`)."""
+Looks = Literal["self", "cross", "text"]
+"""What an attention looks at: frames at frames (`self`), frames at something given (`cross`), pictures at the text."""
+
+Place = tuple[str, Looks]
+"""Where within a stage an attention is, and what looks at what there."""
+
+TEXT: Place = ("attn2", "text")
+"""The second attention of a transformer block of Stable Diffusion: each picture reads the text by itself."""
 
 
 BOTH_LOOK_AT_FRAMES: tuple[Place, Place] = (("attn1", "self"), ("attn2", "self"))
@@ -27,7 +33,8 @@ class UNetFamily(Family):
     """A UNet that is Stable Diffusion for each frame, with attention between the frames at each place of the picture.
 
     Layers are counted in the order they run: down, middle, up. That is not the order in which PyTorch lists modules,
-    where the middle comes last. A latent frame is a frame; guidance is one call, [uncond, cond].
+    where the middle comes last. A latent frame is a frame; guidance is one call, [uncond, cond]. Where the pictures
+    read the text is beside the layer that runs next.
 
     A mask hides frames in the attention over time and nowhere else. What else mixes frames passes by it; each family
     says what that is.
@@ -43,7 +50,7 @@ class UNetFamily(Family):
 
     @abstractmethod
     def places(self, stage: nn.Module) -> Iterable[Place]:
-        """Return the attentions over time within a stage of the UNet, in the order they run."""
+        """Return the attentions over time, and those to the text, within a stage of the UNet, in the order they run."""
 
     def places_before(self, denoiser: Denoiser) -> Iterable[Place]:
         """Return the attentions over time that run before the first stage; they form the stage `in`."""
@@ -51,15 +58,18 @@ class UNetFamily(Family):
 
     @override
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
-        """Return the attention over time of every stage, in the order it runs."""
+        """Return the attention over time and to the text of every stage, in the order it runs."""
         found: list[Site] = []
         layer = 0
-        for stage, path, kind in self._places(denoiser):
-            layer += kind == "self"
-            found.append(Site(layer, path, stage, kind))
+        for stage, path, looks in self._places(denoiser):
+            layer += looks == "self"
+            if looks == "text":
+                found.append(Site(layer + 1, path, stage, "cross", by_picture=True))
+            else:
+                found.append(Site(layer, path, stage, looks))
         return tuple(found)
 
-    def _places(self, denoiser: Denoiser) -> Iterator[tuple[str, str, Literal["self", "cross"]]]:
+    def _places(self, denoiser: Denoiser) -> Iterator[tuple[str, str, Looks]]:
         for path, kind in self.places_before(denoiser):
             yield "in", path, kind
         for stage, path, block in stages(denoiser):
@@ -139,6 +149,15 @@ def temporal_blocks(path: str, module: nn.Module, blocks: str, *attentions: Plac
     for index, _ in enumerate(getattr(module, blocks)):
         for name, kind in attentions:
             yield f"{path}.{blocks}.{index}.{name}", kind
+
+
+def behind_text(stage: nn.Module, modules: str, *attentions: Place) -> Iterator[Place]:
+    """Yield attentions over time, and before each module of them where the pictures of the same depth read the text."""
+    pictures = getattr(stage, "attentions", None) or ()
+    for depth, module in enumerate(getattr(stage, modules, None) or ()):
+        if depth < len(pictures):
+            yield from temporal_blocks(f"attentions.{depth}", pictures[depth], "transformer_blocks", TEXT)
+        yield from temporal_blocks(f"{modules}.{depth}", module, "transformer_blocks", *attentions)
 
 
 def within(stage: nn.Module, modules: str, blocks: str, *attentions: Place) -> Iterator[Place]:

@@ -9,9 +9,10 @@ from typing_extensions import override
 from attnscope.families.base import GridFamily, Site, pair_sites
 from attnscope.families.facts import Reasons
 from attnscope.families.protocols import Denoiser
+from attnscope.families.reading import ReadingFamily
 
 
-class Allegro(GridFamily):
+class Allegro(ReadingFamily, GridFamily):
     """Allegro: every block holds a self-attention over all frames and a cross-attention to the text.
 
     Guidance is one call, [uncond, cond], of which the pipeline says nothing. Its VAE makes four frames of every latent
@@ -25,6 +26,7 @@ class Allegro(GridFamily):
     name = "Allegro"
     pipelines = ("AllegroPipeline",)
     networks = ("AllegroTransformer3DModel",)
+    padding = "hidden"
     cannot: ClassVar[Reasons] = {"given videos": "its VAE encodes nothing but large tiles"}
     names_branches = False
 

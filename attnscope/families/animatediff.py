@@ -8,13 +8,14 @@ from typing import ClassVar
 from torch import nn
 from typing_extensions import override
 
-from attnscope.families._unet import BOTH_LOOK_AT_FRAMES, Place, UNetFamily, within
+from attnscope.families._unet import BOTH_LOOK_AT_FRAMES, Place, UNetFamily, behind_text
 from attnscope.families.facts import Reasons
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Model
+from attnscope.families.reading import ReadingFamily
 
 
-class AnimateDiff(LookingFamily, UNetFamily):
+class AnimateDiff(ReadingFamily, LookingFamily, UNetFamily):
     """AnimateDiff, text to video and video to video: `UNetMotionModel`.
 
     A motion module has two attentions, `attn1` and `attn2`, and in both frames look at frames: they are two layers. A
@@ -35,11 +36,12 @@ class AnimateDiff(LookingFamily, UNetFamily):
     networks = ("UNetMotionModel",)
     cannot: ClassVar[Reasons] = {"time offsets": "it has no rotary positions"}
     vae_reads = "pictures"
+    padding = "text"
 
     @override
     def places(self, stage: nn.Module) -> Iterable[Place]:
-        """Return both attentions of every motion module."""
-        return within(stage, "motion_modules", "transformer_blocks", *BOTH_LOOK_AT_FRAMES)
+        """Return both attentions of every motion module, and before it where the pictures read the text."""
+        return behind_text(stage, "motion_modules", *BOTH_LOOK_AT_FRAMES)
 
     @override
     def most_frames(self, model: Model) -> int | None:

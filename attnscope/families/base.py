@@ -38,7 +38,8 @@ class Site:
     `layer` is the 1-based label ("7-28" in the paper), `module` the path as in diffusers, `stage` the part of the
     model it belongs to, `kind` whether frames look at frames (`self`) or at the text (`cross`). Only sites of
     kind `self` are counted as layers; the cross-attention beside layer 7 has the label 7 too. Of the attention calls
-    that a processor makes, the first `num_unheard` are none of the site's (attention to an image, say).
+    that a processor makes, the first `num_unheard` are none of the site's (attention to an image, say). Where
+    `by_picture`, each picture looks by itself, and the pictures of a video are neighbours in the batch.
 
     >>> Site(layer=7, module="blocks.6.attn1", stage="blocks", kind="self").prefix
     'blocks.6.attn'
@@ -49,6 +50,7 @@ class Site:
     stage: str
     kind: Literal["self", "cross"]
     num_unheard: int = 0
+    by_picture: bool = False
 
     @property
     def prefix(self) -> str:

@@ -7,12 +7,12 @@ from torch import Tensor
 from typing_extensions import override
 
 from attnscope.families.base import GridFamily, Site, pair_sites
-from attnscope.families.facts import JOINT_TEXT
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser, Model, Pipeline
+from attnscope.families.reading import ReadingFamily
 
 
-class CogVideoX(LookingFamily, GridFamily):
+class CogVideoX(ReadingFamily, LookingFamily, GridFamily):
     """CogVideoX: 226 tokens of text stand before the frames, padding of the text among them, which the model reads.
 
     Guidance is one call, [uncond, cond]. CogVideoX 1.5 takes two latent frames for one token frame and puts latent
@@ -27,7 +27,7 @@ class CogVideoX(LookingFamily, GridFamily):
     pipelines = ("CogVideoXPipeline", "CogVideoXImageToVideoPipeline", "CogVideoXVideoToVideoPipeline")
     networks = ("CogVideoXTransformer3DModel",)
     says_of_text = "joint, first"
-    cannot = JOINT_TEXT
+    padding = "text"
     text = "before"
     frame_axis = 1
     first_frame_pipelines = ("CogVideoXImageToVideoPipeline",)

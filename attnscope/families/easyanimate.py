@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing_extensions import override
 
 from attnscope.families.base import GridFamily, Site, pair_sites
-from attnscope.families.facts import JOINT_TEXT
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser
+from attnscope.families.reading import ReadingFamily
 
 
-class EasyAnimate(LookingFamily, GridFamily):
+class EasyAnimate(ReadingFamily, LookingFamily, GridFamily):
     """EasyAnimate: 256 tokens of text stand before the frames, padding of the text among them, which the model reads.
 
     Guidance is one call, [uncond, cond], of which the pipeline says nothing.
@@ -23,7 +23,7 @@ class EasyAnimate(LookingFamily, GridFamily):
     pipelines = ("EasyAnimatePipeline",)
     networks = ("EasyAnimateTransformer3DModel",)
     says_of_text = "joint, first"
-    cannot = JOINT_TEXT
+    padding = "text"
     names_branches = False
     text = "before"
 

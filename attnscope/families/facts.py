@@ -13,8 +13,8 @@ COND, UNCOND, UNKNOWN = "cond", "uncond", "unknown"
 Reasons = Mapping[str, str]
 """Why something cannot be, by the column of the table of families."""
 
-JOINT_TEXT: Reasons = {"captions": "its text shares one softmax with the video"}
-"""What cannot be where the video does not read text by an attention of its own."""
+MIXED_TEXT: Reasons = {"captions": "what it is told is mixed, token with token, before the first layer"}
+"""What cannot be where the tokens of a prompt, and so of all captions, attend to each other before they are read."""
 
 
 class Facts:

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from attnscope._types import Arguments
 from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
-from attnscope.families.facts import JOINT_TEXT
+from attnscope.families.facts import MIXED_TEXT
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser
 
@@ -31,7 +31,7 @@ class HunyuanVideo(LookingFamily, GridFamily):
         Arguments
     ] = {}  # distilled for guidance: the scale is something that the model is told
     says_of_text = "joint, last, padding hidden"
-    cannot = JOINT_TEXT
+    cannot = MIXED_TEXT
     says_of_guidance = "distilled: cond alone"
     text = "after"
 

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from attnscope._types import Arguments
 from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
-from attnscope.families.facts import JOINT_TEXT
+from attnscope.families.facts import MIXED_TEXT
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser, Model, Pipeline
 
@@ -30,7 +30,7 @@ class HunyuanVideo15(LookingFamily, GridFamily):
     networks = ("HunyuanVideo15Transformer3DModel",)
     preparing: ClassVar[Arguments] = {}  # a guider decides
     says_of_text = "joint, last, padding hidden"
-    cannot = JOINT_TEXT
+    cannot = MIXED_TEXT
     says_of_guidance = "two calls, cond then uncond"
     scale = 16
     text = "after"

@@ -27,6 +27,7 @@ class I2VGenXL(TransformerUNetFamily):
     pipelines = ("I2VGenXLPipeline",)
     networks = ("I2VGenXLUNet",)
     cannot: ClassVar[Reasons] = {
+        "captions": "tokens of an image stand among those of its text",
         "given videos": "it is told an image",
         "time offsets": "it has no rotary positions",
     }

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
 from typing_extensions import override
 
 from attnscope.errors import InputError
-from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
+from attnscope.families.base import DenoiserCall, GridFamily, Site
 from attnscope.families.facts import PER_PLACE
 from attnscope.families.layout import FrameLayout
 from attnscope.families.looking import LookingFamily
-from attnscope.families.protocols import Denoiser, Model
+from attnscope.families.protocols import Denoiser, Model, Pipeline
+from attnscope.families.reading import ReadingFamily
 
 
-class Latte(LookingFamily, GridFamily):
+class Latte(ReadingFamily, LookingFamily, GridFamily):
     """Latte: spatial and temporal blocks in turn; the temporal ones are the layers.
 
     A place of the picture attends to itself in the other frames, so a sequence is the frames, one token each, and the
     places are neighbours in the batch; frame mass is their mean. A latent frame is a frame. Guidance is one call,
-    [uncond, cond], of which the pipeline says nothing. The text is read by the spatial blocks alone.
+    [uncond, cond], of which the pipeline says nothing. The text is read by the spatial blocks alone, picture by
+    picture; the pipeline leaves out its padding, and cuts the negative prompt to the length of the prompt.
 
     >>> Latte().num_latent_frames(None, 16)
     16
@@ -27,6 +33,7 @@ class Latte(LookingFamily, GridFamily):
     pipelines = ("LattePipeline",)
     networks = ("LatteTransformer3DModel",)
     vae_reads = "pictures"
+    padding = "text"
     says_of_text = "spatial blocks only"
     stride = 1
     names_branches = False
@@ -35,9 +42,24 @@ class Latte(LookingFamily, GridFamily):
 
     @override
     def sites(self, denoiser: Denoiser) -> tuple[Site, ...]:
-        """Return the temporal attention of every block."""
-        blocks = denoiser.temporal_transformer_blocks
-        return tuple(pair_sites("temporal_transformer_blocks", len(blocks)))
+        """Return attention to the text of every spatial block, then that over time of the temporal one behind it."""
+        found: list[Site] = []
+        for index in range(len(denoiser.temporal_transformer_blocks)):
+            spatial, temporal = (f"{kind}transformer_blocks" for kind in ("", "temporal_"))
+            found.append(Site(index + 1, f"{spatial}.{index}.attn2", spatial, "cross", by_picture=True))
+            found.append(Site(index + 1, f"{temporal}.{index}.attn1", temporal, "self"))
+        return tuple(found)
+
+    @override
+    def encode_negative(
+        self, model: Pipeline, text: str, captions: Sequence[str], length: int | None = None
+    ) -> Tensor | None:
+        """Return the negative prompt as long as the longest caption, its padding among it."""
+        with torch.no_grad():
+            encoded: list[Tensor] = [
+                model.encode_prompt(caption, negative_prompt=text)[1][0] for caption in captions
+            ]
+        return max(encoded, key=len)
 
     @override
     def require_size(self, model: Model, *, num_frames: int, height: int, width: int) -> None:

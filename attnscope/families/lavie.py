@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from attnscope._types import Floats32
-from attnscope.families._unet import Place, UNetFamily, within
+from attnscope.families._unet import TEXT, Place, UNetFamily, within
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Pipeline
+from attnscope.families.reading import ReadingFamily
 
 
-class LaVie(LookingFamily, UNetFamily):
+class LaVie(ReadingFamily, LookingFamily, UNetFamily):
     """LaVie, and CineTrans-UNet, which is LaVie trained on films with cuts: :mod:`attnscope.models.lavie`.
 
     16 layers: 6 on the way down, 1 in the middle, 9 on the way up. The last six to run, those of `up_blocks.2` and
@@ -32,11 +33,12 @@ class LaVie(LookingFamily, UNetFamily):
     pipelines = ("LaViePipeline",)
     networks = ("LaVieUNet",)
     vae_reads = "pictures"
+    padding = "text"
 
     @override
     def places(self, stage: nn.Module) -> Iterable[Place]:
-        """Return the attention over time of every transformer block."""
-        return within(stage, "attentions", "transformer_blocks", ("attn_temp", "self"))
+        """Return attention to the text, then over time, of every transformer block."""
+        return within(stage, "attentions", "transformer_blocks", TEXT, ("attn_temp", "self"))
 
     def decode(self, model: Pipeline, latents: Tensor) -> Floats32:
         """Return the pictures of one latent video, (frames, height, width, 3) from 0 to 1, as the pipeline does."""

@@ -119,6 +119,32 @@ class FrameLayout:
             segments.append(Segment("padding", 0, padding_after))
         return cls(tuple(segments))
 
+    def divide_text(self, sizes: Sequence[int]) -> FrameLayout:
+        """Return the same layout with its one text divided into slabs of so many tokens.
+
+        Raises
+        ------
+        LayoutError
+            There is not one text, or it has another number of tokens.
+
+        Examples
+        --------
+        >>> divided = FrameLayout.uniform(1, 4, text_before=5).divide_text([2, 3])
+        >>> [(segment.kind, segment.index, segment.num_tokens) for segment in divided.segments]
+        [('text', 0, 2), ('text', 1, 3), ('frame', 0, 4)]
+        """
+        found = [self.segments[position].num_tokens for position in self.text_segments]
+        if found != [sum(sizes)]:
+            raise LayoutError(
+                expected=f"one text of {sum(sizes)} tokens, those of {len(sizes)} captions",
+                got=f"{found or 'none'}",
+                where="in the layout of an attention call",
+                remedy="call the pipeline with the arguments of the captions",
+            )
+        (place,) = self.text_segments
+        slabs = (Segment("text", slab, size) for slab, size in enumerate(sizes))
+        return FrameLayout((*self.segments[:place], *slabs, *self.segments[place + 1 :]))
+
     @property
     def num_frames(self) -> int:
         """How many latent frames there are."""

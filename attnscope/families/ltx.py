@@ -11,9 +11,10 @@ from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
 from attnscope.families.layout import FrameLayout
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser, Pipeline
+from attnscope.families.reading import ReadingFamily
 
 
-class LTX(LookingFamily, GridFamily):
+class LTX(ReadingFamily, LookingFamily, GridFamily):
     """LTX-Video: the latent video comes as a row of tokens, frame by frame; the call says frames, height and width.
 
     The conditioning pipeline says places instead, one for each token; images that are not the first frame add tokens
@@ -26,6 +27,7 @@ class LTX(LookingFamily, GridFamily):
     name = "LTX-Video"
     pipelines = ("LTXPipeline", "LTXImageToVideoPipeline", "LTXConditionPipeline")
     networks = ("LTXVideoTransformer3DModel",)
+    padding = "hidden"
     stride = 8
     scale = 32
     first_frame_pipelines = ("LTXImageToVideoPipeline", "LTXConditionPipeline")

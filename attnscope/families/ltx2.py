@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from attnscope.errors import LayoutError
 from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
-from attnscope.families.facts import Reasons
+from attnscope.families.facts import MIXED_TEXT, Reasons
 from attnscope.families.layout import FrameLayout
 from attnscope.families.protocols import Denoiser
 
@@ -26,7 +26,7 @@ class LTX2(GridFamily):
     name = "LTX-2"
     pipelines = ("LTX2Pipeline", "LTX2ImageToVideoPipeline")
     networks = ("LTX2VideoTransformer3DModel",)
-    cannot: ClassVar[Reasons] = {"given videos": "it makes sound beside the pictures"}
+    cannot: ClassVar[Reasons] = {**MIXED_TEXT, "given videos": "it makes sound beside the pictures"}
     stride = 8
     scale = 32
     first_frame_pipelines = ("LTX2ImageToVideoPipeline",)

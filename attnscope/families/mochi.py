@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing_extensions import override
 
 from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
-from attnscope.families.facts import JOINT_TEXT
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser
+from attnscope.families.reading import ReadingFamily
 
 
-class Mochi(LookingFamily, GridFamily):
+class Mochi(ReadingFamily, LookingFamily, GridFamily):
     """Mochi: each video of a batch attends by itself, to its frames and to as many text tokens as its prompt has.
 
     Guidance is one call, [uncond, cond], so that the branches see different amounts of text. One latent frame holds
-    6 frames of video.
+    6 frames of video. Past captions of shots, one vector pooled over all of them is told to every frame.
 
     >>> Mochi().num_latent_frames(None, 163)
     28
@@ -24,7 +24,7 @@ class Mochi(LookingFamily, GridFamily):
     pipelines = ("MochiPipeline",)
     networks = ("MochiTransformer3DModel",)
     says_of_text = "joint, last, one video at a time"
-    cannot = JOINT_TEXT
+    padding = "hidden"
     stride = 6
     text = "after"
 

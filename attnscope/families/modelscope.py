@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
-from attnscope.families._unet import TransformerUNetFamily
+from torch import nn
+from typing_extensions import override
+
+from attnscope.families._unet import BOTH_LOOK_AT_FRAMES, Place, TransformerUNetFamily, behind_text
 from attnscope.families.facts import Reasons
 from attnscope.families.looking import LookingFamily
+from attnscope.families.reading import ReadingFamily
 
 
-class ModelScope(LookingFamily, TransformerUNetFamily):
+class ModelScope(ReadingFamily, LookingFamily, TransformerUNetFamily):
     """ModelScope text to video (`UNet3DConditionModel`): two attentions over time in each temporal transformer.
 
     The first two layers stand in `transformer_in`, before the first stage (stage `in`); the model adds no positions
@@ -29,3 +34,9 @@ class ModelScope(LookingFamily, TransformerUNetFamily):
     networks = ("UNet3DConditionModel",)
     cannot: ClassVar[Reasons] = {"time offsets": "it has no rotary positions"}
     vae_reads = "pictures"
+    padding = "text"
+
+    @override
+    def places(self, stage: nn.Module) -> Iterable[Place]:
+        """Return both attentions of every temporal transformer, and before it where the pictures read the text."""
+        return behind_text(stage, "temp_attentions", *BOTH_LOOK_AT_FRAMES)

@@ -62,8 +62,18 @@ class EncodedText:
 class ReadsCaptions(Protocol):
     """A family whose text is read by attention from every frame, so that each shot can have a caption of its own."""
 
-    def encode_text(self, model: Pipeline, text: str, length: int) -> EncodedText:
+    padding: str
+
+    def encode_text(self, model: Pipeline, text: str, length: int | None = None) -> EncodedText:
         """Return what the denoiser is given for a prompt of at most `length` tokens, padding counted apart."""
+
+    def encode_negative(
+        self, model: Pipeline, text: str, captions: Sequence[str], length: int | None = None
+    ) -> Tensor | None:
+        """Return the tokens of the negative prompt (tokens, width); None where it has a call of its own."""
+
+    def tell_captions(self, model: Pipeline, tokens: Tensor, negative: Tensor | None) -> dict[str, Tensor]:
+        """Return what a pipeline is told, by its names: captions (tokens, width), negative prompt, masks of both."""
 
 
 @runtime_checkable

@@ -7,9 +7,10 @@ from typing_extensions import override
 from attnscope.families.base import GridFamily, Site, pair_sites
 from attnscope.families.looking import LookingFamily
 from attnscope.families.protocols import Denoiser
+from attnscope.families.reading import ReadingFamily
 
 
-class SkyReels(LookingFamily, GridFamily):
+class SkyReels(ReadingFamily, LookingFamily, GridFamily):
     """SkyReels-V2: every block holds a self-attention over all frames and a cross-attention to the text.
 
     With diffusion forcing each frame has its own timestep; the one recorded is that of the noisiest frame. A model
@@ -30,6 +31,8 @@ class SkyReels(LookingFamily, GridFamily):
         "SkyReelsV2DiffusionForcingVideoToVideoPipeline",
     )
     networks = ("SkyReelsV2Transformer3DModel",)
+    padding = "zeros"
+    reads_negative_apart = True
     says_of_guidance = "two calls, cond then uncond"
     first_frame_pipelines = (
         "SkyReelsV2ImageToVideoPipeline",

@@ -13,13 +13,11 @@ from attnscope._types import Arguments, Floats32, Frames
 from attnscope.families.base import DenoiserCall, GridFamily, Site, pair_sites
 from attnscope.families.calling import NoiseShare
 from attnscope.families.facts import COND, UNCOND
-from attnscope.families.protocols import Denoiser, EncodedText, Model, Pipeline
-
-# What the pipeline pads prompts to; the padding is not masked, so its amount is part of what the model was trained on.
-_TEXT_LENGTH = 512
+from attnscope.families.protocols import Denoiser, Model, Pipeline
+from attnscope.families.reading import ReadingFamily
 
 
-class Wan(GridFamily):
+class Wan(ReadingFamily, GridFamily):
     """Wan: every block holds a self-attention over all frames and a cross-attention to the text.
 
     Layers 1 to 30 (Wan 2.1 1.3B) are `blocks.0.attn1` to `blocks.29.attn1`. Wan 2.2 has two transformers, one for
@@ -33,6 +31,8 @@ class Wan(GridFamily):
     name = "Wan"
     pipelines = ("WanPipeline", "WanImageToVideoPipeline", "WanVideoToVideoPipeline")
     networks = ("WanTransformer3DModel",)
+    padding = "zeros"
+    reads_negative_apart = True
     says_of_guidance = "two calls, cond then uncond"
     parts = ("transformer", "transformer_2")
     first_frame_pipelines = ("WanImageToVideoPipeline",)
@@ -55,17 +55,6 @@ class Wan(GridFamily):
         rope = denoiser.rope
         cos, sin = (table[1, : rope.t_dim : 2].double() for table in (rope.freqs_cos, rope.freqs_sin))
         return torch.atan2(sin, cos)
-
-    def encode_text(self, model: Pipeline, text: str, length: int = _TEXT_LENGTH) -> EncodedText:
-        """Return the token embeddings of a prompt, without the zeros that the pipeline pads it with."""
-        with torch.no_grad():
-            embeds, _ = model.encode_prompt(
-                text, do_classifier_free_guidance=False, max_sequence_length=length
-            )
-        (padded,) = embeds
-        filled = padded.ne(0).any(-1)
-        num_tokens = int(filled.nonzero().max()) + 1 if bool(filled.any()) else 0
-        return EncodedText(padded[:num_tokens], padded.new_zeros(padded.shape[1]), length - num_tokens)
 
     def decode(self, model: Pipeline, latents: torch.Tensor) -> Floats32:
         """Decode latents (1, channels, frames, height, width) causally: the first makes one frame, the others four."""

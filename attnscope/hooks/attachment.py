@@ -120,6 +120,18 @@ class Attachment:
         callbacks.append(callback)
         return lambda: callbacks.remove(callback)
 
+    def divide_text(self, divide: Callable[[str, FrameLayout], FrameLayout]) -> Callable[[], None]:
+        """Let `divide(branch, layout)` tell texts of different captions apart in what follows; return the way to stop.
+
+        Only where text and video share an attention there is something to divide.
+        """
+        before, self._current.divide = self._current.divide, divide
+
+        def stop() -> None:
+            self._current.divide = before
+
+        return stop
+
     @override
     def __repr__(self) -> str:
         state = "open" if self.is_open else "closed"

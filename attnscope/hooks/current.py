@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -15,13 +15,16 @@ class CurrentCall:
     """The attention call that is running, seen from its taps and hook points.
 
     `listeners` holds something for everybody who listens anywhere in the model; while it is empty, taps do not stand
-    between the model and its attention.
+    between the model and its attention. `divide` tells the texts of different captions apart in the layout of a
+    guidance branch, where somebody knows them.
     """
 
     def __init__(self) -> None:
         self.listeners: set[object] = set()
         self.running: Running | None = None
+        self.divide: Callable[[str, FrameLayout], FrameLayout] | None = None
         self._samples = slice(None)
+        self._picture_tokens = 0
         self._branch = ""
         self._layer = 0
 
@@ -67,7 +70,10 @@ class CurrentCall:
                 where=f"at layer {self._layer}",
                 remedy="give the pipeline one prompt at a time",
             )
-        return next(iter(layouts))
+        (layout,) = layouts
+        return (
+            FrameLayout.uniform(layout.num_frames, self._picture_tokens) if self._picture_tokens else layout
+        )
 
     @contextmanager
     def during(self, running: Running) -> Iterator[None]:
@@ -104,6 +110,15 @@ class CurrentCall:
             yield
         finally:
             self._samples = before
+
+    @contextmanager
+    def in_pictures(self, num_tokens: int) -> Iterator[None]:
+        """Let the frames be whole pictures of so many tokens, for a while, whatever else the model attends to."""
+        before, self._picture_tokens = self._picture_tokens, num_tokens
+        try:
+            yield
+        finally:
+            self._picture_tokens = before
 
     @property
     def _pass(self) -> Pass | None:

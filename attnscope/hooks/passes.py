@@ -36,6 +36,8 @@ class _Begun:
         family, denoiser = self.passes.family, self.passes.denoiser
         branches = family.branches(self.passes.model, self.moment.context, self.given)
         layouts = [family.layout(denoiser, self.given, index) for index in range(len(branches))]
+        if (divide := self.passes.current.divide) is not None:
+            layouts = [divide(*each) for each in zip(branches, layouts, strict=True)]
         return self.moment.label(
             self.passes.name, tuple(map(Sample, branches, layouts)), self.passes.labels.scheduler
         )
@@ -56,7 +58,7 @@ class DenoiserPasses:
         follow: Callable[[], None],
     ) -> None:
         self.name, self.denoiser, self.model, self.family, self.labels = name, denoiser, model, family, labels
-        self._current = current
+        self.current = current
         self._callbacks = callbacks
         self._follow = follow
         self._guard = SkipGuard(denoiser, [site.module for site in family.sites(denoiser)])
@@ -76,13 +78,13 @@ class DenoiserPasses:
         self._follow()
         given = DenoiserCall.bind(module, self.family.video_argument, args, kwargs)
         moment = self.labels.begin(given.timestep)
-        self._current.running = running = _Begun(self, replace(given, order=moment.order), moment)
+        self.current.running = running = _Begun(self, replace(given, order=moment.order), moment)
         self._checkpoints.begin(running)
         for callback in tuple(self._callbacks["before"]):
             callback(running.known.call)
 
     def _end(self, module: nn.Module, args: tuple[object, ...], result: object) -> None:
-        ended, self._current.running = self._current.running, None
+        ended, self.current.running = self.current.running, None
         self._checkpoints.end()
         if result is not None and ended is not None:
             for callback in tuple(self._callbacks["after"]):

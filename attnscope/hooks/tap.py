@@ -16,6 +16,7 @@ from attnscope.errors import InputError, LayoutError, MaskError, UnsupportedMode
 from attnscope.hooks.attention import Attention, Offsets
 from attnscope.hooks.current import CurrentCall
 from attnscope.hooks.parallel import Heads, heads_here, over_heads
+from attnscope.hooks.pictures import join_pictures, part_pictures
 from attnscope.hooks.points import TRACE, HookPoint
 from attnscope.hooks.seam import AttentionCall, route_calls
 from attnscope_kernels import RelationError
@@ -100,6 +101,8 @@ class Tap(nn.Module):
         index, self._num_calls = self._num_calls - self.site.num_unheard, self._num_calls + 1
         if index < 0:
             return call.run(call.query, call.key, call.value)
+        if self.site.by_picture:
+            return self._attend_by_picture(call, index)
         heads = heads_here(self.inner)
         if heads is None:
             return self._attend_by_video(call, index)
@@ -113,6 +116,13 @@ class Tap(nn.Module):
             )
         of_heads = functools.partial(self._attend_by_video, index=index, heads=heads)
         return over_heads(call, heads, of_heads, is_self=self.site.kind == "self")
+
+    def _attend_by_picture(self, call: AttentionCall, index: int) -> Tensor:
+        """Attend for all pictures of a video at once, as frames of one attention to the same text."""
+        num_frames = self.current.layout.num_frames
+        with self.current.in_pictures(call.query.shape[1]):
+            whole = join_pictures(call, num_frames, self.site.module)
+            return part_pictures(self._attend_by_video(whole, index), num_frames)
 
     def _attend_by_video(self, call: AttentionCall, index: int, heads: Heads | None = None) -> Tensor:
         """Attend for the whole batch, or for one video after another where the processor does so."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from attnscope.errors import MaskError, quote
 from attnscope.families import find
+from attnscope.families.layout import FrameLayout
 from attnscope.families.protocols import EncodedText, Pipeline, ReadsCaptions, require
 from attnscope.masks import Group, Sides
 
@@ -17,16 +19,15 @@ if TYPE_CHECKING:
 
 Padding = Literal["visible", "hidden"]
 
-TEXT_LENGTH = 512
-"""Tokens to which diffusers' Wan pipeline pads a prompt unless told otherwise."""
-
 
 @dataclass(frozen=True)
 class ShotText:
-    """What each shot is told, ready for a pipeline: pass ``prompt_embeds=text.embeds`` and ``text`` to ``intervene``.
+    """What each shot is told, ready for a pipeline: pass it ``**text.arguments``, and ``text`` to ``intervene``.
 
-    ``embeds`` is (1, tokens, width). ``slab_of_token`` says which slab and kind each token is; padding tokens of a
-    prompt are all alike, so one stands for all, and ``bias_of_token`` holds the logarithm of how many it stands for.
+    ``embeds`` is (1, tokens, width). ``slab_of_token`` says which slab and kind each token is; where the padding tokens
+    of a prompt are all alike, one stands for all, and ``bias_of_token`` holds the logarithm of how many it stands for;
+    it is -inf for tokens that nobody reads. ``arguments`` are the embeddings under the pipeline's names, with masks and
+    the negative prompt where it wants them; the negative prompt then has ``num_negative`` tokens, else None.
     """
 
     captions: tuple[str, ...]
@@ -35,6 +36,8 @@ class ShotText:
     embeds: Tensor
     slab_of_token: tuple[Group, ...]
     bias_of_token: tuple[float, ...]
+    arguments: Mapping[str, Tensor] = field(default_factory=dict)
+    num_negative: int | None = None
 
     @property
     def num_slabs(self) -> int:
@@ -46,6 +49,16 @@ class ShotText:
         frames = tuple(Group("frame", index) for index in range(num_frames))
         return Sides(frames, self.slab_of_token, stride, sigma)
 
+    def divide(self, branch: str, layout: FrameLayout) -> FrameLayout:
+        """Tell the captions apart in an attention that text and video share; a negative prompt alone stays whole."""
+        num_tokens = sum(layout.segments[place].num_tokens for place in layout.text_segments)
+        if branch == "uncond" and num_tokens == self.num_negative:
+            return layout
+        read = zip(self.slab_of_token, self.bias_of_token, strict=True)
+        return layout.divide_text(
+            list(Counter(group.index for group, bias in read if bias > -math.inf).values())
+        )
+
 
 def encode_captions(
     pipe: Pipeline,
@@ -53,19 +66,29 @@ def encode_captions(
     *,
     general: str | None = None,
     padding: Padding = "visible",
-    max_sequence_length: int = TEXT_LENGTH,
+    negative: str | None = None,
+    max_sequence_length: int | None = None,
 ) -> ShotText:
     """Give each shot of a film its own caption, beside one that holds for all.
 
     Every caption is encoded by itself and becomes a slab of text; a rule (:func:`attnscope.masks.own_text`) says which
     frames read which slab. Models that pad prompts and look at the padding, as Wan, were trained on it:
     ``padding="visible"`` keeps it, with one token that counts as many times as there are padding tokens, which is the
-    same attention. ``"hidden"`` leaves it out.
+    same attention. ``"hidden"`` leaves it out. Models that hide padding by themselves hide it either way.
+
+    ``negative`` is the negative prompt, for models that read it in the same call as the captions (all but Wan and
+    SkyReels-V2, whose pipelines are told it as always); None is the empty one. ``max_sequence_length`` is how many
+    tokens a caption may have, by default what the pipeline allows a prompt.
 
     Raises
     ------
     MaskError
-        There is no caption, or the choice of padding does not exist.
+        There is no caption, the choice of padding does not exist, or padding shall be hidden that the model reads as
+        text.
+    UnsupportedModelError
+        The family cannot be told captions of shots.
+    InputError
+        The model reads a fixed number of tokens, and the captions have more.
 
     Examples
     --------
@@ -90,9 +113,27 @@ def encode_captions(
             remedy="name one",
         )
     family = require(find(pipe), ReadsCaptions, pipe)
+    if padding == "hidden" and family.padding == "text":
+        raise MaskError(
+            expected=f"padding that a {type(pipe).__name__} can tell from text, to hide it",
+            got="padding that it reads like words",
+            where="in encode_captions",
+            remedy='leave it visible, padding="visible"',
+        )
     slabs = [*given, *([] if general is None else [general])]
     encoded = [family.encode_text(pipe, caption, max_sequence_length) for caption in slabs]
-    return lay_slabs(given, general, padding, encoded)
+    text = lay_slabs(given, general, padding, encoded)
+    unwanted = family.encode_negative(pipe, negative or "", slabs, max_sequence_length)
+    told = family.tell_captions(pipe, text.embeds[0], unwanted)
+    spare = told["prompt_embeds"].shape[1] - len(text.slab_of_token)
+    return replace(
+        text,
+        embeds=told["prompt_embeds"],
+        slab_of_token=(*text.slab_of_token, *[Group("padding", len(slabs) - 1)] * spare),
+        bias_of_token=(*text.bias_of_token, *[-math.inf] * spare),
+        arguments=told,
+        num_negative=None if unwanted is None else len(unwanted),
+    )
 
 
 def lay_slabs(

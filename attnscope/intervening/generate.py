@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -104,8 +104,7 @@ def generate(
     text: ShotText | None = None
     if captions is not None:
         _require_captions(captions, plan)
-        text = encode_captions(pipe, captions, general=prompt, padding=padding)
-        asked["prompt_embeds"] = text.embeds
+        text = _encode(pipe, captions, prompt, padding, asked)
     with join_or_attach(pipe) as attachment:
         if text_layers != "all":
             parse_range(text_layers, tuple(attachment.taps), name="text layers")
@@ -125,6 +124,31 @@ def generate(
     video = _decode_by_shot(family, pipe, video, plan) if decode_shots else video[0]
     frames = np.round(255 * np.clip(video, 0, 1)).astype(np.uint8)
     return Film(frames, plan, masked, fraction, check_cuts(plan.realised_frame, frames))
+
+
+def _encode(
+    pipe: Pipeline, captions: Sequence[str], prompt: str, padding: Padding, asked: dict[str, Any]
+) -> ShotText:
+    """Encode captions as long as the run is told; what the pipeline is told of them takes the place of the prompts."""
+    text = encode_captions(
+        pipe,
+        captions,
+        general=prompt,
+        padding=padding,
+        negative=asked.get("negative_prompt"),
+        max_sequence_length=asked.get("max_sequence_length"),
+    )
+    if text.num_negative is not None:
+        if asked.get("negative_prompt_embeds") is not None:
+            raise InputError(
+                expected="a negative prompt in words beside captions of the shots, whose length it gets",
+                got="its embeddings",
+                where=f"in generate with a {type(pipe).__name__}",
+                remedy="give negative_prompt=...",
+            )
+        asked.pop("negative_prompt", None)
+    asked.update(text.arguments)
+    return text
 
 
 def _route_captions(text: ShotText | None, plan: LatentPlan, layers: Range) -> tuple[Intervention, ...]:

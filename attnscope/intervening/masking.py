@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attnscope.errors import MaskError
 from attnscope.families.layout import PADDING_TOKEN
@@ -90,10 +91,17 @@ class Masker:
     def listen(self, undo: ExitStack) -> None:
         """Begin to write; `undo` ends it."""
         numbers = _Numbers(self._attachment, self._placed)
+        # Where no attention is to the text alone, the text shares that of the frames.
+        shared = None if self._attachment.cross_taps else self._text
+        if shared is not None:
+            undo.callback(self._attachment.divide_text(shared.divide))
         for layer, tap in self._attachment.taps.items():
             acting = self._find_acting(layer, besides="cross")
-            if acting:
-                self._add(undo, tap.hook_mask, _OnFrames(numbers, acting))
+            reading = None
+            if shared is not None:
+                reading = [index for index in self._find_acting(layer, besides="self") if index not in acting]
+            if acting or reading is not None:
+                self._add(undo, tap.hook_mask, _OnFrames(numbers, acting, reading))
                 if any(self._placed[index].intervention.rule.needs_largest for index in acting):
                     for point in (tap.hook_q, tap.hook_k):
                         self._add(undo, point, numbers.remember)
@@ -191,16 +199,30 @@ class _Numbers:
 
 @dataclass(frozen=True)
 class _OnFrames:
-    """Writes to the mask point of a self-attention: a listener."""
+    """Writes to the mask point of a self-attention, which text may share: a listener.
+
+    `acting` are the interventions on all that is there, `reading` those on what is between text and the rest, where
+    captions of shots are read; None where there are none.
+    """
 
     numbers: _Numbers
     acting: Sequence[int]
+    reading: Sequence[int] | None = None
 
     def __call__(self, relation: Tensor, point: HookPoint) -> Tensor | None:
         segments = self.numbers.attachment.layout.segments
         groups = tuple(Group(segment.kind, segment.index) for segment in segments)
         sides = Sides.joint(groups, stride=self.numbers.stride, sigma=point.call.sigma)
-        return _sum(relation, self.numbers.of(self.acting, sides, point))
+        written = self.numbers.of(self.acting, sides, point)
+        if self.reading is None:
+            return _sum(relation, written)
+        of_frames = sides.pairs(("frame",), ("frame",))
+        if point.call.branch == "uncond":
+            # The negative prompt stands in the first slab; nobody sees the others, which are there to fill it up.
+            absent = _hide_slabs(sides, first=1)
+            return _sum(relation, [*(_keep(each, of_frames) for each in written), absent])
+        read = (_keep(each, ~of_frames) for each in self.numbers.of(self.reading, sides, point))
+        return _sum(relation, [*written, *read])
 
 
 @dataclass(frozen=True)
@@ -214,21 +236,39 @@ class _OnText:
     def __call__(self, relation: Tensor, point: HookPoint) -> Tensor | None:
         import torch
 
+        num_frames, num_tokens = relation.shape
         # The other branch reads one prompt, the negative one. Repeated for every shot and routed to it, as
         # CineTrans does, the same keys would be seen several times over, which softmax cannot tell from once.
+        # Where it shares a call with the captions, tokens behind it make it as long as they are.
         if point.call.branch == "uncond":
-            return None
-        num_frames, num_tokens = relation.shape
+            there = torch.arange(num_tokens) < (self.text.num_negative or num_tokens)
+            return _sum(relation, [] if bool(there.all()) else [torch.where(there, 0.0, -torch.inf)])
         if num_tokens != len(self.text.slab_of_token):
             raise MaskError(
                 expected=f"the {len(self.text.slab_of_token)} text tokens of the shot captions",
                 got=f"{num_tokens}",
                 where=f"at {point.name}",
-                remedy="call the pipeline with prompt_embeds=text.embeds and without a prompt",
+                remedy="call the pipeline with **text.arguments and without a prompt",
             )
         sides = self.text.sides(num_frames, stride=self.numbers.stride, sigma=point.call.sigma)
         counted = torch.tensor(self.text.bias_of_token, dtype=torch.float64).expand(num_frames, -1)
         return _sum(relation, [counted, *self.numbers.of(self.acting, sides, point)])
+
+
+def _hide_slabs(sides: Sides, *, first: int) -> Tensor:
+    """Hide the texts of slab `first` and those behind it from all but themselves: 0 and -inf (F, G)."""
+    import torch
+
+    slab = torch.tensor([each.index if each.kind == "text" else -1 for each in sides.keys])
+    hidden = (slab >= first) & (slab[:, None] != slab)
+    return torch.zeros(hidden.shape, dtype=torch.float64).masked_fill(hidden, -torch.inf)
+
+
+def _keep(numbers: Tensor, pairs: NDArray[np.bool_]) -> Tensor:
+    """Keep what is written on some pairs of groups, and write nothing on the others."""
+    import torch
+
+    return torch.where(torch.from_numpy(pairs), numbers, 0.0)
 
 
 def largest_scores(query_BNHD: Tensor, key_BMHD: Tensor, offsets: Sequence[int]) -> Tensor:

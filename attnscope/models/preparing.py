@@ -62,7 +62,7 @@ def find_readers(name: str, dtype: torch.dtype, request: LoadRequest) -> dict[st
     """
     where: Document = {"local_files_only": os.path.isdir(name), "revision": request.revision}
     index = import_module("diffusers").DiffusionPipeline.load_config(name, **where)
-    found = {
+    found: dict[str, Reader] = {
         part: functools.partial(
             getattr(import_module(said[0]), said[1]).from_pretrained,
             name,

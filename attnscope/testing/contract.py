@@ -90,7 +90,7 @@ def mass_equals_brute_force(specimen: Specimen) -> Verdict:
             of_branch = seen.setdefault(point.call.branch, {})
             of_branch[point.name.split("hook_")[1]] = value.detach()
             if point.name.endswith("hook_z"):
-                own_bias = _own_bias(specimen, attachment, point)
+                own_bias = _own_bias(specimen, attachment, point) if is_self(point.name) else None
                 wanted_of = by_brute_force(of_branch, attachment, point, specimen.hides, own_bias)
                 for member, expected in wanted_of.items():
                     rows = tokens_that_look(attachment, point)

@@ -17,7 +17,9 @@ from attnscope._types import Frames
 from attnscope.errors import InputError, UnsupportedModelError, quote
 from attnscope.families import EncodedText, Family, Wan, find
 from attnscope.families.protocols import Pipeline
-from attnscope.intervening.captions import TEXT_LENGTH
+
+TEXT_LENGTH = 512
+"""Tokens to which diffusers' Wan pipeline pads a prompt unless told otherwise."""
 
 Given = Mapping[str, Tensor]
 """What a film's pipeline is given beside text, by name: the latents of a first picture, say."""

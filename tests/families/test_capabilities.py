@@ -18,19 +18,42 @@ OURS = ("num_frames", "video_length", "height", "width", "prompt", "num_inferenc
 
 
 def name_of(family: Family) -> str:
-    """The first tiny model of a family: from text alone, where there is such a one."""
-    return next(name for name in TINY_MODELS if type(specimen(name).family) is type(family))
+    """The first tiny model of a family that reads texts of any length; from text alone, where there is such a one."""
+    own = [name for name in TINY_MODELS if type(specimen(name).family) is type(family)]
+    free = [name for name in own if family.fixed_text_length(tiny(name)) is None]
+    return (free or own)[0]
 
 
 def captions(pipe: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = scope.encode_captions(pipe, ["a cat", "a red ball"])
-    assert text.num_slabs == 2
-    one, other = (
-        [each for each, group in zip(text.embeds[0], text.slab_of_token, strict=True) if group.index == slab]
-        for slab in (0, 1)
+    family, settings = find(pipe), specimen(name).settings
+    stride = family.temporal_stride(pipe)
+    count = settings.get("num_frames", settings.get("video_length"))
+    num_frames = family.num_latent_frames(pipe, count)
+    plan = scope.ShotPlan.from_latent_frames([1], num_frames_latent=num_frames, fps=16, stride=stride)
+    if name == "allegro":
+        pipe.vae.enable_tiling()  # its VAE decodes nothing else, and tiles of the tiny one are larger than its pictures
+    told = {key: value for key, value in settings.items() if key not in OURS or key in ("height", "width")}
+    predicted: list[torch.Tensor] = []
+    remove = (
+        family.first_denoiser(pipe)
+        .register_forward_hook(lambda module, args, output: predicted.append(output[0]))
+        .remove
     )
-    assert len(one) > 1
-    assert not torch.equal(torch.stack(one[:2]), torch.stack(other[:2]))
+    films = []
+    for second in ("a red ball", "the beach"):
+        film = scope.generate(
+            pipe,
+            "a cat",
+            shots=plan,
+            captions=["a dog", second],
+            num_inference_steps=2,
+            progress=False,
+            **told,
+        )
+        films.append((film.frames, predicted[-1]))
+    remove()
+    assert films[0][0].shape == films[1][0].shape == (plan.num_frames, *films[0][0].shape[1:])
+    assert not torch.equal(films[0][1], films[1][1])
 
 
 def by_shot(pipe: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,4 +134,4 @@ def test_how_many_families_can_what() -> None:
     counts = {
         each.column: sum(isinstance(family, each.protocol) for family in FAMILIES) for each in CAPABILITIES
     }
-    assert counts == {"captions": 1, "by shot": 2, "given videos": 12, "time offsets": 1}
+    assert counts == {"captions": 11, "by shot": 2, "given videos": 12, "time offsets": 1}

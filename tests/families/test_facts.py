@@ -135,8 +135,10 @@ def test_a_video_made_piece_by_piece_is_refused():
 
 
 def test_what_a_family_is_not_taught_is_refused_in_one_line():
-    with pytest.raises(UnsupportedModelError, match="reads a caption for each shot, got MochiPipeline"):
-        scope.encode_captions(tiny("mochi"), ["a cat"])
+    with pytest.raises(
+        UnsupportedModelError, match="reads a caption for each shot, got HunyuanVideoPipeline"
+    ):
+        scope.encode_captions(tiny("hunyuan-video"), ["a cat"])
     frames = np.zeros((9, 32, 32, 3), np.uint8)
     with pytest.raises(UnsupportedModelError, match="looks at a video that exists, got AllegroPipeline"):
         scope.probe_video(tiny("allegro"), frames)

@@ -156,9 +156,7 @@ def test_what_these_models_cannot_do_is_said_in_one_line(name):
     pipe = tiny(name)
     plan = scope.ShotPlan.from_frames([2], num_frames=4, fps=8)
     attempts = {
-        "reads a caption for each shot": lambda: scope.generate(
-            pipe, "a cat", shots=plan, rule=masks.same_shot(plan), captions=["a", "b"], **SMALL
-        ),
+        "can move shots in rotary time": lambda: scope.offset_shots(pipe, plan, 6).__enter__(),
         "expected layers among": lambda: scope.probe(pipe, "a cat", layers="1-40", num_frames=4, **SMALL),
         "expected a multiple of 8 pixels": lambda: scope.probe(
             pipe, "a cat", height=60, width=64, num_frames=4, num_inference_steps=1
@@ -226,7 +224,7 @@ def test_frames_that_look_at_nobody_else_still_hear_of_the_others_through_the_no
     relation = torch.zeros(4, 4).masked_fill(~hidden, -torch.inf)
     text = torch.zeros(1, 3, 32)
     with attach(pipe.unet) as attachment, torch.no_grad():
-        attachment.listen(lambda name: name.endswith("hook_mask"), lambda value, point: relation)
+        attachment.listen(lambda name: name.endswith(".attn.hook_mask"), lambda value, point: relation)
         first, second = (pipe.unet(each, 500, text).sample[:, :, :2] for each in (latents, other))
     assert (first - second).abs().max() > 1e-4
 
@@ -244,7 +242,7 @@ def test_the_learned_bias_of_lavie_keeps_its_gradient_under_a_mask():
             else ("mask", lambda value, point: relation)
         )
         with attach(unet) as attachment:
-            attachment.listen(lambda name, member=member: name.endswith(f"hook_{member}"), hook)
+            attachment.listen(lambda name, member=member: name.endswith(f".attn.hook_{member}"), hook)
             unet(latents, 500, torch.zeros(1, 3, 32)).sample.square().mean().backward()
         weights = [each for name, each in unet.named_parameters() if "attn_temp.to_q" in name]
         gradients.append([each.grad for each in weights])
