@@ -12,7 +12,7 @@ import attnscope as scope
 plan = scope.ShotPlan.from_latent_frames([5, 9], num_frames_latent=13, fps=16).to_latent()
 steps = [
     scope.synthetic.block_attention(plan, contrast=1 + step, noise=0.8, num_layers=12, num_steps=1, seed=step)
-    .drop_vars(["timestep", "sigma"])
+    .drop_vars(["timestep", "sigma", "seed"])
     .assign_coords(step=[step])
     for step in range(8)
 ]
