@@ -99,7 +99,7 @@ def draw_contrast(
     measured, alone = names or ("measured", "distance alone" if is_small else "by distance alone")
     prepare_layer_axis(ax, contrast, band, named=True)
     ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_tick_params(which="minor", length=0)
