@@ -62,9 +62,9 @@ def calibrate(folder: Path, settings: Settings) -> Calibration:
             continue
         film, seams = seen
         joins += [piece.likeness for piece in film.pieces if piece.likeness is not None]
-        if seams.first is not None and seams.last is not None:
-            first.append(seams.first)
-            last.append(seams.last)
+        begins, ends = seams.ends()
+        first.append(begins)
+        last.append(ends)
     strangers = _strangers(first, last)
     if not joins or not len(strangers):
         raise InputError(

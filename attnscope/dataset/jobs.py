@@ -13,11 +13,12 @@ from attnscope.dataset.captioning.choosing import choose_captioner
 from attnscope.dataset.defade import defade
 from attnscope.dataset.export import export
 from attnscope.dataset.kept import Caption, Finished, Joined, Said, load_kept, save_kept
+from attnscope.dataset.likeness import scene_encoder
 from attnscope.dataset.rows import Clip, identify
 from attnscope.dataset.settings import Settings, bind_cutting, bind_joining
 from attnscope.dataset.sources import identify_source
 from attnscope.dataset.split import split
-from attnscope.dataset.stitch import seam_encoder, stitch
+from attnscope.dataset.stitch import stitch
 from attnscope.errors import AttnscopeError
 from attnscope.metrics.encoders.registry import Missing, find_encoder
 from attnscope.metrics.scoring.workers import attempt
@@ -66,7 +67,7 @@ def caption_source(job: Job) -> Done:
 
 def find_contract(settings: Settings) -> str:
     """The contract of the first round: settings, encoders and their weights."""
-    encoder, aesthetic = seam_encoder(), find_encoder("aesthetic")
+    encoder, aesthetic = scene_encoder(), find_encoder("aesthetic")
     judge = "none" if isinstance(aesthetic, Missing) else f"{aesthetic.name} {aesthetic.weights_sha256}"
     return bind_joining(settings, f"{encoder.name} {encoder.weights_sha256}", judge)
 

@@ -10,7 +10,7 @@ import msgspec
 
 from attnscope.errors import InputError, one_line, quote
 
-_VERSION = 3  # of what the stages do; one more whenever the same numbers would give other rows
+_VERSION = 4  # of what the stages do; one more whenever the same numbers would give other rows
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
@@ -30,7 +30,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     shortest_shot_s: Seconds = 0.6
-    join_likeness: Annotated[float, msgspec.Meta(ge=-1, le=1)] = 0.45
+    join_likeness: Annotated[float, msgspec.Meta(ge=-1, le=1)] = 0.55
     judge_every_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 2.0
     shortest_clip_s: Seconds = 8.0
     longest_clip_s: Seconds = 15.0

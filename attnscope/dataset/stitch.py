@@ -1,71 +1,56 @@
 """Stitch neighbouring pieces of a film together again where they look like shots of one scene.
 
-How alike two neighbours are is the cosine between the pictures on both sides of the cut, as a picture encoder has them:
-the last frame of the one and the first of the other. Source: Panda-70M, arXiv 2402.19479, section 3.1; the paper's own
-encoder is ImageBind, its threshold is not published.
+How alike two neighbours are is the cosine between the pictures on both sides of the cut, as `likeness` has them: the
+last frame of the one and the first of the other. Source: Panda-70M, arXiv 2402.19479, section 3.1; the paper's own
+threshold is not published.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attnscope._types import Vectors
+from attnscope._types import Frames, Vectors
+from attnscope.dataset.likeness import scene_encoder
 from attnscope.dataset.rows import Clip, Film, Piece, cut_shots, identify
 from attnscope.dataset.settings import Settings
-from attnscope.errors import SetupError
-from attnscope.metrics.encoders.registry import Encoder, Missing, find_encoder
-from attnscope.video.scaling import squeeze
+from attnscope.video.scaling import Scaler
 
 if TYPE_CHECKING:
     import av
 
+_AT_ONCE = 8  # pictures for the encoder
 _DIGITS = 6  # of a likeness: what differs beyond is the order in which a processor adds
 
 
-def seam_encoder() -> Encoder:
-    """Give what tells how alike the two sides of a cut are.
-
-    Raises
-    ------
-    SetupError
-        None is installed.
-    """
-    found = find_encoder("visual", "efficientnet-lite0")
-    if isinstance(found, Missing):
-        raise SetupError(
-            expected="an encoder of pictures to join shots by",
-            got="none",
-            where=f"in this environment: {found.reason}",
-            remedy='install attnscope with pip install "attnscope[metrics]"',
-        )
-    return found
-
-
 class Seams:
-    """What is seen at the cuts of a film while it runs past: a vector of each side."""
+    """What is seen at the cuts of a film while it runs past: a vector of each side.
+
+    Pictures wait until there are a few, for the encoder is quicker with several at once.
+    """
 
     def __init__(self) -> None:
-        self._encoder = seam_encoder()
-        self._sides: dict[int, tuple[Vectors, Vectors]] = {}
-        self.first: Vectors | None = None
-        self.last: Vectors | None = None
+        self._encoder = scene_encoder()
+        self._scaler = Scaler()
+        self._waiting: list[Frames] = []
+        self._vectors: list[Vectors] = []
+        self._ends: list[int] = []
+        self._sides: dict[int, tuple[int, int]] = {}
 
     def open(self, picture: av.VideoFrame) -> None:
         """Take the first picture of the film."""
-        self.first = self._encode(picture)[0]
+        self._ends.append(self._take(picture))
 
     def process(self, frame: int, before: av.VideoFrame, picture: av.VideoFrame) -> None:
         """Take the pictures on both sides of a cut at ``frame``."""
-        one, other = self._encode(before, picture)
-        self._sides[frame] = one, other
+        self._sides[frame] = self._take(before), self._take(picture)
 
     def close(self, picture: av.VideoFrame) -> None:
         """Take the last picture of the film."""
-        self.last = self._encode(picture)[0]
+        self._ends.append(self._take(picture))
 
     def has(self, cut: int) -> bool:
         """Say whether the pictures at a cut were seen."""
@@ -73,16 +58,35 @@ class Seams:
 
     def likeness_at(self, cut: int) -> float:
         """Say how alike both sides of a cut are, from -1 to 1."""
-        one, other = self._sides[cut]
-        return round(float(one @ other), _DIGITS)
+        before, behind = self.sides_at(cut)
+        return round(float(before @ behind), _DIGITS)
 
-    def sides(self) -> Iterator[tuple[Vectors, Vectors]]:
-        """Give the vectors of both sides of each cut that was seen."""
-        yield from self._sides.values()
+    def sides_at(self, cut: int) -> tuple[Vectors, Vectors]:
+        """Give the vectors of both sides of a cut."""
+        before, behind = self._sides[cut]
+        return self._vector(before), self._vector(behind)
 
-    def _encode(self, *pictures: av.VideoFrame) -> Vectors:
+    def ends(self) -> tuple[Vectors, Vectors]:
+        """Give the vectors of the first and the last picture of the film."""
+        first, last = self._ends
+        return self._vector(first), self._vector(last)
+
+    def _take(self, picture: av.VideoFrame) -> int:
+        """Let a picture wait for the encoder; returns its number."""
         side = self._encoder.side
-        return self._encoder.encode(np.stack([squeeze(picture, side, side) for picture in pictures]))
+        self._waiting.append(self._scaler.colour(picture, side, side))
+        if len(self._waiting) == _AT_ONCE:
+            self._encode()
+        return len(self._vectors) + len(self._waiting) - 1
+
+    def _vector(self, number: int) -> Vectors:
+        if number >= len(self._vectors):
+            self._encode()
+        return self._vectors[number]
+
+    def _encode(self) -> None:
+        self._vectors += list(self._encoder.encode(np.stack(self._waiting)))
+        self._waiting = []
 
 
 def stitch(film: Film, settings: Settings, contract: str) -> list[Clip]:

@@ -114,7 +114,7 @@ def test_nothing_stands_in_for_an_encoder(tmp_path: Path) -> None:
     assert isinstance(remote, Missing)
     assert "not run" in remote.reason
     with pytest.raises(
-        InputError, match="expected auto or one of dinov2, dreamsim, efficientnet-lite0 for visual"
+        InputError, match="expected auto or one of dinov2, dreamsim, imagebind, efficientnet-lite0 for visual"
     ):
         find_encoder("visual", "clip", cache_dir=tmp_path)
     with pytest.raises(InputError, match="expected a task out of"):

@@ -129,8 +129,8 @@ def choose_encoders(names: str, *, cache_dir: Path | None = None) -> dict[Task, 
     >>> choose_encoders("eyes")
     Traceback (most recent call last):
         ...
-    attnscope.errors.InputError: expected encoders out of viclip, dinov2, dreamsim, clip-b32, laion-aesthetic, \
-efficientnet-lite0, class-bridge, got 'eyes' as encoder; use them with commas between
+    attnscope.errors.InputError: expected encoders out of viclip, dinov2, dreamsim, imagebind, clip-b32, \
+laion-aesthetic, efficientnet-lite0, class-bridge, got 'eyes' as encoder; use them with commas between
     """
     known, chosen = dict(list_encoders()), dict[Task, str]()
     for name in (each.strip() for each in names.split(",")):
@@ -165,7 +165,7 @@ def list_encoders() -> list[tuple[str, tuple[Task, ...]]]:
     """List the encoders that can be asked for by name, and what each is for, in the order they are tried.
 
     >>> [name for name, tasks in list_encoders() if "visual" in tasks]
-    ['dinov2', 'dreamsim', 'efficientnet-lite0']
+    ['dinov2', 'dreamsim', 'imagebind', 'efficientnet-lite0']
     """
     return [(entry.name, entry.tasks) for entry in _REGISTRY]
 
@@ -303,6 +303,11 @@ _REGISTRY: tuple[_Entry, ...] = (
     ),
     _hub_entry("dinov2", "visual", "facebook/dinov2-base", "dinov2", *_IMAGENET),
     _refuse_entry("dreamsim", ("visual",), "comes with code and pickles of its own, which are not run"),
+    _refuse_entry(
+        "imagebind",
+        ("visual",),
+        "is a pickle of weights for code of its own, which no kept library brings and which is not run",
+    ),
     _hub_entry("clip-b32", "background", "openai/clip-vit-base-patch32", "clip", *_CLIP),
     _hub_entry("laion-aesthetic", "aesthetic", _AESTHETIC, "aesthetic", *_CLIP),
     _Entry("efficientnet-lite0", ("visual",), _lite0_encoder),
