@@ -8,9 +8,11 @@ sees it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,6 +25,9 @@ from attnscope.metrics.detection.lasting import find_blanks
 from attnscope.metrics.detection.watching import CONTEXT_FRAMES
 from attnscope.storage.confined import confine
 from attnscope.video.decoding import VideoFile
+
+if TYPE_CHECKING:
+    import av
 
 _NEAR = 2  # frames within which two cuts are one
 _KINDS: tuple[RemovedKind, ...] = ("transition", "black or white", "too short for a shot")
@@ -53,9 +58,8 @@ def defade(clip: Clip, settings: Settings, folder: Path) -> list[Clip]:
     """
     if clip.decision == "dropped":
         return [clip]
-    start = max(0, clip.start_frame - CONTEXT_FRAMES)
-    stop = min(clip.num_source_frames, clip.stop_frame + CONTEXT_FRAMES)
-    detection = _look(clip, start, stop, settings, folder)
+    start = clip.start_frame - CONTEXT_FRAMES
+    detection = _look(clip, settings, folder)
     cuts = [start + each.cut_frame for each in detection.transitions if not each.num_frames]
     cuts = sorted({*cuts, *_find_agreed(clip, detection, start)})
     removed = list(_find_removed(detection, start, settings.margin_frames))
@@ -70,15 +74,29 @@ def defade(clip: Clip, settings: Settings, folder: Path) -> list[Clip]:
     return [finished]
 
 
-def _look(clip: Clip, start: int, stop: int, settings: Settings, folder: Path) -> Detection:
+def _look(clip: Clip, settings: Settings, folder: Path) -> Detection:
     detector = CutDetector(
         "transnetv2", threshold=settings.transition_threshold, shortest_shot_s=settings.shortest_shot_s / 3
     )
-    detector.begin()
-    video, fps = VideoFile(confine(folder, clip.file)), Fraction(clip.fps)
-    for picture in video.stretch(start, stop, fps=fps, first_stamp=clip.first_stamp):
+    detector.begin(excerpt=True)
+    video, num_frames = VideoFile(confine(folder, clip.file)), 0
+    for picture in _with_context(video, clip):
         detector.process(picture)
-    return detector.finish(stop - start, fps)
+        num_frames += 1
+    return detector.finish(num_frames, Fraction(clip.fps))
+
+
+def _with_context(video: VideoFile, clip: Clip) -> Iterator[av.VideoFrame]:
+    """Give the pictures of a candidate and those around it; where the film has no more, its last one again."""
+    start, stop = clip.start_frame - CONTEXT_FRAMES, clip.stop_frame + CONTEXT_FRAMES
+    first, behind = max(0, start), min(clip.num_source_frames, stop)
+    pictures = video.stretch(first, behind, fps=Fraction(clip.fps), first_stamp=clip.first_stamp)
+    picture = next(pictures)
+    yield from itertools.repeat(picture, first - start)
+    yield picture
+    for picture in pictures:
+        yield picture
+    yield from itertools.repeat(picture, stop - behind)
 
 
 def _name(detection: Detection) -> str:

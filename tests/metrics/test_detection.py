@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import random
 from fractions import Fraction
 from pathlib import Path
@@ -109,8 +110,8 @@ def test_a_film_of_any_length_has_an_answer_for_every_frame(monkeypatch: pytest.
         PIECE_FRAMES - CONTEXT_FRAMES,
         2 * PIECE_FRAMES - CONTEXT_FRAMES,
     )
-    for num in (2, *full, 64, 103, 700):
-        watcher = NetworkDetector("float32")
+    for num, excerpt in itertools.product((2, *full, 64, 103, 700), (False, True)):
+        watcher = NetworkDetector("float32", excerpt=excerpt)
         frames = np.zeros((num, 27, 48, 3), np.uint8)
         frames[..., 0], frames[..., 1] = (np.divmod(np.arange(num), 256)[k][:, None, None] for k in (1, 0))
         for picture in ArrayVideo(frames, 16):
@@ -119,7 +120,9 @@ def test_a_film_of_any_length_has_an_answer_for_every_frame(monkeypatch: pytest.
         assert np.array_equal(ends, np.arange(num)), num
         assert np.array_equal(inside, ends)
         assert np.array_equal(thumbnails[:, 0, 0], frames[:, 0, 0])
-    assert max(given) <= PIECE_FRAMES
+        assert sum(given) == num + (0 if excerpt else 2 * CONTEXT_FRAMES)
+        assert max(given) <= PIECE_FRAMES
+        given.clear()
 
 
 @pytest.mark.parametrize("length", [0, 1, 4, 9, 16])

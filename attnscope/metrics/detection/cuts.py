@@ -146,8 +146,8 @@ as detector; use one of them
         self._arithmetic = arithmetic
         self._parts: dict[str, watching.FrameDetector] = {}
 
-    def begin(self) -> None:
-        """Make ready for one video."""
+    def begin(self, *, excerpt: bool = False) -> None:
+        """Make ready for one video, or for an ``excerpt`` of one, which brings the frames around it with it."""
         network = self.detector in ("transnetv2", "vote")
         names = ("content", "adaptive") if self.detector == "vote" else (self.detector,)
         self._used = (
@@ -160,7 +160,7 @@ as detector; use one of them
         }
         if network:
             self._parts["transnetv2"] = watching.NetworkDetector(
-                "bfloat16" if self._used == "bfloat16" else "float32"
+                "bfloat16" if self._used == "bfloat16" else "float32", excerpt=excerpt
             )
         else:
             self._parts["thumbnails"] = watching.ThumbnailKeeper()

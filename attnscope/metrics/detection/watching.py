@@ -56,13 +56,18 @@ class FrameDetector(Protocol):
 
 
 class NetworkDetector(FrameDetector):
-    """Runs a video through TransNetV2 piece by piece; keeps two probabilities and a thumbnail a frame."""
+    """Runs a video through TransNetV2 piece by piece; keeps two probabilities and a thumbnail a frame.
 
-    def __init__(self, arithmetic: Arithmetic) -> None:
+    Before the first picture and behind the last it is shown them again, as its authors do; of an ``excerpt``, which has
+    its context with it, it is shown nothing but that.
+    """
+
+    def __init__(self, arithmetic: Arithmetic, *, excerpt: bool = False) -> None:
         from attnscope.metrics.detection.transnet import HEIGHT, WIDTH, Run
 
         self._run = Run(_network(arithmetic))
         self._size = (HEIGHT, WIDTH)
+        self._repeated = 0 if excerpt else CONTEXT_FRAMES
         self._scaler = Scaler()
         self._frames: list[Frames] = []
         # each one block that grows: many small ones would hold the memory between them
@@ -74,7 +79,7 @@ class NetworkDetector(FrameDetector):
         small = self._scaler.colour(picture, *self._size)
         self._thumbnails += _thumbnail(small).data
         if not self._frames:
-            self._frames = [small] * CONTEXT_FRAMES
+            self._frames = [small] * self._repeated
         self._frames.append(small)
         if len(self._frames) > PIECE_FRAMES:  # one frame stays: the last is repeated behind the end
             self._advance(self._frames[:PIECE_FRAMES])
@@ -86,14 +91,14 @@ class NetworkDetector(FrameDetector):
         if not self._frames:
             nothing: Floats32 = np.zeros(0, np.float32)
             return nothing, nothing, np.zeros((0, *_THUMBNAIL), np.uint8)
-        self._frames += [self._frames[-1]] * CONTEXT_FRAMES
+        self._frames += [self._frames[-1]] * self._repeated
         self._advance(self._frames[:PIECE_FRAMES], last=len(self._frames) <= PIECE_FRAMES)
         if len(self._frames) > PIECE_FRAMES:
             self._advance(self._frames[PIECE_FRAMES:], last=True)
-        ends, inside = (
-            np.frombuffer(each, np.float32)[CONTEXT_FRAMES:-CONTEXT_FRAMES] for each in self._curves
-        )
-        return ends, inside, np.frombuffer(self._thumbnails, np.uint8).reshape(-1, *_THUMBNAIL)
+        thumbnails = np.frombuffer(self._thumbnails, np.uint8).reshape(-1, *_THUMBNAIL)
+        own = slice(self._repeated, self._repeated + len(thumbnails))
+        ends, inside = (np.frombuffer(each, np.float32)[own] for each in self._curves)
+        return ends, inside, thumbnails
 
     def _advance(self, frames: list[Frames], *, last: bool = False) -> None:
         for curve, more in zip(self._curves, self._run(np.stack(frames), last=last), strict=True):
