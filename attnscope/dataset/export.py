@@ -106,9 +106,12 @@ def _encode(clip: Clip, settings: Settings, folder: Path, path: Path) -> dict[in
         path, Fraction(clip.fps), height=height, width=width, options=options, num_threads=1
     ) as file:
         for frame, picture in enumerate(_pictures(clip, folder)):
-            file.write(to_rgb(picture)[:height, :width])
             if frame in ends:
                 meant[frame] = squeeze(picture, *_SMALL)
+            if (picture.height, picture.width) == (height, width):
+                file.copy(picture)
+            else:
+                file.write(to_rgb(picture)[:height, :width])
     return meant
 
 

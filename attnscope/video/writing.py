@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from fractions import Fraction
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import numpy as np
 
 from attnscope._types import Frames
 from attnscope.video.clock import positive_rate
+
+if TYPE_CHECKING:
+    import av
 
 USUAL = {"crf": "16"}
 """How good the pictures of a written file are: hardly anybody sees a difference."""
@@ -44,10 +47,14 @@ class VideoWriter:
         num_threads: int = 0,
     ) -> None:
         import av
+        from av.video.reformatter import VideoReformatter
 
+        self._fps = Fraction(positive_rate(fps))
+        self._num_copied = 0
+        self._reformatter = VideoReformatter()
         place = os.fspath(target) if isinstance(target, str | os.PathLike) else target
         self._container = av.open(place, "w", format="mp4")
-        self._stream = self._container.add_stream("libx264", rate=positive_rate(fps), options=options)
+        self._stream = self._container.add_stream("libx264", rate=self._fps, options=options)
         self._stream.height, self._stream.width = height, width
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.thread_count = num_threads
@@ -57,6 +64,24 @@ class VideoWriter:
         import av
 
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        self._container.mux(self._stream.encode(frame))
+
+    def copy(self, picture: av.VideoFrame) -> None:
+        """Add one picture as it was decoded, which must be of the size of the file; its time becomes that in the file.
+
+        Its colours are not turned into RGB and back: they are written as they are coded, and the file says of them what
+        its source did.
+        """
+        from av.video.frame import PictureType
+
+        frame = self._reformatter.reformat(picture, format=self._stream.pix_fmt, threads=1)
+        if not self._num_copied:
+            context = self._stream.codec_context
+            context.colorspace, context.color_range = frame.colorspace, frame.color_range
+            context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
+        frame.pts, frame.time_base = self._num_copied, 1 / self._fps
+        frame.pict_type = PictureType.NONE  # the encoder chooses, whatever it was in its source
+        self._num_copied += 1
         self._container.mux(self._stream.encode(frame))
 
     def __enter__(self) -> Self:

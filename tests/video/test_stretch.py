@@ -64,3 +64,25 @@ def test_a_film_is_written_picture_by_picture_and_with_one_thread_always_the_sam
                 file.write(picture)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
     assert len(read_frames(tmp_path / "a.mp4")) == 9
+
+
+@pytest.mark.parametrize("colours", [("yuv420p", 1, 1), ("yuv420p", 5, 2), ("yuvj420p", 1, 2)])
+def test_a_picture_is_copied_with_its_colours_as_they_are_coded(
+    tmp_path: Path, colours: tuple[str, int, int]
+) -> None:
+    form, space, span = colours
+    # smooth, so that what compression takes away is little
+    ramp = np.linspace(40, 200, 48, dtype=np.uint8)
+    picture = np.stack(
+        [np.tile(ramp, (32, 1)), np.tile(ramp[::-1], (32, 1)), np.full((32, 48), 90, np.uint8)], 2
+    )
+    frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=form)
+    frame.colorspace, frame.color_range = space, span
+    with VideoWriter(tmp_path / "a.mp4", 24, height=32, width=48, options={"crf": "4"}) as file:
+        for _ in range(5):
+            file.copy(frame)
+    written = list(VideoFile(tmp_path / "a.mp4"))
+    assert len(written) == 5
+    assert [int(written[0].colorspace), int(written[0].color_range)] == [space, span]
+    planes = [each.to_ndarray(format=each.format.name).astype(int) for each in (frame, written[2])]
+    assert np.abs(planes[0] - planes[1]).max() <= 3
