@@ -38,7 +38,7 @@ def confine(root: Path, name: object, *, must_exist: bool = True) -> Path:
         ...
     attnscope.errors.InputError: expected a file below its own folder, got '../secret.mp4' in films; write it as ...
     """
-    if not isinstance(name, str) or not _is_plain(name):
+    if not isinstance(name, str) or not is_plain_name(name):
         raise _refusal(root, name)
     path = root / name
     try:
@@ -58,8 +58,12 @@ def confine(root: Path, name: object, *, must_exist: bool = True) -> Path:
     return path
 
 
-def _is_plain(name: str) -> bool:
-    """Say whether a name is a relative path that every system reads the same way."""
+def is_plain_name(name: str) -> bool:
+    r"""Say whether a name is a relative path that every system reads the same way.
+
+    >>> [is_plain_name(name) for name in ("deep/a.mp4", "../a.mp4", "/a.mp4", "c:a.mp4", "a\x1b[2J.mp4")]
+    [True, False, False, False, False]
+    """
     try:
         num_bytes = len(name.encode("utf-8"))
     except UnicodeEncodeError:

@@ -82,6 +82,23 @@ HOSTILE: list[dict[str, object]] = [
         {"uri": uri}
         for uri in ("../x.mp4", "/etc/passwd", "clips/../../x", "http://a/b.mp4", "C:/x", "", "a\\b")
     ),
+    *(
+        {"uri": uri}
+        for uri in (
+            "..",
+            "file:///etc/passwd",
+            "//host/share/x.mp4",
+            "clips/..",
+            "a\0.mp4",
+            "a\n.mp4",
+            "c:x.mp4",
+            "x" * 2000,
+        )
+    ),
+    *(
+        {"file": file}
+        for file in ("../x.mp4", "/etc/passwd", "a/../../x.mp4", "http://a/b.mp4", "a\\b", "a\x1b[2J.mp4", "")
+    ),
     {"clip_id": "../../x"},
     {"clip_id": ""},
     {"clip_id": "<script>"},

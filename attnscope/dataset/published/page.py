@@ -30,9 +30,9 @@ from attnscope.video.streams import FileVideo
 PAGE = "inspect.html"
 """How the page of a dataset is called."""
 
-_HEIGHT, _MOST_WIDTH = 90, 200  # of a picture
+_HEIGHT, _MOST_WIDTH = 72, 128  # of a picture: three shots stand side by side
 _PER_SHOT, _PER_REMOVED = 3, 3  # pictures
-_BAND = (1200, 34)  # width and height of the drawing below a clip
+_BAND_WIDTH = 1200  # units of the drawing below a clip, which is as wide as the page
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --quiet: #66707b; --line: #d9dee3; --paper: #ffffff; --gone: #b45309;
@@ -46,7 +46,7 @@ p { margin: 0 0 6px; } .quiet { color: var(--quiet); } .gone { color: var(--gone
 .shots { display: flex; flex-wrap: wrap; gap: 14px; margin: 8px 0; } .shot { flex: 0 1 auto; max-width: 100%; }
 .strip { display: flex; gap: 2px; } .strip img { display: block; max-width: 100%; height: auto; }
 .shot p { max-width: 600px; margin: 2px 0 0; }
-svg { display: block; width: 100%; height: auto; } svg text { fill: var(--quiet); font: 11px system-ui, sans-serif; }
+svg { display: block; width: 100%; height: 12px; }
 table { border-collapse: collapse; } td, th { text-align: left; padding: 2px 16px 2px 0; vertical-align: top; }
 """
 
@@ -102,13 +102,16 @@ def _document(body: str) -> str:
 
 
 def _head(facts: Facts, num_shown: int) -> str:
-    words = [
-        f"{facts.num_clips} clips with {facts.num_shots} shots out of {facts.num_sources} films",
-        f"{facts.num_candidates} candidates",
-        f"{facts.num_removed_frames} frames taken out",
-        f"{facts.num_failed} films could not be used",
-        f"{num_shown} clips on this page",
-    ]
+    counts = {
+        "clips": facts.num_clips,
+        "shots": facts.num_shots,
+        "films": facts.num_sources,
+        "films that could not be used": facts.num_failed,
+        "candidates": facts.num_candidates,
+        "frames taken out": facts.num_removed_frames,
+        "clips on this page": num_shown,
+    }
+    words = [f"{name}: {number}" for name, number in counts.items()]
     unjudged = (
         "" if facts.unjudged is None else f'<p class="quiet">Not judged: {html.escape(facts.unjudged)}</p>'
     )
@@ -189,23 +192,20 @@ def _strip(indices: Sequence[int], pictures: Sequence[Frames]) -> str:
 
 def _band(clip: Clip) -> str:
     """The candidate in its film: shots in turns of two colours, what was taken out in a third."""
-    width, height = _BAND
     span = clip.stop_frame - clip.start_frame
 
     def draw(start: int, stop: int, colour: str) -> str:
-        left, right = (round(width * (frame - clip.start_frame) / span, 1) for frame in (start, stop))
-        size = f'x="{left}" y="4" width="{max(0.5, right - left):.1f}" height="14"'
+        left, right = (round(_BAND_WIDTH * (frame - clip.start_frame) / span, 1) for frame in (start, stop))
+        size = f'x="{left}" width="{max(0.5, right - left):.1f}" height="1"'
         return f'<rect {size} fill="var(--{colour})"/>'
 
     parts = [draw(clip.start_frame, clip.stop_frame, "none")]
     for number, shot in enumerate(clip.shots):
         parts.append(draw(shot.source_start_frame, shot.source_stop_frame, "other" if number % 2 else "shot"))
     parts += [draw(each.start_frame, each.stop_frame, "gone") for each in clip.removed]
-    ends = (
-        f'<text x="0" y="{height - 2}">frame {clip.start_frame} of the film</text>'
-        f'<text x="{width}" y="{height - 2}" text-anchor="end">{clip.stop_frame}</text>'
-    )
-    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="shots">{"".join(parts)}{ends}</svg>'
+    frames = f"frames {clip.start_frame} to {clip.stop_frame - 1} of the film"
+    view = f'viewBox="0 0 {_BAND_WIDTH} 1" preserveAspectRatio="none"'
+    return f'<svg {view} role="img" aria-label="{frames}">{"".join(parts)}</svg><p class="quiet">{frames}</p>'
 
 
 def _list_dropped(clip: Clip) -> tuple[str, ...]:

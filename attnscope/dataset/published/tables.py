@@ -17,7 +17,7 @@ import msgspec
 from attnscope._types import Document
 from attnscope.dataset.rows import Clip
 from attnscope.errors import AttnscopeError, InputError, SetupError, one_line, quote
-from attnscope.storage.confined import confine
+from attnscope.storage.confined import confine, is_plain_name
 from attnscope.storage.disk import explain, partial_beside
 
 if TYPE_CHECKING:
@@ -129,6 +129,8 @@ def read_row(row: Document, where: str) -> Clip:
 def _faults(clip: Clip) -> Iterator[str]:
     if not (clip.clip_id.isascii() and clip.clip_id.isalnum() and len(clip.clip_id) <= 64):
         yield f"the name {quote(clip.clip_id)}"
+    if not is_plain_name(clip.file):
+        yield f"the film {quote(clip.file)}"
     if not 1 <= clip.width <= 1 << 16 or not 1 <= clip.height <= 1 << 16:
         yield f"a size of {clip.width} x {clip.height}"
     if not 0 <= clip.start_frame < clip.stop_frame <= clip.num_source_frames:
