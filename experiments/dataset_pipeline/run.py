@@ -1,12 +1,12 @@
-"""Measure the dataset pipeline: bounds, joins, executors, kills, memory, throughput; each part writes its results.
+"""Measure the dataset pipeline: bounds, joins, executors, kills, memory, throughput, and what follows for a large one.
 
-`python experiments/dataset_pipeline/run.py bounds --shared CLIPS --work EMPTY_FOLDER`; `all` does every part.
+`python experiments/dataset_pipeline/run.py --shared CLIPS --work EMPTY_FOLDER` writes every entry of results.json; what
+is there already, of the same configuration and the same rows, is left as it is. `--only bounds kills` for some parts.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import platform
@@ -20,15 +20,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from films import Truth, break_films, draw_films
+from joins import measure_joins
 from throughput import measure_throughput
 
 from attnscope.dataset import render, sample_scene
 from attnscope.dataset.building import build_dataset
-from attnscope.dataset.calibrating import calibrate, fit_threshold
+from attnscope.dataset.jobs import find_contract
 from attnscope.dataset.published.tables import read_clips, read_sources
-from attnscope.dataset.rows import Clip
+from attnscope.dataset.rows import Clip, identify
 from attnscope.dataset.settings import Settings, read_settings
 from attnscope.metrics import agreement
 from attnscope.metrics.scoring.manifests import read_manifest
@@ -140,36 +140,6 @@ def _score_marked(shared: Path, clips: dict[str, list[Clip]]) -> Results:
     }
 
 
-def measure_joins(config: Results, shared: Path, work: Path) -> Results:
-    """Measure how well likeness tells joins within a clip from strangers, and find a threshold that was planted."""
-    found, one_scene = calibrate(shared, Settings()), calibrate(_pick_scenes(shared, work), Settings())
-    rng = np.random.default_rng(config["seed"])
-    joins, strangers = rng.normal(0.6, 0.1, config["pairs"]), rng.normal(0.2, 0.1, config["pairs"])
-    planted = fit_threshold(joins, strangers)
-    apart = fit_threshold(0.5 + rng.uniform(0, 0.5, 500), rng.uniform(-0.5, 0.49, 500))
-    return {
-        "real": vars(found),
-        "real_of_one_scene": vars(one_scene),
-        "planted": {
-            "optimum": 0.4,
-            "found": planted.join_likeness,
-            "gap_from_0.49_to_0.5": apart.join_likeness,
-        },
-    }
-
-
-def _pick_scenes(shared: Path, work: Path) -> Path:
-    """Take the clips of CineTrans itself, which are of one scene each, and one of each prompt."""
-    films, prompts = work / "films", set()
-    films.mkdir(parents=True)
-    with (shared / "manifest.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["group"] != "contrast" and row["prompt"] not in prompts:
-                prompts.add(row["prompt"])
-                shutil.copy(shared / row["file"], films)
-    return films
-
-
 def measure_kills(config: Results, shared: Path, work: Path) -> Results:
     """Kill a build at random moments and go on: the tables are those of a build that was left alone, byte for byte."""
     films = work / "films"
@@ -264,10 +234,11 @@ def measure_executors(config: Results, shared: Path, work: Path) -> Results:
     return {"same_bytes_as_serial": same, "took_s": took_s, "ray": ray.__version__}
 
 
-def work_out_scale(config: Results, stages: Results, megapixels: float) -> Results:
+def work_out_scale(config: Results, throughput: Results) -> Results:
     """Core-hours for the paper's number of videos, from milliseconds of a frame that were measured here."""
+    stages = throughput["whole clips"]["stages_ms_per_frame"]
     frames = config["videos"] * config["minutes"] * 60 * config["fps"]
-    larger = config["megapixels"] / megapixels
+    larger = config["megapixels"] / config["measured_megapixels"]
     left = frames * config["share_left"]
     hours = {
         "join": frames * stages["join"] * larger / 3.6e6,
@@ -294,29 +265,48 @@ PARTS = {
 
 
 def main() -> None:
-    """Run a part and write it into results.json."""
+    """Run the parts that are not in the results yet, each with its configuration and the rows of this version."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=[*PARTS, "scale", "all"])
     parser.add_argument("--shared", type=Path, required=True, help="real clips with their manifest")
     parser.add_argument("--work", type=Path, required=True, help="an empty folder")
+    parser.add_argument("--only", nargs="*", choices=[*PARTS, "scale"], default=[*PARTS, "scale"])
+    parser.add_argument("--anew", action="store_true", help="measure parts again that are there")
+    parser.add_argument(
+        "--quick", action="store_true", help="little of everything, into the folder, to see that it runs"
+    )
     asked = parser.parse_args()
     config = tomllib.loads((HERE / "config.toml").read_text())
     path = HERE / "results.json"
-    for part in PARTS if asked.part == "all" else [asked.part]:
+    if asked.quick:
+        config = {part: {**config.get(part, {}), **config["quick"].get(part, {})} for part in config}
+        path = asked.work / "results.json"
+        asked.work.mkdir(parents=True, exist_ok=True)
+    for part in asked.only:
+        results = json.loads(path.read_text()) if path.exists() else {}
+        given = (config.get(part, {}), *([results["throughput"]["found"]] if part == "scale" else []))
+        bound = identify(find_contract(Settings()), json.dumps(given, sort_keys=True))
+        if results.get(part, {}).get("bound_to") == bound and not asked.anew:
+            print(part, "is there")
+            continue
+        began = time.process_time()
         if part == "scale":
-            size = config["throughput"]["height"] * config["throughput"]["width"] / 1e6
-            stages = json.loads(path.read_text())["throughput"]["whole clips"]["stages_ms_per_frame"]
-            found = work_out_scale(config[part], stages, size)
+            found = work_out_scale(*given)
         else:
             shutil.rmtree(asked.work / part, ignore_errors=True)
-            found = PARTS[part](config.get(part, {}), asked.shared, asked.work / part)
+            found = PARTS[part](*given, asked.shared, asked.work / part)
+        entry = {
+            "bound_to": bound,
+            "machine": _machine(),
+            "cpu_s": time.process_time() - began,
+            "found": found,
+        }
         results = json.loads(path.read_text()) if path.exists() else {}
-        results[part] = found
-        results["machine"] = (
-            f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-        )
-        path.write_text(json.dumps(results, indent=2) + "\n")
-        print(part, json.dumps(results[part], indent=2), flush=True)
+        path.write_text(json.dumps({**results, part: entry}, indent=2) + "\n")
+        print(part, json.dumps(entry, indent=2), flush=True)
+
+
+def _machine() -> str:
+    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

@@ -28,8 +28,10 @@ Results = dict[str, Any]
 def measure_throughput(config: Results, shared: Path, work: Path) -> Results:
     """Time the pipeline and a plain loop over every frame, on the same long films, one thread each, in CPU seconds.
 
-    Twice, for it depends on how much of a film is left for the network: clips of several shots behind one another, the
-    most that can be left, and a montage of two seconds of each, of which little is.
+    It depends on how much of a film is left for the network. Most is left of clips of several shots behind one another,
+    much of a montage of two seconds of each clip, neighbours by name being alike; little of films in which most shots
+    are of another scene than the last, as in films that are not made for it: those are measured in one folder with the
+    first.
     """
     import torch
 
@@ -37,10 +39,16 @@ def measure_throughput(config: Results, shared: Path, work: Path) -> Results:
     paths = sorted(shared.glob("*.mp4"))
     # clips that stand apart by name, so that neighbours in a film are of different scenes
     few = paths[:: len(paths) // config["whole_clips"]][: config["whole_clips"]]
+    rng = np.random.default_rng(config["seed"])
+    mixed = {
+        f"mixed-{number}.mp4": ([paths[place] for place in rng.permutation(len(paths))], config["montage_s"])
+        for number in range(config["mixed_films"])
+    }
     _warm_up(paths[0], work)
     return {
-        "whole clips": _measure(few, None, config, work / "whole"),
-        "montage": _measure(paths, config["montage_s"], config, work / "montage"),
+        "whole clips": _measure({"long.mp4": (few, None)}, config, work / "whole"),
+        "montage": _measure({"long.mp4": (paths, config["montage_s"])}, config, work / "montage"),
+        "mixed": _measure({"long.mp4": (few, None), **mixed}, config, work / "mixed"),
     }
 
 
@@ -52,10 +60,10 @@ def _warm_up(path: Path, work: Path) -> None:
     build_dataset(films, work / "warm" / "out", settings=Settings(shortest_clip_s=1), executor="serial")
 
 
-def _measure(paths: list[Path], piece_s: float | None, config: Results, work: Path) -> Results:
+def _measure(made_of: dict[str, tuple[list[Path], float | None]], config: Results, work: Path) -> Results:
     films = work / "films"
     films.mkdir(parents=True)
-    num_frames = _join_clips(paths, piece_s, films / "long.mp4", config)
+    num_frames = sum(_join_clips(*parts, films / name, config) for name, parts in made_of.items())
     began = time.process_time()
     build_dataset(films, work / "out", settings=Settings(), executor="serial")
     ours_s = time.process_time() - began
