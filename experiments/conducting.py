@@ -195,7 +195,14 @@ class Experiment:
                 print("  ".join(f"{key} {_in_words(value)}" for key, value in row.items()))
 
     def draw(
-        self, name: str, rows: Sequence[Row], measure: str, *, along: str = "condition", label: str = ""
+        self,
+        name: str,
+        rows: Sequence[Row],
+        measure: str,
+        *,
+        along: str = "condition",
+        label: str = "",
+        is_share: bool = True,
     ) -> None:
         """Draw one measure of all rows with its interval: a curve where rows follow a number, else a point each."""
         told = [row for row in rows if row[measure] is not None]
@@ -208,9 +215,8 @@ class Experiment:
             {along: [row[along] for row in told]},
         )
         plot = plot_dose if np.issubdtype(effect[along].dtype, np.number) else plot_effects
-        save_figure(
-            plot(effect, label=label or measure.replace("_", " ")), self.results.parent / f"{name}.png"
-        )
+        figure = plot(effect, label=label or measure.replace("_", " "), is_share=is_share)
+        save_figure(figure, self.results.parent / f"{name}.png")
 
 
 def conduct(

@@ -24,6 +24,7 @@ def plot_effects(
     label: str | None = None,
     title: str | None = None,
     names: Sequence[str] | None = None,
+    is_share: bool = True,
     width_in: float = _theme.WIDTH_COLUMN_IN,
 ) -> Page:
     """Draw how well each change cuts: a point a cell, from top to bottom, with a line from low to high.
@@ -35,6 +36,8 @@ def plot_effects(
         The number of films stands at the right where `num` is there.
     names : sequence of str, optional
         Replaces the labels of the cells.
+    is_share : bool
+        Whether the axis holds all of 0 to 1, as shares want; else it is as long as what is drawn.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def plot_effects(
         ax.plot(mean, rows, "o", color=_theme.BLUE, markersize=3.5)
         ax.set_yticks(rows, labels)
         ax.set_ylim(len(labels) - 0.5, -0.5)
-        ax.set_xlim(*_limits(mean, low, high))
+        ax.set_xlim(*_limits(mean, low, high, is_share=is_share))
         ax.grid(axis="x", color=_theme.FAINT, linewidth=0.6)
         ax.set_axisbelow(True)
         ax.tick_params(axis="y", length=0)
@@ -79,6 +82,7 @@ def plot_dose(
     hidden: xr.Dataset | None = None,
     label: str | None = None,
     title: str | None = None,
+    is_share: bool = True,
     width_in: float = _theme.WIDTH_COLUMN_IN,
 ) -> Page:
     """Draw dose and response: how well a change cuts the stronger it is, between no change and the full one.
@@ -89,6 +93,8 @@ def plot_dose(
         `mean`, `low` and `high` over one dim whose labels are numbers, the strength of the change.
     untouched, hidden : xr.Dataset, optional
         The same without a dim: no change, a dashed line with its range; the full change, a dotted one.
+    is_share : bool
+        As :func:`plot_effects`.
 
     Raises
     ------
@@ -126,14 +132,15 @@ def plot_dose(
                 )
         ax.fill_between(strength, low, high, color=_theme.BLUE, alpha=0.2, linewidth=0)
         ax.plot(strength, mean, "o-", color=_theme.BLUE, markersize=3.5, label="change")
-        ax.set_ylim(*_limits(mean, low, high))
+        ax.set_ylim(*_limits(mean, low, high, is_share=is_share))
         ax.grid(axis="y", color=_theme.FAINT, linewidth=0.6)
         ax.set_axisbelow(True)
         for side in ("top", "right"):
             ax.spines[side].set_visible(False)
         ax.set_xlabel(str(dim).replace("_", " "))
         ax.set_ylabel(label or str(effect.attrs.get("measure", "")).replace("_", " "))
-        ax.legend(loc="best")
+        if any(level is not None for level, *_ in levels):
+            ax.legend(loc="best")
         fig.write_title(0.05, title, size=8)
     return fig
 
@@ -156,8 +163,10 @@ def _write_numbers(ax: Axes, rows: Iterable[float], numbers: Iterable[float]) ->
         ax.annotate(f"{int(num)}", (1, float(row)), xycoords=ax.get_yaxis_transform(), **beside, **style)
 
 
-def _limits(*values: np.ndarray) -> tuple[float, float]:
-    joined = np.concatenate(values)
+def _limits(*values: np.ndarray, is_share: bool) -> tuple[float, float]:
+    joined = np.concatenate([*values, [0.0, 1.0] if is_share else []])
     joined = joined[np.isfinite(joined)]
-    low, high = min(0.0, float(joined.min(initial=0))), max(1.0, float(joined.max(initial=1)))
+    low, high = float(joined.min(initial=np.inf)), float(joined.max(initial=-np.inf))
+    if not low < high:
+        return (low - 0.5, high + 0.5) if joined.size else (0.0, 1.0)
     return low - 0.03 * (high - low), high + 0.03 * (high - low)

@@ -64,7 +64,7 @@ def summarise(experiment: Experiment) -> Row:
         }
         for step in coords["step"]
     ]
-    experiment.draw("contrast", rows, "contrast", along="step")
+    experiment.draw("contrast", rows, "contrast", along="step", is_share=False)
     return {"steps": rows}
 
 

@@ -57,7 +57,7 @@ def make(experiment: Experiment) -> None:
 def summarise(experiment: Experiment) -> Row:
     """Flicker within shots of each condition, what the visible first frame changes, and cuts in place."""
     rows = by_condition(experiment.rows, measure)
-    experiment.draw("flicker", rows, "flicker")
+    experiment.draw("flicker", rows, "flicker", is_share=False)
     changes = [compare(experiment.rows, HIDDEN, VISIBLE), compare(experiment.rows, "none", HIDDEN)]
     return {"conditions": rows, "changes": changes}
 

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from attnscope.errors import InputError
-from attnscope.plots import plot_effect_grid, plot_effects, save_figure
+from attnscope.plots import plot_dose, plot_effect_grid, plot_effects, save_figure
 
 
 def test_every_cell_has_its_point_line_and_count(tmp_path: Path) -> None:
@@ -26,6 +26,20 @@ def test_every_cell_has_its_point_line_and_count(tmp_path: Path) -> None:
     assert [text.get_text() for text in ax.texts] == ["80", "20", "80"]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
     assert all(path.stat().st_size > 2000 for path in save_figure(figure, tmp_path / "effects"))
+
+
+def test_what_is_no_share_has_an_axis_of_its_own_length() -> None:
+    values = {"mean": [0.011, 0.013], "low": [0.010, np.nan], "high": [0.012, np.nan]}
+    effect = xr.Dataset({name: ("cell", value) for name, value in values.items()}, {"cell": ["none", "full"]})
+    first, last = plot_effects(effect, is_share=False).axes[0].get_xlim()
+    assert 0.009 < first < 0.010 < 0.013 < last < 0.014
+    whole = plot_effects(effect).axes[0].get_xlim()
+    assert whole[0] < 0 < 1 < whole[1]
+    curve = effect.assign_coords(cell=[0.0, 1.0])
+    (ax,) = plot_dose(curve, is_share=False).axes
+    assert ax.get_legend() is None, "one curve needs no name"
+    flat = plot_effects(effect.isel(cell=[1]), is_share=False).axes[0].get_xlim()
+    assert flat[0] < 0.013 < flat[1]
 
 
 def test_a_grid_has_a_number_in_each_square_that_has_films() -> None:
