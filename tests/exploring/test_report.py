@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import time
 from base64 import b64encode
 from collections.abc import Callable
 from fractions import Fraction
@@ -220,8 +219,8 @@ def processor_s(protocol: Any) -> float:
 def test_a_model_of_full_size_fits_and_is_quick(tmp_path: Path, open_page: OpenPage) -> None:
     """50 steps, 30 layers, 12 heads, 21 latent frames: 12 MB, 3 s to load, 30 ms a step, no step left out.
 
-    A step is what the browser's process computes for it, all its threads together: other processes share this machine,
-    so that the time on a clock says nothing. Reading a pixel back makes it draw at once what it would put off.
+    Both times are what the page's process computes, all its threads together: other processes share this machine, so
+    that the time on a clock says nothing. Reading a pixel back makes it draw at once what it would put off.
     """
     plan = ShotPlan.from_latent_frames([7, 14], num_frames_latent=21, fps=16).to_latent()
     whole = synthetic.block_attention(
@@ -230,14 +229,12 @@ def test_a_model_of_full_size_fits_and_is_quick(tmp_path: Path, open_page: OpenP
     path = write_report(whole, tmp_path / "wan.html")
     assert path.stat().st_size <= 12e6
     assert "left out" not in path.read_text(encoding="utf-8").split('id="explorer"')[0]
-    started = time.perf_counter()
     page = open_page(path)
-    loaded_s = time.perf_counter() - started
     assert len(page.evaluate("() => document.getElementById('explorer').explorer.first.index.steps")) == 51
-    assert loaded_s < 3
     protocol = page.context.new_cdp_session(page)
     protocol.send("Performance.enable")
     before_s = processor_s(protocol)
+    assert 0.1 < before_s < 3  # since it began
     page.evaluate(
         """() => { const e = document.getElementById("explorer").explorer;
         const sheets = [e.atlas, ...e.maps.map((map) => map.canvas)];
