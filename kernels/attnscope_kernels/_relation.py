@@ -101,7 +101,11 @@ def require_scale(scale: float | None, head_size: int) -> float:
 
 def check_offsets(offsets: Sequence[int], num_tokens: int, name: str) -> tuple[int, ...]:
     """Return the cumulative token counts as a tuple, or say what is wrong with them."""
-    counts = tuple(int(offset) for offset in offsets)
+    return _check_counts(tuple(map(int, offsets)), num_tokens, name)
+
+
+@functools.lru_cache(maxsize=256)
+def _check_counts(counts: tuple[int, ...], num_tokens: int, name: str) -> tuple[int, ...]:
     rising = all(start < stop for start, stop in itertools.pairwise(counts))
     if len(counts) < 2 or counts[0] != 0 or counts[-1] != num_tokens or not rising:
         raise RelationError(

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from ._device_table import read_table
+from ._device_table import DeviceTable, read_table
 from ._fused import fused_obstacle
 from ._relation import is_whole, parts, runs
 from ._settings import is_interpreted, kernel_obstacle
@@ -20,6 +20,11 @@ SPLIT_MIN_TOKENS = 192
 # Sequences this short (the frames of a UNet's temporal attention) fill no tile; they are computed in large batches.
 SHORT_TOKENS = 64
 _UNMEASURED = "; plain PyTorch, while this device is not measured"
+
+
+# What was chosen for an attention call, with the table it was chosen by: the same call comes at every layer and step.
+_CHOSEN: dict[tuple[object, ...], tuple[DeviceTable | None, Choice]] = {}
+_REMEMBERED = 256
 
 
 class Choice(NamedTuple):
@@ -134,6 +139,31 @@ def select_attention(
     """
     device = torch.device(device)
     relation = relation[(None,) * (4 - relation.ndim)]
+    table = read_table(device)
+    known = (
+        *(relation.contiguous().numpy().tobytes(), relation.shape, device, dtype, head_size, num_tokens),
+        *(has_content, with_lse, implementation, is_interpreted()),
+    )
+    if (found := _CHOSEN.get(known)) is None or found[0] is not table:
+        if len(_CHOSEN) >= _REMEMBERED:
+            _CHOSEN.clear()
+        chosen = _select_attention(
+            device, dtype, head_size, num_tokens, relation, has_content, with_lse, implementation
+        )
+        found = _CHOSEN[known] = (table, chosen)
+    return found[1]
+
+
+def _select_attention(
+    device: torch.device,
+    dtype: torch.dtype,
+    head_size: int,
+    num_tokens: int,
+    relation: Tensor,
+    has_content: bool,
+    with_lse: bool,
+    implementation: AttendImplementation,
+) -> Choice:
     content = "scores scaled by the row's largest take the plain formula" if has_content else ""
     obstacles = _attention_obstacles(device, dtype, head_size, num_tokens, relation, content, with_lse)
     if implementation != "auto":
