@@ -104,11 +104,17 @@ def _draw_film(number: int) -> ScriptedFilm:
 
 
 def _print(result: Document, out: Path) -> None:
-    observed = result["observation"]["numbers"]
-    rows = [(name, row["value"], row["null"], row["paper"]) for name, row in observed.items()]
-    print_table(
-        f"{result['num_films']} films, {result['model']}", ("attention", "value", "null", "paper"), rows
-    )
+    observed = result["observation"]
+    for kind, words in (
+        ("asked", "cuts asked for"),
+        ("found", f"cuts found by {observed['found']['detector']}"),
+    ):
+        numbers = observed[kind].get("numbers", {})
+        rows = [(name, row["value"], row["null"], row["paper"]) for name, row in numbers.items()]
+        num_films = observed[kind].get("num_films", 0)
+        print_table(
+            f"{words}: {num_films} films, {result['model']}", ("attention", "value", "null", "paper"), rows
+        )
     lines = [(line["condition"], *(line[name]["mean"] for name in COLUMNS)) for line in result["scores"]]
     print_table("scores", ("condition", *COLUMNS), lines)
     print(f"not comparable with the paper: {'; '.join(result['reasons'])}")

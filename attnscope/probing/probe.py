@@ -144,8 +144,8 @@ def probe(
     with hush_progress(pipe):
         num_steps = rehearse(pipe, family, {**calls[0], **_noise(seed)})
         if find_dropped(pipe) is not None:  # all texts are encoded while the encoder is there
-            for call in calls[1:]:
-                rehearse(pipe, family, {**call, **_noise(seed)})
+            for index in part.of(range(len(calls))):
+                rehearse(pipe, family, {**calls[index], **_noise(seed)})
     request = ProbeRequest(
         prompts, plans, fps_of(pipe), num_steps, branches, layers, heads, steps, seed, *size_of(arguments)
     )

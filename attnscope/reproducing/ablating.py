@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from attnscope.intervening.intervene import Change
 from attnscope.masks import Intervention, MaskRule, controls, first_frame, same_shot
 from attnscope.metrics.scoring.score import Settings, score
 from attnscope.probing.share import Share
+from attnscope.reproducing.noise import share_noise, why_no_noise
 from attnscope.reproducing.prompts import PlannedFilm
+from attnscope.reproducing.watching import say_request
 from attnscope.shots import ShotPlan
 from attnscope.storage.sealed import SealError, read_sealed, write_sealed
 
@@ -30,8 +32,18 @@ CONDITIONS: dict[str, str] = {
     "permuted": "as many pairs as blocks, frames in another order",
     "band": "as many pairs as blocks, in a band along the diagonal",
     "other boundary": "blocks that are cut elsewhere",
+    "same noise": "each shot sees itself alone, and all begin with the same noise",
 }
-"""What is done to a film, in words; the last three are controls of equal sparsity."""
+"""What is done to a film, in words; three are controls of equal sparsity, and the last one takes away the noise."""
+
+_SAME_NOISE = "same noise"
+
+
+def list_conditions(pipe: Pipeline) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the conditions that a pipeline can be put under, and those left out, each with its reason."""
+    reason = why_no_noise(pipe)
+    left_out = {_SAME_NOISE: reason} if reason else {}
+    return {name: words for name, words in CONDITIONS.items() if name not in left_out}, left_out
 
 
 class KeptFilm(msgspec.Struct, frozen=True):
@@ -54,7 +66,7 @@ def build_change(condition: str, plan: ShotPlan, layers: Range, stride: int) -> 
     match condition:
         case "none":
             return None
-        case "blocks":
+        case "blocks" | "same noise":
             rule: MaskRule = blocks
         case "first frame":
             rule = blocks | first_frame()
@@ -72,25 +84,32 @@ def make_films(
     films: Sequence[PlannedFilm],
     folder: Path,
     *,
+    conditions: Collection[str],
     layers: Range,
     stride: int,
+    size: Document,
     asked: Document,
     share: Share,
     on_film: Callable[[int, int], None],
 ) -> None:
     """Make and score what is missing of this process's share; a film that is there was made by the same request.
 
+    `size` is what the pipeline is told of height and width.
+
     Raises
     ------
     StoreError
         A film in the folder belongs to another request, or is damaged.
     """
-    todo = share.of(range(len(films) * len(CONDITIONS)))
-    places = list(product(films, CONDITIONS))
+    places = list(product(films, conditions))
+    todo = share.of(range(len(places)))
     for done, index in enumerate(todo):
         film, condition = places[index]
         path = path_of(folder, condition, film.number)
         if read_film(path, film, asked) is None:
+            told = dict(asked["arguments"])
+            if condition == _SAME_NOISE:
+                told["latents"] = share_noise(pipe, film.plan.to_latent(stride), size, film.number)
             made = generate(
                 pipe,
                 film.single,
@@ -98,7 +117,7 @@ def make_films(
                 rule=build_change(condition, film.plan, layers, stride),
                 seed=film.number,
                 progress=False,
-                **asked["arguments"],
+                **told,
             )
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(".partial.mp4")
@@ -107,7 +126,7 @@ def make_films(
             row = score(made.frames, film.plan, caption=film.single, settings=Settings(stride=stride))
             row.pop("probabilities", None)
             scores = json.dumps(_finite(row), sort_keys=True)
-            write_sealed(path, _KIND, KeptFilm(film.single, film.number, _say(asked), scores))
+            write_sealed(path, _KIND, KeptFilm(film.single, film.number, say_request(asked), scores))
         on_film(done + 1, len(todo))
 
 
@@ -132,7 +151,7 @@ def read_film(path: Path, film: PlannedFilm, asked: Document) -> Document | None
         ) from error
     if kept is None:
         return None
-    if (kept.prompt, kept.seed, kept.asked) != (film.single, film.number, _say(asked)):
+    if (kept.prompt, kept.seed, kept.asked) != (film.single, film.number, say_request(asked)):
         raise StoreError(
             expected="films of the same request",
             got="one of another",
@@ -143,16 +162,14 @@ def read_film(path: Path, film: PlannedFilm, asked: Document) -> Document | None
     return scores
 
 
-def read_rows(films: Sequence[PlannedFilm], folder: Path, asked: Document) -> Iterator[Document]:
+def read_rows(
+    films: Sequence[PlannedFilm], folder: Path, conditions: Collection[str], asked: Document
+) -> Iterator[Document]:
     """Yield the scores of all films that are done, condition by condition."""
-    for condition, film in product(CONDITIONS, films):
+    for condition, film in product(conditions, films):
         row = read_film(path_of(folder, condition, film.number), film, asked)
         if row is not None:
             yield {**row, "method": condition, "status": "ok", "number": film.number}
-
-
-def _say(asked: Document) -> str:
-    return json.dumps(asked, sort_keys=True, default=str)
 
 
 def _finite(value: object) -> object:

@@ -14,15 +14,16 @@ from attnscope.errors import InputError
 from attnscope.families import find
 from attnscope.families.calling import fill_defaults
 from attnscope.families.protocols import Pipeline
+from attnscope.metrics.detection.cuts import DetectorName
 from attnscope.metrics.scoring.tables import methods_table
-from attnscope.probing.probe import probe
 from attnscope.probing.share import WHOLE, Share
 from attnscope.ranges import parse_range
 from attnscope.reproducing import paper
-from attnscope.reproducing.ablating import CONDITIONS, make_films, read_rows
-from attnscope.reproducing.observing import summarise
+from attnscope.reproducing.ablating import list_conditions, make_films, read_rows
+from attnscope.reproducing.observing import summarise_both
 from attnscope.reproducing.page import write_page
 from attnscope.reproducing.prompts import PlannedFilm, ScriptedFilm, plan_films
+from attnscope.reproducing.watching import read_cuts, watch_films
 from attnscope.storage import STORE_NAME, Store, open_store
 from attnscope.storage.disk import write_durably
 from attnscope.video.files import fps_of
@@ -63,6 +64,17 @@ class Cost:
         )
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is done to the films of a study: the request, the conditions, what is left out and why, what finds cuts."""
+
+    asked: Document
+    conditions: dict[str, str]
+    left_out: dict[str, str]
+    detector: DetectorName
+    cost: Cost
+
+
 def reproduce_cinetrans(
     pipe: Pipeline,
     study: Study,
@@ -76,8 +88,9 @@ def reproduce_cinetrans(
 ) -> Document | None:
     """Repeat what CineTrans reports, on this model: observation, mask ablation, score tables, figures, one page.
 
-    Films are observed while they are made from prompts that carry their shots. Then the same films are made from
-    prompts that do not, without a mask, with it, and with controls of equal sparsity, each from the same noise. What
+    Films are observed while they are made from prompts that carry their shots, and measured against the cuts that
+    were asked for and those that a detector finds in them. Then the same films are made from prompts that do not,
+    without a mask, with it, with controls of equal sparsity, and with the same noise in every shot. What
     is done is kept at once: killed at any moment, the same call goes on, and ends with the same page. Several processes
     share the work by `share`; the page is written by the one that finds everything there.
 
@@ -116,38 +129,35 @@ def reproduce_cinetrans(
         "arguments": {name: value for name, value in arguments.items() if name != "num_frames"},
         "frames": whole["num_frames"],
     }
-    cost = Cost(len(films), len(films) * len(CONDITIONS), int(whole["num_inference_steps"]))
+    conditions, left_out = list_conditions(pipe)
+    detector: DetectorName = "span" if study.is_embedded else "transnetv2"
+    cost = Cost(len(films), len(films) * len(conditions), int(whole["num_inference_steps"]))
     say(cost.describe())
     out.mkdir(parents=True, exist_ok=True)
-    probe(
-        pipe,
-        [film.prompt for film in films],
-        shots=[film.plan for film in films],
-        out=out / STORE_NAME,
-        share=(share.index, share.count),
-        progress=False,
-        **arguments,
-    )
+    watch_films(pipe, films, out, detector=detector, asked=asked, share=share, **arguments)
     make_films(
         pipe,
         films,
         out / "films",
+        conditions=conditions,
         layers=masked,
         stride=stride,
+        size=whole,
         asked=asked,
         share=share,
         on_film=on_progress,
     )
-    return finish(study, films, out, masked, asked, cost)
+    return finish(study, films, out, Plan(asked, conditions, left_out, detector, cost))
 
 
-def finish(
-    study: Study, films: Sequence[PlannedFilm], out: Path, layers: list[int], asked: Document, cost: Cost
-) -> Document | None:
+def finish(study: Study, films: Sequence[PlannedFilm], out: Path, plan: Plan) -> Document | None:
     """Write down what came out, if all of it is there: `result.json` and `page.html`."""
+    asked, cost = plan.asked, plan.cost
     done, total = Store.open(out / STORE_NAME).progress()
-    rows = list(read_rows(films, out / "films", asked))
-    if done < total or len(rows) < len(films) * len(CONDITIONS):
+    rows = list(read_rows(films, out / "films", plan.conditions, asked))
+    found = [read_cuts(out, film, plan.detector, asked) for film in films]
+    cuts = [each for each in found if each is not None]
+    if done < total or len(rows) < cost.num_films or len(cuts) < len(films):
         return None
     attention = open_store(out / STORE_NAME)
     comparable, reasons = paper.judge(
@@ -163,8 +173,9 @@ def finish(
         "prompts_sha256": hashlib.sha256("\n".join(film.prompt for film in films).encode()).hexdigest(),
         "comparable_with_paper": comparable,
         "reasons": list(reasons),
-        "observation": summarise(attention, layers),
-        "conditions": CONDITIONS,
+        "observation": summarise_both(attention, asked["layers"], cuts, plan.detector),
+        "conditions": plan.conditions,
+        "left_out": plan.left_out,
         "scores": [_line(line, rows) for line in methods_table(rows)],
         "published": paper.SCORES,
     }

@@ -16,6 +16,40 @@ _OF_STEP = ("head",)
 _OF_ALL = ("step", "head", "layer")
 
 
+def summarise_both(
+    attention: xr.Dataset, layers: Sequence[int], found: Sequence[Sequence[int]], detector: str
+) -> Document:
+    """Summarise a store against the cuts that were asked for, and against those that its films have.
+
+    Parameters
+    ----------
+    attention : xarray.Dataset
+        A store of films with the shots that were asked for.
+    layers : sequence of int
+        Labels of the layers that are masked later.
+    found : sequence of sequence of int
+        The cuts of each film, in frames; films without any are left out of what is measured against them.
+    detector : str
+        What found them.
+
+    Returns
+    -------
+    dict
+        `asked` and `found`, each as :func:`summarise` gives it; beside the latter the detector, the cuts, and how many
+        films have any. Where none has, `found` says so and holds no numbers.
+    """
+    cut = [index for index, cuts in enumerate(found) if cuts]
+    of_films: Document = {
+        "detector": detector,
+        "cuts_frame": [list(cuts) for cuts in found],
+        "num_films_cut": len(cut),
+    }
+    if cut:
+        films = attention.isel({PROMPT: cut})
+        of_films |= summarise(structure.with_cuts(films, [found[index] for index in cut]), layers)
+    return {"asked": summarise(attention, layers), "found": of_films}
+
+
 def summarise(attention: xr.Dataset, layers: Sequence[int]) -> Document:
     """Summarise a store of films: one number each, the same by layer and step, and the nulls beside them.
 
