@@ -68,7 +68,7 @@ def _say_scope(result: Document) -> str:
     return html.escape(
         f"{result['num_films']} films of {result['frames']} frames, {result['num_steps']} steps; prompts: "
         f"{result['prompts']}; masks in layers {layers[0]}-{layers[-1]}; every condition of a film begins with the "
-        f"same noise. Text is not masked by shot. Source: {result['source']}."
+        f"noise of the same seed. Text is not masked by shot. Source: {result['source']}."
     )
 
 
