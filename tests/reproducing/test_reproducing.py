@@ -132,7 +132,7 @@ def test_what_is_observed_is_measured_against_the_cuts_that_films_have(whole: Pa
     values = structure.contrast(
         structure.with_cuts(attention.isel(prompt=[0]), [(9,)]).sel(branch="cond"), over=OF_ALL
     )
-    assert found["numbers"]["contrast"]["value"] == pytest.approx(float(values))
+    assert found["numbers"]["contrast"]["value"] == pytest.approx(float(values[0]))
     none = observing.summarise_both(attention, [1], [(), ()], "span")["found"]
     assert none == {"detector": "span", "cuts_frame": [[], []], "num_films_cut": 0}
 
