@@ -64,4 +64,4 @@ def encode_colours(pictures: Frames) -> Floats32:
     tones[..., 1:] += _LEVELS / 2  # colour differences are 0 in the middle
     bins = np.clip(tones, 0, _LEVELS - 1).astype(np.int64) @ [_LEVELS**2, _LEVELS, 1]
     counts = [np.bincount(each.ravel(), minlength=_LEVELS**3) for each in bins]
-    return np.sqrt(np.stack(counts) / bins[0].size).astype(np.float32)
+    return np.asarray(np.sqrt(np.stack(counts) / bins[0].size), np.float32)
