@@ -14,6 +14,7 @@ SCRIPT = Path(__file__).parents[2] / "experiments" / "dataset_pipeline" / "end_t
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_films_become_clips_become_weights_become_a_film(tmp_path: Path) -> None:
     tiny_wan(num_layers=2).save_pretrained(tmp_path / "tiny")
     done = subprocess.run(
@@ -21,7 +22,7 @@ def test_films_become_clips_become_weights_become_a_film(tmp_path: Path) -> None
         cwd=SCRIPT.parents[2],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=840,
         check=False,
     )
     assert done.returncode == 0, done.stderr
