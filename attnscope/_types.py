@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,9 @@ Numbers = NDArray[Any]
 
 Document = dict[str, Any]
 """What is written as JSON, or read from it."""
+
+Padding = Literal["visible", "hidden"]
+"""Whether what fills a caption up to its full length is read with it."""
 
 Arguments = Mapping[str, Any]
 """What a pipeline or a network is called with, by the names that it has for them."""

@@ -69,6 +69,17 @@ def test_help_imports_nothing_heavy() -> None:
     assert not {"torch", "diffusers", "nnsight", "matplotlib"} & set(done.stderr.split())
 
 
+def test_no_command_waits_for_torch_before_it_has_read_its_line() -> None:
+    """The modules of all commands together: help, completion and refusals come before the ten seconds of a model."""
+    done = run(
+        "import importlib, pkgutil, attnscope.cli as cli\n"
+        "for module in pkgutil.walk_packages(cli.__path__, 'attnscope.cli.'):\n"
+        f"    importlib.import_module(module.name)\n{REPORT}"
+    )
+    assert done.returncode == 0, done.stderr
+    assert not {"torch", "diffusers", "nnsight", "matplotlib"} & set(done.stderr.split())
+
+
 @pytest.mark.skipif(
     sys.platform == "win32", reason="Windows does not report the processor time of child processes"
 )

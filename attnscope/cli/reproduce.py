@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attnscope._types import Document
 from attnscope.cli._numbers import Count, NumFrames
@@ -12,9 +13,11 @@ from attnscope.cli._output import print_json, print_table
 from attnscope.dataset import sample_scene
 from attnscope.models import list_models
 from attnscope.probing.share import Share
-from attnscope.reproducing.cinetrans import Study, reproduce_cinetrans, require_study
 from attnscope.reproducing.paper import COLUMNS
 from attnscope.reproducing.prompts import PACKAGED, ScriptedFilm, read_films
+
+if TYPE_CHECKING:
+    from attnscope.reproducing.cinetrans import Study
 
 _QUICK = 4
 _DRAWN = 40
@@ -58,6 +61,8 @@ def reproduce_command(
     num_frames
         Frames of a film; the pipeline's own default otherwise.
     """
+    from attnscope.reproducing.cinetrans import reproduce_cinetrans, require_study
+
     require_study(study)
     asked = _build_study(loading.model, prompts, films or (_QUICK if quick else None))
     loading.require_layers(layers or "all")
@@ -86,6 +91,8 @@ def reproduce_command(
 
 
 def _build_study(model: str, prompts: Path | None, num_films: int | None) -> Study:
+    from attnscope.reproducing.cinetrans import Study
+
     is_embedded = any(card.name == model for card in list_models())
     if prompts is None and is_embedded:
         drawn = tuple(_draw_film(number) for number in range(num_films or _DRAWN))

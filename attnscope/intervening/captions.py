@@ -6,8 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
+from attnscope._types import Padding
 from attnscope.errors import MaskError, quote
 from attnscope.families import find
 from attnscope.families.layout import FrameLayout
@@ -16,8 +17,6 @@ from attnscope.masks import Group, Sides
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Padding = Literal["visible", "hidden"]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnscope._types import Arguments, Floats32, Range
+from attnscope._types import Arguments, Floats32, Padding, Range
 from attnscope.checks import require_whole
 from attnscope.errors import InputError, MaskError, quote
 from attnscope.families import Family, find
@@ -17,7 +17,7 @@ from attnscope.families.calling import fill_defaults, rename_for_pipeline, requi
 from attnscope.families.protocols import DecodesShots, Pipeline, require
 from attnscope.families.rehearsing import rehearse, run_pipeline
 from attnscope.hooks import Attachment, join_or_attach
-from attnscope.intervening.captions import Padding, ShotText, encode_captions
+from attnscope.intervening.captions import ShotText, encode_captions
 from attnscope.intervening.cut_check import check_cuts
 from attnscope.intervening.film import Film
 from attnscope.intervening.intervene import Change, intervene, interventions_of

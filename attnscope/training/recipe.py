@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from attnscope._types import Arguments, Document
+from attnscope._types import Arguments, Document, Padding
 from attnscope.checks import is_number, is_whole
 from attnscope.errors import InputError, quote
-from attnscope.intervening.captions import Padding
 
 Trained = Literal["lora", "full"]
 Precision = Literal["float32", "bfloat16"]
