@@ -42,8 +42,8 @@ def write_page(result: Document, attention: xr.Dataset, films: Sequence[PlannedF
         "<h2>Can these numbers be held against the paper's?</h2>",
         f"<p>{'Yes.' if result['comparable_with_paper'] else 'No:'}</p>{_list(result['reasons'])}",
         "<h2>Does attention follow the shots?</h2>",
-        *_observed("Against the cuts that were asked for", observed["asked"]),
-        *_observed(_say_found(observed["found"], result["num_films"]), observed["found"]),
+        *_say_observed("Against the cuts that were asked for", observed["asked"]),
+        *_say_observed(_say_found(observed["found"], result["num_films"]), observed["found"]),
         *(f'<p><img alt="{name}" src="{source}"></p>' for name, source in figures.items()),
         "<h2>Does a mask cut where it is told to?</h2>",
         _list(f"{name}: {words}" for name, words in result["conditions"].items()),
@@ -72,7 +72,7 @@ def _say_scope(result: Document) -> str:
     )
 
 
-def _observed(title: str, found: Document) -> list[str]:
+def _say_observed(title: str, found: Document) -> list[str]:
     """What attention shows of one kind of cuts; the title alone where no film has any."""
     if "numbers" not in found:
         return [f"<h3>{html.escape(title)}</h3>"]
