@@ -43,6 +43,11 @@ def draw(scene: Scene, config: dict[str, Any]) -> np.ndarray:
     return render(scene, height=config["height"], width=config["width"])
 
 
+def still(seed: int, config: dict[str, Any]) -> Scene:
+    """A film of a single picture: as much variety as there are seeds, for the price of one frame each."""
+    return sample_scene(seed, num_shots=1, num_frames=1, min_shot_latent_frames=1, world=config["world"])
+
+
 def draw_films(
     seeds: range, config: dict[str, Any], *, num_frames: int | None = None
 ) -> Iterator[np.ndarray]:

@@ -8,6 +8,7 @@ Legend: N pictures, T frames, C channels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,9 +161,17 @@ def worsen(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 
 
 def train_picture_reader(
-    films: list[Watched], world: str, folder: Path, config: dict[str, Any]
+    films: list[Watched],
+    draw_still: Callable[[int], Watched],
+    world: str,
+    folder: Path,
+    config: dict[str, Any],
 ) -> PictureReader:
-    """Train on pictures out of drawn films; a killed run goes on from its last state."""
+    """Train on pictures out of drawn films and as many stills, which are never the same twice.
+
+    Films alone are learned by heart: a thousand of them hold no more than 1,600 shots. A killed run goes on from its
+    last state.
+    """
     torch.manual_seed(3)
     reader = PictureReader(world)
     optimizer = torch.optim.AdamW(reader.parameters(), lr=config["lr"], weight_decay=0.02)
@@ -171,8 +180,10 @@ def train_picture_reader(
     while budget.goes_on():
         rng = np.random.default_rng([7, budget.step])
         pictures, wanted = [], []
-        for number in rng.integers(len(films), size=config["batch"]):
-            watched = films[number]
+        first, num_films = budget.step * config["batch"], config["batch"] // 2
+        batch = [films[number] for number in rng.integers(len(films), size=num_films)]
+        batch += [draw_still(first + number) for number in range(num_films, config["batch"])]
+        for watched in batch:
             frame = int(rng.integers(len(watched.frames)))
             pictures.append(watched.frames[frame])
             wanted.append(

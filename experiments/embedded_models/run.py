@@ -21,7 +21,7 @@ import torch
 from batches import Slabs, TrainingSet
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from export import export_models
-from films import draw, draw_films, film, retaken
+from films import draw, draw_films, film, retaken, still
 from readers import Watched, save_reader, train_cut_reader, train_picture_reader
 from rich.progress import track
 from safetensors.torch import load_file, save_file
@@ -101,8 +101,13 @@ def reader_stage(work: Path, config: Config) -> None:
     films, recipe = config["films"], config["readers"]
     scenes = [film(seed, films) for seed in range(recipe["num_films"])]
     drawn = [Watched(scene, draw(scene, films)) for scene in scenes]
+
+    def draw_still(number: int) -> Watched:
+        scene = still(recipe["still_seed"] + number, films)
+        return Watched(scene, draw(scene, films))
+
     save_reader(
-        train_picture_reader(drawn, films["world"], work, recipe["pictures"]),
+        train_picture_reader(drawn, draw_still, films["world"], work, recipe["pictures"]),
         work / "picture_reader.safetensors",
     )
     vae = vae_stage(work, config)
@@ -142,8 +147,8 @@ def transformer_stage(work: Path, config: Config, name: str) -> None:
             torch.manual_seed(2)
             deeper = build_transformer(recipe, recipe["num_layers"], config["vae"]["channels"])
             if model is not None:
-                copies = recipe["num_layers"] // len(model.blocks)
-                deeper.load_state_dict(deepen(dict(model.named_parameters()), copies), strict=False)
+                grown = deepen(dict(model.named_parameters()), recipe["copies"])
+                deeper.load_state_dict(grown, strict=False)
             latent_stage(work, config, recipe["num_clips"])
             single_shot = i == 0 or name == "wan-mini-nocuts"
             latents = load_latents(work, config, recipe["num_clips"], single_shot=single_shot)

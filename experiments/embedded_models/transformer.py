@@ -8,7 +8,7 @@ then cost a fraction of a 30-block step.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,17 +39,19 @@ def build_transformer(config: dict[str, Any], num_layers: int, channels: int) ->
     )
 
 
-def deepen(weights: dict[str, torch.Tensor], copies: int) -> dict[str, torch.Tensor]:
-    """Make every block ``copies`` blocks in a row, each contributing its share."""
+def deepen(weights: dict[str, torch.Tensor], copies: Sequence[int]) -> dict[str, torch.Tensor]:
+    """Make block n ``copies[n]`` blocks in a row, each contributing its share."""
+    first = [sum(copies[:block]) for block in range(len(copies))]
     grown = {}
     for name, value in weights.items():
         if not name.startswith("blocks."):
             grown[name] = value.clone()
             continue
         _, index, rest = name.split(".", 2)
-        share = copies if rest.startswith(("attn1.to_out.0", "attn2.to_out.0", "ffn.net.2")) else 1
-        for copy in range(copies):
-            grown[f"blocks.{int(index) * copies + copy}.{rest}"] = value / share
+        num = copies[int(index)]
+        share = num if rest.startswith(("attn1.to_out.0", "attn2.to_out.0", "ffn.net.2")) else 1
+        for copy in range(num):
+            grown[f"blocks.{first[int(index)] + copy}.{rest}"] = value / share
     return grown
 
 
