@@ -66,7 +66,7 @@ def write_page(result: Document, attention: xr.Dataset, films: Sequence[PlannedF
 def _say_scope(result: Document) -> str:
     layers = result["layers"]
     return html.escape(
-        f"{result['num_films']} films of {result['frames']} frames, {result['num_steps']} steps; prompts: "
+        f"Films: {result['num_films']}, of {result['frames']} frames, {result['num_steps']} steps; prompts: "
         f"{result['prompts']}; masks in layers {layers[0]}-{layers[-1]}; every condition of a film begins with the "
         f"noise of the same seed. Text is not masked by shot. Source: {result['source']}."
     )
