@@ -75,14 +75,14 @@ def offset_shots(
     offsets = _offsets(shots.num_shots, by)
     with join_or_attach(pipe) as attachment, ExitStack() as undo:
         family = attachment.family
+        denoiser = family.first_denoiser(attachment.model)
+        frequencies = require(family, MovesInTime, denoiser).temporal_frequencies(denoiser)
         latent = (
             shots.to_latent(family.temporal_stride(attachment.model))
             if isinstance(shots, ShotPlan)
             else shots
         )
         labels = parse_range(layers, tuple(attachment.taps), name="layers")
-        denoiser = family.first_denoiser(attachment.model)
-        frequencies = require(family, MovesInTime, denoiser).temporal_frequencies(denoiser)
         shift = np.array(offsets)[latent.shot_of_frame]
         for layer in labels:
             tap = attachment.taps[layer]

@@ -40,7 +40,9 @@ def judge(
     if not is_packaged and not is_embedded:
         reasons.append("the prompts were given by the user")
     if num_films < 100:
-        reasons.append(f"it is made of {num_films} film{'s' if num_films > 1 else ''} where the paper has 100")
+        reasons.append(
+            f"it is made of {num_films} film{'s' if num_films > 1 else ''} where the paper has 100"
+        )
     return False, tuple(reasons)
 
 

@@ -169,7 +169,8 @@ def locate_store(path: str | PathLike[str]) -> Path:
     """
     place = Path(path)
     inside = place / STORE_NAME
-    return inside if inside.is_dir() and not (place / ROOT_FILE).is_file() else place
+    with explain(place):
+        return inside if inside.is_dir() and not (place / ROOT_FILE).is_file() else place
 
 
 def require_store(path: str | PathLike[str]) -> None:

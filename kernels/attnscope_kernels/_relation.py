@@ -101,10 +101,12 @@ def require_scale(scale: float | None, head_size: int) -> float:
 
 def check_offsets(offsets: Sequence[int], num_tokens: int, name: str) -> tuple[int, ...]:
     """Return the cumulative token counts as a tuple, or say what is wrong with them."""
-    return _check_counts(tuple(map(int, offsets)), num_tokens, name)
+    counts = tuple(map(int, offsets))
+    if torch.compiler.is_compiling():  # a compiler traces what is remembered, and says so
+        return _check_counts(counts, num_tokens, name)
+    return _recall_counts(counts, num_tokens, name)
 
 
-@functools.lru_cache(maxsize=256)
 def _check_counts(counts: tuple[int, ...], num_tokens: int, name: str) -> tuple[int, ...]:
     rising = all(start < stop for start, stop in itertools.pairwise(counts))
     if len(counts) < 2 or counts[0] != 0 or counts[-1] != num_tokens or not rising:
@@ -113,6 +115,9 @@ def _check_counts(counts: tuple[int, ...], num_tokens: int, name: str) -> tuple[
             f"in the grouping of tokens; pass cumulative token counts without empty groups"
         )
     return counts
+
+
+_recall_counts = functools.lru_cache(maxsize=256)(_check_counts)
 
 
 def check_relation(relation: Tensor, batch: int, num_heads: int, num_rows: int, num_groups: int) -> Tensor:

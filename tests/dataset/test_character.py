@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from attnscope.dataset import WORLDS, Subject, render
+from attnscope.dataset import WORLDS, Scene, Subject, render, sample_scene
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "lora_transfer" / "character.py"
 WORLD = "textured"
@@ -26,9 +26,13 @@ def character() -> ModuleType:
     return module
 
 
+def invent(seed: int, num_shots: int) -> Scene:
+    return sample_scene(seed, num_shots=num_shots, num_frames=25, world=WORLD)
+
+
 @pytest.mark.parametrize("shape", WORLDS[WORLD].shapes)
 def test_the_character_is_named(character: ModuleType, shape: str) -> None:
-    scene = character.with_character(7, Subject(shape, "orange"), num_shots=2, num_frames=25, world=WORLD)
+    scene = character.give_character(7, Subject(shape, "orange"), invent, num_shots=2)
     frames = render(scene)
     assert all("orange" not in view.colours for view in scene.views)
     for shot, view in zip(scene.plan.shots, scene.views, strict=True):
@@ -39,7 +43,7 @@ def test_the_character_is_named(character: ModuleType, shape: str) -> None:
 
 
 def test_an_empty_place_has_no_character(character: ModuleType) -> None:
-    scene = character.with_character(7, Subject("star", "orange"), num_shots=1, num_frames=9, world=WORLD)
+    scene = character.give_character(7, Subject("star", "orange"), invent, num_shots=1)
     first = next(iter(scene.views))
     plain = np.empty((2, 64, 64, 3), np.uint8)
     plain[:] = np.round(255 * np.array(character.COLOURS[first.colours[0]]))

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import zlib
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -45,7 +44,7 @@ def public_names() -> set[str]:
         if not isinstance(getattr(attnscope, name), ModuleType)
     }
     for room in ROOMS:
-        module = import_module(f"attnscope.{room}")
+        module = getattr(attnscope, room)
         exported = getattr(module, "__all__", None) or [
             name
             for name, thing in vars(module).items()
@@ -53,7 +52,7 @@ def public_names() -> set[str]:
             and getattr(thing, "__module__", "") == module.__name__
             and not name.startswith("_")
         ]
-        names |= {f"attnscope.{room}.{name}" for name in exported}
+        names |= {f"{module.__name__}.{name}" for name in exported}
     return names
 
 

@@ -110,7 +110,7 @@ def sweep_store(tmp_path):
     )
     store, _ = SweepStore.resume_or_create(tmp_path / "sweep", header)
     for number, key in enumerate(KEYS):
-        store.put(key, [5 + number], b"strip")
+        store.put(key, [5 + number], {".png": b"strip"})
     return store
 
 
@@ -166,7 +166,7 @@ def test_250_films_that_lie_elsewhere_are_all_noticed(sweep_store, tmp_path):
     header = msgspec.structs.replace(sweep_store.header, rule="halo(1)")
     other, _ = SweepStore.resume_or_create(tmp_path / "other", header)
     for number, key in enumerate(KEYS):
-        other.put(key, [6 + number], b"strip")
+        other.put(key, [6 + number], {".png": b"strip"})
     for trial in range(250):
         here, there = rng.sample(KEYS, 2)
         store, key = (other, here) if trial % 2 else (sweep_store, there)
