@@ -97,8 +97,7 @@ def place_clip(clip_id: str) -> str:
 def _encode(clip: Clip, settings: Settings, folder: Path, path: Path) -> dict[int, Frames]:
     """Write the frames of all shots; returns small pictures of the first and last frame of each."""
     height, width = _even(clip.height), _even(clip.width)
-    # x264's macroblock tree looks at memory that it has not written: the first film of a process came out otherwise
-    options = {"crf": str(settings.crf), "preset": settings.preset, "x264-params": "mbtree=0"}
+    options = {"crf": str(settings.crf), "preset": settings.preset}
     ends = {frame for shot in clip.shots for frame in (shot.start_frame, shot.stop_frame - 1)}
     meant = {}
     # one thread: with several the same pictures give other bytes on another machine

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 USUAL = {"crf": "16"}
 """How good the pictures of a written file are: hardly anybody sees a difference."""
 
+# x264's macroblock tree looks at memory that it has not written: with it the same pictures are not always one file
+_REPEATABLE = {"x264-params": "mbtree=0"}
+
 
 class VideoWriter:
     """An H.264 mp4 file that every browser plays; pictures go in one after another.
@@ -31,7 +34,7 @@ class VideoWriter:
     height, width : int
         Size of the pictures; both even, as the colours of four pixels are one.
     options : mapping
-        What the encoder x264 is told.
+        What the encoder x264 is told beside ``x264-params``.
     num_threads : int
         Threads of the encoder, 0 for as many as it likes. With one the same pictures give the same bytes anywhere.
     """
@@ -54,7 +57,9 @@ class VideoWriter:
         self._reformatter = VideoReformatter()
         place = os.fspath(target) if isinstance(target, str | os.PathLike) else target
         self._container = av.open(place, "w", format="mp4")
-        self._stream = self._container.add_stream("libx264", rate=self._fps, options=options)
+        self._stream = self._container.add_stream(
+            "libx264", rate=self._fps, options={**options, **_REPEATABLE}
+        )
         self._stream.height, self._stream.width = height, width
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.thread_count = num_threads
