@@ -43,7 +43,7 @@ KEY = ("condition", "caption", "seed")
 """What tells the rows of an experiment apart."""
 
 
-class Studio:
+class SizedModel:
     """A model, and films as large as it makes them: its own size, unless another one was asked for."""
 
     def __init__(self, pipe: Any, world: str, asked: dict[str, int], *, is_quick: bool = False) -> None:
@@ -114,30 +114,30 @@ class Experiment:
     asked: dict[str, int]
     is_quick: bool
 
-    def open_studio(self) -> Studio:
+    def load_model(self) -> SizedModel:
         """Load the model anew; what was trained before is not in it."""
         pipe = scope.load(self.config["model"]["base"])
-        return Studio(pipe, self.config["films"]["world"], self.asked, is_quick=self.is_quick)
+        return SizedModel(pipe, self.config["films"]["world"], self.asked, is_quick=self.is_quick)
 
-    def invent(self, studio: Studio, number: int) -> Scene:
+    def invent(self, model: SizedModel, number: int) -> Scene:
         """The film that a caption is of; no model has seen it."""
         films = self.config["films"]
-        return studio.invent(films["first_seed"] + number, films["shots"][number % len(films["shots"])])
+        return model.invent(films["first_seed"] + number, films["shots"][number % len(films["shots"])])
 
     @property
     def rows(self) -> list[Row]:
         """All that was measured; a line that a killed run left half written is none."""
         return read_lines(self.out / "rows.jsonl")
 
-    def train(self, name: str, studio: Studio, data: Data, **options: Any) -> Path:
+    def train(self, name: str, model: SizedModel, data: Data, **options: Any) -> Path:
         """Tune a model on films of its own size, from the last checkpoint on; returns the folder of its adapters."""
         done = scope.finetune(
-            studio.pipe,
+            model.pipe,
             data,
             out=self.out / name,
             cache=self.out / "cache",
             on_step=lambda step, total: print(f"{name}: step {step} of {total}", flush=True),
-            **studio.size,
+            **model.size,
             **self.config["recipe"],
             **options,
         )

@@ -17,6 +17,7 @@ from attnscope.exploring import page
 from attnscope.exploring.films import find_films, read_films, strip_png
 from attnscope.ranges import format_range
 from attnscope.schema import BRANCH, KEY_FRAME, LAYER, MASS, PROMPT, QUERY_FRAME, STEP
+from attnscope.storage.root import ROOT_FILE
 from attnscope.structure.headline import measure
 
 _NUMBERS = (
@@ -83,7 +84,7 @@ def write_runs(folder: str | PathLike[str], path: str | PathLike[str]) -> Path:
 
 def find_stores(folder: Path) -> list[Path]:
     """Find all stores below a folder, by name."""
-    found = (path.parent for path in folder.rglob("zarr.json"))
+    found = (path.parent for path in folder.rglob(ROOT_FILE))
     return sorted(path for path in found if path.suffix == ".zarr")
 
 

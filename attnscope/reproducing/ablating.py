@@ -10,18 +10,17 @@ from pathlib import Path
 import msgspec
 
 from attnscope._types import Document, Range
-from attnscope.errors import StoreError
 from attnscope.families.protocols import Pipeline
 from attnscope.intervening.generate import generate
 from attnscope.intervening.intervene import Change
 from attnscope.masks import Intervention, MaskRule, controls, first_frame, same_shot
 from attnscope.metrics.scoring.score import Settings, score
 from attnscope.probing.share import Share
+from attnscope.reproducing.keeping import read_kept, say_request
 from attnscope.reproducing.noise import share_noise, why_no_noise
 from attnscope.reproducing.prompts import PlannedFilm
-from attnscope.reproducing.watching import say_request
 from attnscope.shots import ShotPlan
-from attnscope.storage.sealed import SealError, read_sealed, write_sealed
+from attnscope.storage.sealed import write_sealed
 
 _KIND = "film of a study"
 
@@ -143,21 +142,13 @@ def read_film(path: Path, film: PlannedFilm, asked: Document) -> Document | None
     StoreError
         It is damaged, or belongs to another request.
     """
-    try:
-        kept = read_sealed(path, _KIND, KeptFilm)
-    except SealError as error:
-        raise StoreError(
-            expected="a film of this study", got=str(error), where=f"in {path}", remedy="delete it"
-        ) from error
+
+    def is_asked(kept: KeptFilm) -> bool:
+        return (kept.prompt, kept.seed, kept.asked) == (film.single, film.number, say_request(asked))
+
+    kept = read_kept(path, _KIND, KeptFilm, is_asked)
     if kept is None:
         return None
-    if (kept.prompt, kept.seed, kept.asked) != (film.single, film.number, say_request(asked)):
-        raise StoreError(
-            expected="films of the same request",
-            got="one of another",
-            where=f"in {path}",
-            remedy="give another --out",
-        )
     scores: Document = json.loads(kept.scores)
     return scores
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,14 @@ from typing import Any
 import msgspec
 
 from attnscope._types import Document, Floats32
-from attnscope.errors import StoreError
 from attnscope.families.protocols import Pipeline
 from attnscope.metrics.detection.cuts import DetectorName, detect_cuts
 from attnscope.probing.probe import probe
 from attnscope.probing.share import Share
+from attnscope.reproducing.keeping import read_kept, say_request
 from attnscope.reproducing.prompts import PlannedFilm
 from attnscope.storage import STORE_NAME
-from attnscope.storage.sealed import SealError, read_sealed, write_sealed
+from attnscope.storage.sealed import write_sealed
 from attnscope.video.arrays import as_frames
 
 _KIND = "cuts of an observed film"
@@ -29,11 +28,6 @@ class KeptCuts(msgspec.Struct, frozen=True):
     prompt: str
     asked: str
     cuts_frame: tuple[int, ...]
-
-
-def say_request(asked: Document) -> str:
-    """Write down what was asked for, so that films of another request are told apart."""
-    return json.dumps(asked, sort_keys=True, default=str)
 
 
 def watch_films(
@@ -82,23 +76,13 @@ def read_cuts(
     StoreError
         They are damaged, or belong to another request.
     """
-    path = _path(out, film)
-    try:
-        kept = read_sealed(path, _KIND, KeptCuts)
-    except SealError as error:
-        raise StoreError(
-            expected="cuts of a film of this study", got=str(error), where=f"in {path}", remedy="delete it"
-        ) from error
-    if kept is None:
-        return None
-    if (kept.prompt, kept.asked) != (film.prompt, say_request({**asked, "detector": detector})):
-        raise StoreError(
-            expected="cuts of a film of the same request",
-            got="those of another",
-            where=f"in {path}",
-            remedy="give another --out",
-        )
-    return kept.cuts_frame
+    request = say_request({**asked, "detector": detector})
+
+    def is_asked(kept: KeptCuts) -> bool:
+        return (kept.prompt, kept.asked) == (film.prompt, request)
+
+    kept = read_kept(_path(out, film), _KIND, KeptCuts, is_asked)
+    return None if kept is None else kept.cuts_frame
 
 
 def _path(out: Path, film: PlannedFilm) -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import xarray as xr
-from conducting import Experiment, Row, Studio, conduct
+from conducting import Experiment, Row, SizedModel, conduct
 from measuring import ends_of
 
 import attnscope as scope
@@ -35,10 +35,10 @@ from attnscope.structure import (
 
 def make(experiment: Experiment) -> None:
     """Make the films that are not there, and watch how."""
-    studio, config = experiment.open_studio(), experiment.config
+    model, config = experiment.load_model(), experiment.config
     for condition, number, seed in experiment.missing(["no mask"]):
-        frames, attention = watch(studio, experiment.invent(studio, number), seed, config)
-        found = detect_cuts(frames, float(studio.fps), detector="span", shortest_shot_s=0).cuts_frame
+        frames, attention = watch(model, experiment.invent(model, number), seed, config)
+        found = detect_cuts(frames, float(model.fps), detector="span", shortest_shot_s=0).cuts_frame
         experiment.add(
             condition,
             number,
@@ -51,17 +51,17 @@ def make(experiment: Experiment) -> None:
         )
 
 
-def watch(studio: Studio, scene: Scene, seed: int, config: Row) -> tuple[np.ndarray, xr.Dataset]:
+def watch(model: SizedModel, scene: Scene, seed: int, config: Row) -> tuple[np.ndarray, xr.Dataset]:
     """Make one film; returns its frames, and the attention of each step and layer."""
     seen: list[np.ndarray] = []
     attention = scope.probe(
-        studio.pipe,
+        model.pipe,
         scene.caption("exact"),
         shots=scene.plan,
         seed=seed,
         on_video=lambda run, frames: seen.append(np.asarray(frames)),
         progress=False,
-        **studio.size,
+        **model.size,
         **config["sampling"],
     )
     return np.round(255 * np.clip(seen[0], 0, 1)).astype(np.uint8), attention

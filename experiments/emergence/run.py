@@ -28,8 +28,8 @@ def make(experiment: Experiment) -> None:
     clips = experiment.config["clips"]
     for condition, run, seed in experiment.missing(["contrast"]):
         own = {**clips, "first_seed": clips["first_seed"] + run * clips["num"]}
-        studio = experiment.open_studio()
-        folder = experiment.train(f"run-{run}", studio, studio.clips(**own), seed=run)
+        model = experiment.load_model()
+        folder = experiment.train(f"run-{run}", model, model.clips(**own), seed=run)
         experiment.add(condition, run, seed, **measure(folder / "attention.zarr"))
 
 

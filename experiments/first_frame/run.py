@@ -44,12 +44,12 @@ def flicker(film: scope.Film, settled_frames: int) -> float:
 
 def make(experiment: Experiment) -> None:
     """Make every film three times from the same noise."""
-    studio, config = experiment.open_studio(), experiment.config
+    model, config = experiment.load_model(), experiment.config
     for condition, number, seed in experiment.missing(CONDITIONS):
-        plan = studio.plan_one_cut(number)
-        prompt = studio.invent(config["films"]["first_seed"] + number, 1).caption("none")
-        rule = rule_of(condition, plan, studio.layers)
-        film = studio.make(prompt, plan, rule=rule, seed=seed, **config["sampling"])
+        plan = model.plan_one_cut(number)
+        prompt = model.invent(config["films"]["first_seed"] + number, 1).caption("none")
+        rule = rule_of(condition, plan, model.layers)
+        film = model.make(prompt, plan, rule=rule, seed=seed, **config["sampling"])
         seen = flicker(film, **config["flicker"])
         experiment.add(condition, number, seed, **compare_cuts(film), flicker=seen)
 

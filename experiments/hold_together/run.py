@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
-from conducting import Experiment, Row, Studio, conduct
+from conducting import Experiment, Row, SizedModel, conduct
 from measuring import by_condition, mean, share
 from scipy.stats import binomtest
 
@@ -33,12 +33,12 @@ def name_of(factor: float) -> str:
     return "as it is" if factor == FREE else f"factor {factor:g}"
 
 
-def film(studio: Studio, prompt: str, factor: float, **options: object) -> np.ndarray:
+def film(model: SizedModel, prompt: str, factor: float, **options: object) -> np.ndarray:
     """One film of one shot, held together unless the factor is 1."""
-    plan = scope.ShotPlan.from_frames([], num_frames=studio.num_frames, fps=studio.fps)
+    plan = scope.ShotPlan.from_frames([], num_frames=model.num_frames, fps=model.fps)
     if factor != FREE:
         options["rule"] = masks.preset("held-together", plan, factor=factor)
-    return studio.make(prompt, plan, **options).frames
+    return model.make(prompt, plan, **options).frames
 
 
 def look(frames: np.ndarray, fps: float) -> Row:
@@ -69,11 +69,11 @@ def reported(experiment: Experiment, num: int) -> range:
 
 def fill(experiment: Experiment, factors: Sequence[float], captions: range) -> None:
     """Make and measure the films that are not there."""
-    studio, of = experiment.open_studio(), {name_of(factor): factor for factor in factors}
+    model, of = experiment.load_model(), {name_of(factor): factor for factor in factors}
     for condition, number, seed in experiment.missing(list(of), captions):
-        prompt = experiment.invent(studio, number).caption("none")
-        frames = film(studio, prompt, of[condition], seed=seed, **experiment.config["sampling"])
-        experiment.add(condition, number, seed, **look(frames, float(studio.fps)))
+        prompt = experiment.invent(model, number).caption("none")
+        frames = film(model, prompt, of[condition], seed=seed, **experiment.config["sampling"])
+        experiment.add(condition, number, seed, **look(frames, float(model.fps)))
 
 
 def split(experiment: Experiment) -> tuple[list[Row], list[Row]]:

@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from character import SETTLED_FRAME, give_character, read_shot
-from conducting import Experiment, Row, Studio, conduct
+from conducting import Experiment, Row, SizedModel, conduct
 from measuring import by_condition, compare_cuts, recall_and_precision, share
 
 from attnscope import masks
@@ -30,15 +30,15 @@ CONDITIONS = {"base + mask": (False, True), "tuned": (True, False), "tuned + mas
 """Whether the model was tuned, and whether the mask is on."""
 
 
-def scene_of(experiment: Experiment, studio: Studio, seed: int, num_shots: int) -> Scene:
+def scene_of(experiment: Experiment, model: SizedModel, seed: int, num_shots: int) -> Scene:
     """A film of the character."""
-    return give_character(seed, Subject(**experiment.config["character"]), studio.invent, num_shots)
+    return give_character(seed, Subject(**experiment.config["character"]), model.invent, num_shots)
 
 
-def clips(experiment: Experiment, studio: Studio) -> list[Clip]:
+def clips(experiment: Experiment, model: SizedModel) -> list[Clip]:
     """The films to train on, one shot each; their captions say the place and not who is in it."""
     asked = experiment.config["clips"]
-    scenes = [scene_of(experiment, studio, asked["first_seed"] + number, 1) for number in range(asked["num"])]
+    scenes = [scene_of(experiment, model, asked["first_seed"] + number, 1) for number in range(asked["num"])]
     return [
         Clip(f"film {number}", f"One shot: {scene.views[0].caption()}", (), "One shot", scene)
         for number, scene in enumerate(scenes)
@@ -54,34 +54,34 @@ def read(frames: Any, scene: Scene, starts: Sequence[int], least_share: float) -
     return {"colours": [colour for colour, _ in said], "shapes": [shape for _, shape in said]}
 
 
-def film(studio: Studio, scene: Scene, *, mask: bool, **options: Any) -> Any:
+def film(model: SizedModel, scene: Scene, *, mask: bool, **options: Any) -> Any:
     """Make one film; each shot reads its own caption, where the model can."""
     general, captions = scene.general_caption().split(":")[0], [view.caption() for view in scene.views]
     if mask:
-        options["rule"] = masks.preset(studio.preset, scene.plan, layers=studio.layers)
-    if studio.routes_captions:
-        return studio.make(general, scene.plan, captions=captions, **options)
-    return studio.make(f"{general}: {'; '.join(captions)}", scene.plan, **options)
+        options["rule"] = masks.preset(model.preset, scene.plan, layers=model.layers)
+    if model.routes_captions:
+        return model.make(general, scene.plan, captions=captions, **options)
+    return model.make(f"{general}: {'; '.join(captions)}", scene.plan, **options)
 
 
 def make(experiment: Experiment) -> None:
     """Train once, then make each film under every condition; films as they are drawn say how good the reader is."""
-    tuned = experiment.open_studio()
+    tuned = experiment.load_model()
     trained = experiment.train("trained", tuned, clips(experiment, tuned))
-    studio, config = experiment.open_studio(), experiment.config
+    model, config = experiment.load_model(), experiment.config
     films, reading = config["films"], config["reading"]
-    studio.pipe.load_lora_weights(trained, adapter_name="character")
+    model.pipe.load_lora_weights(trained, adapter_name="character")
     for condition, number, seed in experiment.missing([DRAWN, *CONDITIONS]):
         num_shots = films["shots"][number % len(films["shots"])]
-        scene = scene_of(experiment, studio, films["first_seed"] + number, num_shots)
-        starts = scene.plan.to_latent(studio.stride).realised_frame
+        scene = scene_of(experiment, model, films["first_seed"] + number, num_shots)
+        starts = scene.plan.to_latent(model.stride).realised_frame
         if condition == DRAWN:
-            pictures = render(scene, height=studio.height, width=studio.width)
+            pictures = render(scene, height=model.height, width=model.width)
             experiment.add(condition, number, seed, **read(pictures, scene, starts, **reading))
             continue
         tuning, mask = CONDITIONS[condition]
-        studio.pipe.set_adapters(["character"], [float(tuning)])
-        made = film(studio, scene, mask=mask, seed=seed, **config["sampling"])
+        model.pipe.set_adapters(["character"], [float(tuning)])
+        made = film(model, scene, mask=mask, seed=seed, **config["sampling"])
         seen = read(made.frames, scene, starts, **reading)
         experiment.add(condition, number, seed, **compare_cuts(made), **seen)
 

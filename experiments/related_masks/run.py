@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
-from conducting import Experiment, Row, Studio, conduct
+from conducting import Experiment, Row, SizedModel, conduct
 from measuring import by_condition, compare_cuts, likeness, mean, recall_and_precision
 from numpy.typing import NDArray
 
@@ -29,24 +29,24 @@ CONTROLS = ("one caption", PLAIN)
 """No mask: all frames reading one caption for all shots, and each shot reading its own, as under every preset."""
 
 
-def options_of(preset: str, studio: Studio, num_steps: int) -> Row:
+def options_of(preset: str, model: SizedModel, num_steps: int) -> Row:
     """Where a preset acts, if not in the layers and steps that it was published for, which this run may lack."""
     if preset.startswith("cinetrans"):
-        return {"layers": studio.layers}
+        return {"layers": model.layers}
     return {"steps": f"0-{min(num_steps, 13) - 1}"} if preset == "vstar" else {}
 
 
-def film_of(studio: Studio, condition: str, scene: Scene, seed: int, sampling: Row) -> scope.Film:
+def film_of(model: SizedModel, condition: str, scene: Scene, seed: int, sampling: Row) -> scope.Film:
     """One film of a condition."""
     options: dict[str, Any] = {"seed": seed, **sampling}
-    if condition == "one caption" or not studio.routes_captions:
+    if condition == "one caption" or not model.routes_captions:
         prompt = scene.caption("none")
     else:
         prompt, options["captions"] = scene.general_caption(), scene.shot_captions()
     if condition not in CONTROLS:
-        where = options_of(condition, studio, sampling["num_inference_steps"])
+        where = options_of(condition, model, sampling["num_inference_steps"])
         options["rule"] = masks.preset(condition, scene.plan, **where)
-    return studio.make(prompt, scene.plan, **options)
+    return model.make(prompt, scene.plan, **options)
 
 
 def rms(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
@@ -56,15 +56,15 @@ def rms(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 
 def make(experiment: Experiment) -> None:
     """Make every film under every preset, and hold its first frame against that of the film without one."""
-    studio, config = experiment.open_studio(), experiment.config
+    model, config = experiment.load_model(), experiment.config
     plain: dict[tuple[int, int], scope.Film] = {}
     for condition, number, seed in experiment.missing([*CONTROLS, *masks.list_presets()]):
-        scene = experiment.invent(studio, number)
+        scene = experiment.invent(model, number)
         if (number, seed) not in plain:
-            plain = {(number, seed): film_of(studio, PLAIN, scene, seed, config["sampling"])}
+            plain = {(number, seed): film_of(model, PLAIN, scene, seed, config["sampling"])}
         reference = plain[number, seed]
         is_plain = condition == PLAIN
-        film = reference if is_plain else film_of(studio, condition, scene, seed, config["sampling"])
+        film = reference if is_plain else film_of(model, condition, scene, seed, config["sampling"])
         experiment.add(
             condition,
             number,

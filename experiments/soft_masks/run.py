@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from conducting import Experiment, Row, Studio, conduct
+from conducting import Experiment, Row, SizedModel, conduct
 from measuring import by_condition, compare_cuts, likeness, mean, recall_and_precision
 
 import attnscope as scope
@@ -36,21 +36,21 @@ def rules(plan: scope.ShotPlan, experiment: Experiment) -> dict[str, masks.MaskR
     }
 
 
-def prompt_of(number: int, studio: Studio, experiment: Experiment) -> str:
+def prompt_of(number: int, model: SizedModel, experiment: Experiment) -> str:
     """The caption of a held-out film of one shot."""
-    return studio.invent(experiment.config["films"]["first_seed"] + number, 1).caption("none")
+    return model.invent(experiment.config["films"]["first_seed"] + number, 1).caption("none")
 
 
 def make(experiment: Experiment) -> None:
     """Make every film under every rule."""
-    studio = experiment.open_studio()
+    model = experiment.load_model()
     config = experiment.config
-    for condition, number, seed in experiment.missing(list(rules(studio.plan_one_cut(0), experiment))):
-        plan = studio.plan_one_cut(number)
+    for condition, number, seed in experiment.missing(list(rules(model.plan_one_cut(0), experiment))):
+        plan = model.plan_one_cut(number)
         rule = rules(plan, experiment)[condition]
-        scoped = {} if rule is None else {"rule": rule, "layers": studio.layers}
-        prompt = prompt_of(number, studio, experiment)
-        film = studio.make(prompt, plan, seed=seed, **scoped, **config["sampling"])
+        scoped = {} if rule is None else {"rule": rule, "layers": model.layers}
+        prompt = prompt_of(number, model, experiment)
+        film = model.make(prompt, plan, seed=seed, **scoped, **config["sampling"])
         alike = likeness(film, **config["likeness"])
         experiment.add(condition, number, seed, **compare_cuts(film), likeness=alike)
 

@@ -19,7 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import xarray as xr
-from conducting import Experiment, Row, Studio, conduct
+from conducting import Experiment, Row, SizedModel, conduct
 from measuring import by_condition, compare_cuts, ends_of, recall_and_precision
 
 from attnscope import masks
@@ -39,39 +39,39 @@ PAPER = {"neither": 0.0, "tuning": 0.2398, "mask": 0.6168, "mask and tuning": 0.
 
 def tune(experiment: Experiment, *, mask: bool) -> Path:
     """Train adapters with or without the mask; with it each shot reads its own caption, where the model can."""
-    studio = experiment.open_studio()
-    clips = studio.clips(**experiment.config["clips"])
+    model = experiment.load_model()
+    clips = model.clips(**experiment.config["clips"])
     if not mask:
-        return experiment.train("trained", studio, clips, routed=0.0)
-    return experiment.train("trained-masked", studio, clips, rule=studio.preset, layers=studio.layers)
+        return experiment.train("trained", model, clips, routed=0.0)
+    return experiment.train("trained-masked", model, clips, rule=model.preset, layers=model.layers)
 
 
-def film(studio: Studio, scene: Scene, *, mask: bool, **options: Any) -> Any:
+def film(model: SizedModel, scene: Scene, *, mask: bool, **options: Any) -> Any:
     """Make one film; without the mask all frames read one caption for all shots."""
     if not mask:
-        return studio.make(scene.caption("none"), scene.plan, **options)
-    rule = masks.preset(studio.preset, scene.plan, layers=studio.layers)
-    if not studio.routes_captions:
-        return studio.make(scene.caption("none"), scene.plan, rule=rule, **options)
+        return model.make(scene.caption("none"), scene.plan, **options)
+    rule = masks.preset(model.preset, scene.plan, layers=model.layers)
+    if not model.routes_captions:
+        return model.make(scene.caption("none"), scene.plan, rule=rule, **options)
     captions = scene.shot_captions()
-    return studio.make(scene.general_caption(), scene.plan, rule=rule, captions=captions, **options)
+    return model.make(scene.general_caption(), scene.plan, rule=rule, captions=captions, **options)
 
 
 def make(experiment: Experiment) -> None:
     """Train twice, then make each film four times from the same noise."""
     trained = {mask: tune(experiment, mask=mask) for mask in (False, True)}
-    studio = experiment.open_studio()
+    model = experiment.load_model()
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Already found a `peft_config`"
         )  # two adapters, one at a time
         for mask, folder in trained.items():
-            studio.pipe.load_lora_weights(folder, adapter_name=f"{mask}")
+            model.pipe.load_lora_weights(folder, adapter_name=f"{mask}")
     for condition, number, seed in experiment.missing(list(CONDITIONS)):
         mask, tuning = CONDITIONS[condition]
-        studio.pipe.set_adapters([f"{mask}"], [float(tuning)])
-        scene = experiment.invent(studio, number)
-        made = film(studio, scene, mask=mask, seed=seed, **experiment.config["sampling"])
+        model.pipe.set_adapters([f"{mask}"], [float(tuning)])
+        scene = experiment.invent(model, number)
+        made = film(model, scene, mask=mask, seed=seed, **experiment.config["sampling"])
         control = made.cuts.transition_control
         experiment.add(condition, number, seed, **compare_cuts(made), transition_control=control)
 

@@ -32,7 +32,7 @@ def encoded(tmp_path_factory):
 
 
 @pytest.fixture
-def studio(encoded):
+def assemble(encoded):
     """Builds everything that a training forward needs, on a tiny model, without the loop."""
 
     def build(name="wan", dtype=torch.float32, shots=(1, 2, 3), num_clips=6, **changes):

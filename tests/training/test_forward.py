@@ -23,7 +23,7 @@ def hides(rule, plan, query, key):
     return not (same or (rule == "first frame too" and key == 0))
 
 
-def dense_masks(studio, batch, film, rule):
+def dense_masks(here, batch, film, rule):
     """Masks (queries, keys) of token pairs for one film: between frames, and from frames to the text of all slabs."""
     subject = batch.subjects[film]
     frames = range(subject.plan.num_frames)
@@ -43,18 +43,18 @@ def dense_masks(studio, batch, film, rule):
     return between.double(), torch.stack(rows).repeat_interleave(TOKENS, 0).double(), captions
 
 
-def padded(studio, captions):
+def padded(here, captions):
     """The captions as Wan's own pipeline pads them, one behind another."""
     slabs = []
     for caption in captions:
-        embeds, _ = studio.pipe.encode_prompt(
+        embeds, _ = here.pipe.encode_prompt(
             caption, do_classifier_free_guidance=False, max_sequence_length=TEXT_LENGTH
         )
         slabs.append(embeds[0])
     return torch.cat(slabs)[None].double()
 
 
-def dense_loss(studio, batch, rule, masked_layers, monkeypatch):
+def dense_loss(here, batch, rule, masked_layers, monkeypatch):
     """The loss of the batch by its definition."""
     state = {}
 
@@ -74,19 +74,17 @@ def dense_loss(studio, batch, rule, masked_layers, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(transformer_wan, "dispatch_attention_fn", attend)
         for film in range(len(batch.latents)):
-            between, text, captions = dense_masks(studio, batch, film, rule)
+            between, text, captions = dense_masks(here, batch, film, rule)
             state |= {"between": between, "text": text, "calls": 0}
             clean, noise = (each[film : film + 1].double() for each in (batch.latents, batch.noise))
             sigma = float(batch.timesteps[film]) / 1000
-            told = padded(studio, captions)
+            told = padded(here, captions)
             shown = (1 - sigma) * clean + sigma * noise
-            velocity = studio.model.denoiser(
-                shown, batch.timesteps[film : film + 1], told, return_dict=False
-            )[0]
+            velocity = here.model.denoiser(shown, batch.timesteps[film : film + 1], told, return_dict=False)[
+                0
+            ]
             error = (velocity - (noise - clean)).square().mean()
-            total = total + studio.objective.weight(batch.timesteps)[film].double() * error / len(
-                batch.latents
-            )
+            total = total + here.objective.weight(batch.timesteps)[film].double() * error / len(batch.latents)
     return total
 
 
@@ -99,10 +97,10 @@ def stir(weights, seed=3):
                 weight.copy_(0.1 * torch.randn(weight.shape, generator=generator, dtype=torch.float64))
 
 
-def gradients(studio, loss):
+def gradients(here, loss):
     torch.autograd.backward(loss)
-    found = {name: weight.grad.clone() for name, weight in studio.weights.items()}
-    studio.model.denoiser.zero_grad()
+    found = {name: weight.grad.clone() for name, weight in here.weights.items()}
+    here.model.denoiser.zero_grad()
     return found
 
 
@@ -120,8 +118,8 @@ def no_float32(monkeypatch):
 @pytest.mark.usefixtures("no_float32")
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("rule", ["own shot", "first frame too"])
-def test_gradients_are_those_of_the_dense_reference(studio, monkeypatch, rule, checkpointing):
-    here = studio(dtype=torch.float64, batch_size=4, caption_dropout=0.3, checkpointing=checkpointing)
+def test_gradients_are_those_of_the_dense_reference(assemble, monkeypatch, rule, checkpointing):
+    here = assemble(dtype=torch.float64, batch_size=4, caption_dropout=0.3, checkpointing=checkpointing)
     text = "same_shot" if rule == "own shot" else "same_shot | first_frame"
     stir(here.weights)
     batch = here.assembly.batch(here.order.batch(0))
@@ -142,8 +140,8 @@ def test_gradients_are_those_of_the_dense_reference(studio, monkeypatch, rule, c
     assert max(float((ours[name] - other[name]).abs().max()) for name in ours) > 1e-4 * size
 
 
-def test_a_checkpointed_block_is_recomputed(studio):
-    here = studio(batch_size=2, checkpointing=True)
+def test_a_checkpointed_block_is_recomputed(assemble):
+    here = assemble(batch_size=2, checkpointing=True)
     seen = []
     with training_forward(here.model, here.objective, "same_shot") as forward:
         forward.attachment.listen(
@@ -153,8 +151,8 @@ def test_a_checkpointed_block_is_recomputed(studio):
     assert seen == [False, True]
 
 
-def test_each_film_has_its_own_mask(studio):
-    here = studio(batch_size=6)
+def test_each_film_has_its_own_mask(assemble):
+    here = assemble(batch_size=6)
     batch = here.assembly.batch(here.order.batch(0))
     masses = []
     with training_forward(here.model, here.objective, "same_shot") as forward:
@@ -169,16 +167,16 @@ def test_each_film_has_its_own_mask(studio):
         assert bool((masses[0][film][:, ~other] > 0).all())
 
 
-def test_processors_are_put_back(studio):
-    here = studio()
+def test_processors_are_put_back(assemble):
+    here = assemble()
     before = [each.processor for each in (block.attn1 for block in here.model.denoiser.blocks)]
     with training_forward(here.model, here.objective, "cinetrans-dit", layers="1-2"):
         pass
     assert [block.attn1.processor for block in here.model.denoiser.blocks] == before
 
 
-def test_every_preset_without_steps_trains(studio):
-    here = studio(batch_size=2)
+def test_every_preset_without_steps_trains(assemble):
+    here = assemble(batch_size=2)
     for name in masks.list_presets():
         if name == "cinetrans-unet":
             continue
@@ -191,8 +189,8 @@ def test_every_preset_without_steps_trains(studio):
             assert math.isfinite(float(forward.loss(batch).detach())), name
 
 
-def test_a_rule_over_noise_levels_holds_at_those(studio):
-    here = studio(batch_size=1)
+def test_a_rule_over_noise_levels_holds_at_those(assemble):
+    here = assemble(batch_size=1)
 
     def rule(plan):
         return masks.Intervention(masks.same_shot(plan), sigmas=(0.6, 1.0))
@@ -209,16 +207,16 @@ def test_a_rule_over_noise_levels_holds_at_those(studio):
     assert losses[0.95, "scoped"] == losses[0.95, "always"] != losses[0.95, "none"]
 
 
-def test_the_learned_unet_trains_under_the_mask(studio):
-    here = studio("lavie", batch_size=2)
+def test_the_learned_unet_trains_under_the_mask(assemble):
+    here = assemble("lavie", batch_size=2)
     batch = here.assembly.batch(here.order.batch(0))
     with training_forward(here.model, here.objective, "same_shot") as forward:
         torch.autograd.backward(forward.loss(batch))
     assert any(float(weight.grad.abs().max()) > 0 for weight in here.weights.values())
 
 
-def test_a_model_that_begins_with_a_picture_trains(studio):
-    here = studio("wan-i2v", batch_size=2)
+def test_a_model_that_begins_with_a_picture_trains(assemble):
+    here = assemble("wan-i2v", batch_size=2)
     batch = here.assembly.batch(here.order.batch(0))
     assert batch.given["condition"].shape[1] == 20
     with training_forward(here.model, here.objective, "same_shot | first_frame") as forward:

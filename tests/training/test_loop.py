@@ -150,6 +150,7 @@ def test_two_processes_equal_one(tmp_path, cache):
             LOCAL_WORLD_SIZE="2",
             MASTER_ADDR="127.0.0.1",
             MASTER_PORT=port,
+            OMP_NUM_THREADS="1",  # as torchrun says; unset, accelerate warns
         )
         for rank in range(2)
     ]
@@ -385,8 +386,8 @@ def test_every_film_is_seen_once_an_epoch_whatever_the_batch():
     assert numbers == list(range(60))
 
 
-def test_films_differ_in_noise_and_are_the_same_again(studio):
-    here = studio(batch_size=2)
+def test_films_differ_in_noise_and_are_the_same_again(assemble):
+    here = assemble(batch_size=2)
     one, two = (here.assembly.batch(here.order.batch(number)) for number in (0, 1))
     assert torch.equal(one.noise, here.assembly.batch(here.order.batch(0)).noise)
     assert not torch.equal(one.noise[0], one.noise[1])

@@ -29,7 +29,7 @@ def test_any_text_survives_the_file(text):
     assert tomllib.loads(write_toml({"a": {"b": text, "c": [text]}})) == {"a": {"b": text, "c": [text]}}
 
 
-def test_targets_are_all_projections_and_feed_forwards(studio):
+def test_targets_are_all_projections_and_feed_forwards(assemble):
     model = find_trainable(tiny("wan"))
     paths = target_modules(model, ("self", "cross", "feed-forward"))
     # 2 blocks: q, k, v, o of two attentions, and two linear layers
