@@ -74,8 +74,11 @@ def test_there_are_three() -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")  # Ray warns itself of its own settings
-def test_ray_itself_gives_the_same_bytes(dataset, small, tmp_path: Path) -> None:
+def test_ray_itself_gives_the_same_bytes(
+    dataset, small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ray = pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # else its workers hardly run beside anything else
     ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR")
     try:
         build_dataset(dataset.films, tmp_path / "out", settings=small, executor="ray")
