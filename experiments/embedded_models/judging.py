@@ -33,8 +33,9 @@ CALL: dict[str, Any] = {
     "num_inference_steps": 20,
     "guidance_scale": 2.5,
 }
-SEEDS = {"one-shot": 40_000_000, "captioned": 50_000_000, "masked": 60_000_000, "chosen": 70_000_000}
-"""First seed of the scenes of each kind; ``chosen`` are those on which a choice may be made."""
+SEEDS = {"one-shot": 41_000_000, "captioned": 51_000_000, "masked": 61_000_000, "chosen": 70_000_000}
+"""First seed of the scenes of each kind; ``chosen`` are those on which a choice may be made. Scenes of 40, 50 and 60
+million were looked at while the recipe was made."""
 
 
 @dataclass(frozen=True)
