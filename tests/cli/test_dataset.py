@@ -27,7 +27,7 @@ CHOSEN = (
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("films")
     for seed in (0, 1):
-        scene = sample_scene(seed, num_shots=2, num_frames=49, min_shot_latent_frames=5)
+        scene = sample_scene(seed, num_shots=2, num_frames=49, min_shot_latent_frames=5, world="textured")
         write_video(folder / f"{seed}.mp4", render(scene, height=64, width=96), 16)
     (folder / "broken.mp4").write_text("no film")
     return folder

@@ -59,9 +59,10 @@ def test_same_seed_same_pixels_other_seed_other_pixels() -> None:
     assert first.shape != other.shape or not np.array_equal(first, other)
 
 
-def test_a_dissolve_is_the_stated_blend() -> None:
-    hard = sample_scene(4, num_shots=2, num_frames=33)
-    soft = sample_scene(4, num_shots=2, num_frames=33, dissolve_frames=4)
+@pytest.mark.parametrize("world", ["textured", "plain"])
+def test_a_dissolve_is_the_stated_blend(world: str) -> None:
+    hard = sample_scene(4, num_shots=2, num_frames=33, world=world)
+    soft = sample_scene(4, num_shots=2, num_frames=33, dissolve_frames=4, world=world)
     cut = hard.plan.cuts_frame[0]
     before, after = render(hard).astype(float), render(soft).astype(float)
     assert np.array_equal(before[:cut], after[:cut])

@@ -189,7 +189,7 @@ def render(scene: Scene, *, height: int = 64, width: int = 64) -> npt.NDArray[np
             longer = _draw_view(scene, view, before.stop - before.start + num, height, width)
             weight = (np.arange(1, num + 1) / (length + 1))[:, None, None, None]
             frames[after.start : after.start + num] = weight * pixels[:num] + (1 - weight) * longer[-num:]
-    return np.asarray(np.round(255 * np.clip(frames, 0, 1)), dtype=np.uint8)
+    return np.asarray(np.round(255 * frames), dtype=np.uint8)
 
 
 def vocabulary(world: str = DEFAULT_WORLD) -> tuple[str, ...]:
@@ -279,7 +279,7 @@ def _draw_view(scene: Scene, view: View, num_frames: int, height: int, width: in
     # the camera follows the subject, so that it stays in the picture
     centre_x = view.start[0] * zoom + pan_x + move_x * time_s * zoom
     centre_y = view.start[1] * zoom + move_y * time_s * zoom
-    return painting.draw_subject(
+    drawn = painting.draw_subject(
         place,
         scene.subject.shape,
         scene.subject.colour,
@@ -290,3 +290,4 @@ def _draw_view(scene: Scene, view: View, num_frames: int, height: int, width: in
         pixel=2 / min(height, width) * zoom,
         size=world.size,
     )
+    return np.clip(drawn, 0, 1)  # the light can make a place brighter than white
