@@ -11,6 +11,7 @@ from torch import nn
 from attnscope._types import Arguments
 from attnscope.errors import AttnscopeError, InputError, quote
 from attnscope.families.base import Family
+from attnscope.families.drawing import keep_generators
 from attnscope.families.protocols import Pipeline
 
 # What pipelines raise where an argument cannot be used; all else is a fault of its own.
@@ -88,8 +89,7 @@ def rehearse(pipe: Pipeline, family: Family, arguments: Arguments) -> int:
             where=f"in this {name}",
             remedy="call disable_free_init() on the pipeline",
         )
-    devices = {part.device for part in _networks(pipe) if part.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices, key=str)):
+    with keep_generators(pipe):
         try:
             run_pipeline(pipe, family, arguments, first=_FirstStep(ends=True))
         except _Begun:
@@ -113,8 +113,3 @@ def num_steps_of(pipe: object) -> int:
         return int(said)
     timesteps = getattr(getattr(pipe, "scheduler", None), "timesteps", None)
     return 0 if timesteps is None else len(timesteps)
-
-
-def _networks(pipe: Pipeline) -> list[Any]:
-    parts = getattr(pipe, "components", {}).values()
-    return [part for part in parts if isinstance(part, nn.Module) and hasattr(part, "device")]

@@ -14,6 +14,7 @@ from attnscope.checks import require_whole
 from attnscope.errors import InputError, MaskError, quote
 from attnscope.families import Family, find
 from attnscope.families.calling import fill_defaults, rename_for_pipeline, require_runnable, require_size
+from attnscope.families.drawing import seed_draws
 from attnscope.families.protocols import DecodesShots, Pipeline, require
 from attnscope.families.rehearsing import rehearse, run_pipeline
 from attnscope.hooks import Attachment, join_or_attach
@@ -119,7 +120,13 @@ def generate(
         steps = int(asked["num_inference_steps"])
         changes = (*changes, *_route_captions(text, plan, text_layers))
         changing = intervene(attachment, changes, text=text) if changes else nullcontext()
-        with changing, explain_memory(pipe), hush_progress(pipe), _show_steps(attachment, steps, progress):
+        with (
+            changing,
+            seed_draws(pipe, called["generator"]),
+            explain_memory(pipe),
+            hush_progress(pipe),
+            _show_steps(attachment, steps, progress),
+        ):
             video = run_pipeline(pipe, family, called).frames
     video = _decode_by_shot(family, pipe, video, plan) if decode_shots else video[0]
     frames = np.round(255 * np.clip(video, 0, 1)).astype(np.uint8)

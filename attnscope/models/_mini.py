@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from diffusers import WanPipeline
+
+from attnscope.families.drawing import seed_draws
 
 
 class WanMiniPipeline(WanPipeline):
@@ -25,17 +28,23 @@ class WanMiniPipeline(WanPipeline):
         num_frames: int = 49,
         num_inference_steps: int = 20,
         guidance_scale: float = 2.5,
+        generator: torch.Generator | list[torch.Generator] | None = None,
         **arguments: object,
     ) -> Any:
-        """Generate a video; the arguments are those of WanPipeline."""
+        """Generate a video; the arguments are those of WanPipeline.
+
+        Its scheduler adds noise at each step, which follows from the generator too.
+        """
         parent: Any = super()  # untyped upstream
-        return parent.__call__(
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            height=height,
-            width=width,
-            num_frames=num_frames,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            **arguments,
-        )
+        with seed_draws(self, generator):
+            return parent.__call__(
+                prompt=prompt,
+                negative_prompt=negative_prompt,
+                height=height,
+                width=width,
+                num_frames=num_frames,
+                num_inference_steps=num_inference_steps,
+                guidance_scale=guidance_scale,
+                generator=generator,
+                **arguments,
+            )

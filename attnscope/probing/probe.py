@@ -19,6 +19,7 @@ from attnscope.families.calling import (
     require_runnable,
     require_size,
 )
+from attnscope.families.drawing import seed_draws
 from attnscope.families.dropping import find_dropped
 from attnscope.families.protocols import LooksAtVideos, Pipeline, require
 from attnscope.families.rehearsing import rehearse
@@ -152,7 +153,9 @@ def probe(
     header = header_of(pipe, family, request, {"arguments": arguments})
 
     def run(index: int) -> None:
-        result = pipe(**calls[index], **_noise(header.seeds[index]))
+        noise = _noise(header.seeds[index])
+        with seed_draws(pipe, noise["generator"]):
+            result = pipe(**calls[index], **noise)
         if on_video is not None:
             on_video(index, result.frames[0])
 
