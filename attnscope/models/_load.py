@@ -165,7 +165,7 @@ def _load_embedded(card: ModelCard, dtype: torch.dtype, *, reads_text: bool = Tr
         transformer=diffusers.WanTransformer3DModel.from_pretrained(
             card.path / "transformer", **local
         ).eval(),
-        scheduler=diffusers.UniPCMultistepScheduler.from_pretrained(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler.from_pretrained(
             base / "scheduler", local_files_only=True
         ),
     )

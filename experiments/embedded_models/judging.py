@@ -90,16 +90,18 @@ def keep(path: Path, make: Callable[[], Frames]) -> Frames:
 
 def unmasked_film(pipe: Any, scene: Scene, seed: int) -> Frames:
     """A film from a caption alone."""
-    generator = torch.Generator().manual_seed(seed)
-    video = pipe(scene.caption("none"), generator=generator, output_type="np", **CALL).frames[0]
-    return np.asarray(np.round(255 * np.clip(video, 0, 1)), dtype=np.uint8)
+    return scope.generate(
+        pipe, scene.caption("none"), shots=scene.plan, seed=seed, progress=False, **CALL
+    ).frames
 
 
 def masked_film(pipe: Any, scene: Scene, number: int) -> Frames:
     """A film from a one-shot caption, cut by the published mask."""
     plan = plan_of(number)
     rule = masks.preset("cinetrans-dit", plan)
-    return scope.generate(pipe, scene.caption("none"), shots=plan, rule=rule, seed=number, **CALL).frames
+    return scope.generate(
+        pipe, scene.caption("none"), shots=plan, rule=rule, seed=number, progress=False, **CALL
+    ).frames
 
 
 def captioned_film(pipe: Any, scene: Scene, seed: int) -> Frames:
@@ -112,6 +114,7 @@ def captioned_film(pipe: Any, scene: Scene, seed: int) -> Frames:
         rule=rule,
         captions=scene.shot_captions(),
         seed=seed,
+        progress=False,
         **CALL,
     ).frames
 

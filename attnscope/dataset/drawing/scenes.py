@@ -202,7 +202,7 @@ def vocabulary(world: str = DEFAULT_WORLD) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> {"stripes", "Shot", ";", "7"} <= set(vocabulary())
+    >>> {"hills", "Shot", ";", "7"} <= set(vocabulary())
     True
     """
     words = find_world(world).words() | set(COUNT_WORDS)

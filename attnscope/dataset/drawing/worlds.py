@@ -89,7 +89,7 @@ WORLDS: Mapping[str, World] = {
 """``textured``: busy places, small subjects, quick moves: hard for cut detectors. ``plain``: softly lit places of two
 colours, one large subject, slow moves: what a small model can learn and an eye can read."""
 
-DEFAULT_WORLD = "textured"
+DEFAULT_WORLD = "plain"
 """The world of the films that the embedded models were trained on."""
 
 
