@@ -48,7 +48,8 @@ def _by_film(dataset: xr.Dataset, sigmas: tuple[float, ...]) -> dict[str, xr.Dat
 
 def _with_interval(values: xr.DataArray, *, ratio: bool = False) -> dict[str, Any]:
     low, high = scope.structure.interval(values, scale="log" if ratio else "linear")
-    return {"value": float(values.mean()), "interval": [float(low), float(high)], "n": values.sizes["prompt"]}
+    value = np.exp(np.log(values).mean()) if ratio else values.mean()
+    return {"value": float(value), "interval": [float(low), float(high)], "n": values.sizes["prompt"]}
 
 
 def blocks_of_models(
