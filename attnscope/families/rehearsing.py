@@ -11,8 +11,8 @@ from torch import nn
 from attnscope._types import Arguments
 from attnscope.errors import AttnscopeError, InputError, quote
 from attnscope.families.base import Family
-from attnscope.families.drawing import keep_generators
 from attnscope.families.protocols import Pipeline
+from attnscope.families.seeding import keep_generators
 
 # What pipelines raise where an argument cannot be used; all else is a fault of its own.
 _REFUSALS = (ValueError, TypeError, AttributeError, LookupError, AssertionError, NotImplementedError)

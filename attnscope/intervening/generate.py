@@ -14,9 +14,9 @@ from attnscope.checks import require_whole
 from attnscope.errors import InputError, MaskError, quote
 from attnscope.families import Family, find
 from attnscope.families.calling import fill_defaults, rename_for_pipeline, require_runnable, require_size
-from attnscope.families.drawing import seed_draws
 from attnscope.families.protocols import DecodesShots, Pipeline, require
 from attnscope.families.rehearsing import rehearse, run_pipeline
+from attnscope.families.seeding import seed_draws
 from attnscope.hooks import Attachment, join_or_attach
 from attnscope.intervening.captions import ShotText, encode_captions
 from attnscope.intervening.cut_check import check_cuts

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from diffusers import WanPipeline
 
-from attnscope.families.drawing import seed_draws
+from attnscope.families.seeding import seed_draws
 
 
 class WanMiniPipeline(WanPipeline):

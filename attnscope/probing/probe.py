@@ -19,10 +19,10 @@ from attnscope.families.calling import (
     require_runnable,
     require_size,
 )
-from attnscope.families.drawing import seed_draws
 from attnscope.families.dropping import find_dropped
 from attnscope.families.protocols import LooksAtVideos, Pipeline, require
 from attnscope.families.rehearsing import rehearse
+from attnscope.families.seeding import seed_draws
 from attnscope.hooks import join_or_attach
 from attnscope.models.preparing import explain_memory
 from attnscope.probing.header import header_of

@@ -8,7 +8,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 import attnscope as scope
-from attnscope.families.drawing import seed_draws
+from attnscope.families.seeding import seed_draws
 from attnscope.testing import tiny
 
 PLAN = scope.ShotPlan.from_latent_frames([2], num_frames_latent=5, fps=16)
