@@ -74,7 +74,7 @@ def score_command(
     detector
         What finds the cuts; vote takes what two of the first three agree on; span is for films of small models.
     threshold
-        Probability above which a frame ends a shot (transnetv2, vote; 0.3 by default), or novelty (span; 0.246).
+        Probability above which a frame ends a shot (transnetv2, vote; 0.3 by default), or novelty (span; 0.135).
     tolerance
         How many frames a cut may be away from where it was asked for.
     reference

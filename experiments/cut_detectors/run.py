@@ -1,31 +1,36 @@
 """Which detector sees the cuts of films that a small model made? Against what an eye saw, and on drawn films.
 
-    python experiments/mask_ablation/run.py ...      # makes the films that labels.py names
+    python experiments/cut_detectors/run.py --choose   # the threshold of `span`, on films of their own
+    python experiments/mask_ablation/run.py ...        # makes the films that labels.py names
     python experiments/cut_detectors/run.py --films runs/ablation
 
 Prints, for each detector, how many of the cuts it finds within half a latent frame (2 frames) and within a whole one
-(4), and how many of what it finds is a cut; then the same for `span` at other thresholds. Its threshold was chosen on
-drawn films, whose cuts are known; the labels only check it.
+(4), and how many of what it finds is a cut; then the same for `span` at other thresholds. The labels only check it.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from labels import SEEN
 
-from attnscope.dataset import render, sample_scene
+import attnscope as scope
+from attnscope.dataset import Scene, render, sample_scene
 from attnscope.metrics import agreement, detect_cuts
 from attnscope.structure import wilson
 
 FPS = 16
-DRAWN_SEED = 45_000_000
+NUM_FRAMES = 49
+DRAWN_SEED, CHOOSING_SEED = 45_000_000, 46_000_000
+CHOOSING_FILMS = 200
 DETECTORS = ("span", "content", "adaptive", "transnetv2", "vote")
-THRESHOLDS = (0.15, 0.18, 0.2, 0.22, 0.24, 0.246, 0.26, 0.28, 0.3, 0.35)
+THRESHOLDS = (0.1, 0.12, 0.135, 0.15, 0.165, 0.18, 0.2, 0.22, 0.246, 0.3, 0.35)
 
 Film = tuple[Any, list[int]]
 
@@ -42,10 +47,61 @@ def labelled(folder: Path) -> list[Film]:
 def drawn(num_films: int) -> list[Film]:
     """Drawn films of one to four shots, and their cuts."""
     scenes = [
-        sample_scene(DRAWN_SEED + film, num_shots=1 + film % 4, num_frames=49, world="textured")
+        sample_scene(DRAWN_SEED + film, num_shots=1 + film % 4, num_frames=NUM_FRAMES)
         for film in range(num_films)
     ]
     return [(render(scene), list(scene.plan.cuts_frame)) for scene in scenes]
+
+
+def filmed_again(seed: int) -> Scene:
+    """A scene whose shots have one caption, as the films of a mask do: subject and camera begin elsewhere in each."""
+    rng = np.random.default_rng([seed, 0])
+    scene = sample_scene(seed, num_shots=1 + seed % 3, num_frames=NUM_FRAMES)
+    views = [
+        replace(scene.views[0], phase=float(rng.uniform()), start=tuple(rng.uniform(-0.4, 0.4, 2).tolist()))
+        for _ in scene.views
+    ]
+    return replace(scene, views=tuple(views))
+
+
+@torch.no_grad()
+def decoded(vae: Any, frames: Any) -> Any:
+    """The film after the autoencoder: `(frames, height, width, 3)`, uint8."""
+    video = torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float().div(127.5).sub(1)
+    back = vae.decode(vae.encode(video).latent_dist.mode()).sample[0]
+    return back.permute(1, 2, 3, 0).add(1).mul(127.5).round().clamp(0, 255).byte().numpy()
+
+
+def to_choose_on(num_films: int) -> list[Film]:
+    """Films of one caption for all shots, every other one after the autoencoder of `wan-mini`."""
+    vae = scope.load("wan-mini").vae
+    films: list[Film] = []
+    for number in range(num_films):
+        scene = filmed_again(CHOOSING_SEED + number)
+        frames = render(scene)
+        films.append((decoded(vae, frames) if number % 2 else frames, list(scene.plan.cuts_frame)))
+    return films
+
+
+def choose(films: list[Film]) -> None:
+    """Print errors of `span` by threshold, and the middle of the thresholds that err least."""
+    thresholds, errors = np.arange(0.06, 0.4, 0.01), []
+    for threshold in thresholds:
+        missed = too_many = 0
+        for frames, cuts in films:
+            found = span_at(frames, float(threshold))
+            matched = agreement(found, cuts, tolerance_frame=2).num_matched
+            missed, too_many = missed + len(cuts) - matched, too_many + len(found) - matched
+        errors.append(missed + too_many)
+        print(f"  {threshold:.2f}  missed {missed:3d}  too many {too_many:3d}", flush=True)
+    best = thresholds[np.array(errors) == min(errors)]
+    print(f"{sum(len(cuts) for _, cuts in films)} cuts in {len(films)} films; least errors {min(errors)}")
+    print(f"from {best[0]:.2f} to {best[-1]:.2f}, middle {best.mean():.3f}")
+
+
+def span_at(frames: Any, threshold: float) -> tuple[int, ...]:
+    """The cuts that `span` finds at a threshold."""
+    return detect_cuts(frames, FPS, detector="span", threshold=threshold, shortest_shot_s=0).cuts_frame
 
 
 def counts(films: Iterable[Film], find: Callable[[Any], Iterable[int]]) -> str:
@@ -68,7 +124,11 @@ def main() -> None:
     )
     parser.add_argument("--films", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--drawn", type=int, default=100)
+    parser.add_argument("--choose", action="store_true", help="choose the threshold of span")
     given = parser.parse_args()
+    if given.choose:
+        choose(to_choose_on(CHOOSING_FILMS))
+        return
     for name, films in (("generated", labelled(given.films)), ("drawn", drawn(given.drawn))):
         print(f"{name}: {len(films)} films   within 2 frames: recall, precision   within 4 frames")
         for detector in DETECTORS:
@@ -80,9 +140,7 @@ def main() -> None:
         for threshold in THRESHOLDS:
 
             def find_at(frames: Any, threshold: float = threshold) -> Iterable[int]:
-                return detect_cuts(
-                    frames, FPS, detector="span", threshold=threshold, shortest_shot_s=0
-                ).cuts_frame
+                return span_at(frames, threshold)
 
             print(f"  span {threshold:<6g} {counts(films, find_at)}", flush=True)
 

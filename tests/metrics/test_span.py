@@ -25,7 +25,7 @@ def smeared(cut: int, num_frames: int = 33, size: int = 8) -> np.ndarray:
 def test_cuts_of_drawn_films_are_found_to_the_frame(num_shots: int) -> None:
     exact = 0
     for seed in range(40_000_000, 40_000_020):
-        scene = sample_scene(seed, num_shots=num_shots, num_frames=49, world="textured")
+        scene = sample_scene(seed, num_shots=num_shots, num_frames=49)
         exact += span_cuts(render(scene)) == scene.plan.cuts_frame
     assert exact >= 18
 
@@ -50,7 +50,7 @@ def test_large_pictures_are_looked_at_small() -> None:
 
 def test_a_fast_camera_is_no_cut() -> None:
     """Change over a latent frame as large as that of a cut, but all along."""
-    ramp = (np.arange(64) * 4) % 128
+    ramp = (np.arange(64) * 2) % 64
     assert (
         span_cuts(
             np.stack(

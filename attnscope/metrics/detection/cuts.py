@@ -78,7 +78,7 @@ def detect_cuts(
     of such films is blurred over a latent frame at each cut, and there they see few of the cuts: ``"span"`` compares
     pictures four frames apart and is the one for such films (experiments/cut_detectors), and for no others.
 
-    ``threshold`` is the probability (network, vote; 0.3 by default) or the novelty (span; 0.246) from which there is a
+    ``threshold`` is the probability (network, vote; 0.3 by default) or the novelty (span; 0.135) from which there is a
     cut; the classical detectors have their own.
 
     ``arithmetic="auto"`` is bfloat16 where the processor has it built in (twice as fast), else float32; the result says
