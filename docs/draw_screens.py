@@ -32,7 +32,7 @@ def make_store(contrast: float, **shape: int) -> xr.Dataset:
     made = scope.synthetic.block_attention(
         SCENE.plan.to_latent(), contrast=contrast, locality=0.15, noise=0.5, **shape
     )
-    return made.assign_coords(text=("prompt", ["a white diamond in three shots"]))
+    return made.assign_coords(text=("prompt", ["a white triangle in three shots"]))
 
 
 @contextmanager
