@@ -244,6 +244,15 @@ def headline(sections: dict[str, Any], num_films: int) -> dict[str, Any]:
     return rows
 
 
+def write_cards(models: Path, rows: dict[str, Any]) -> None:
+    """Write what was measured into the card of each model that lies there."""
+    for name, row in rows.items():
+        path = models / name / "card.json"
+        if path.is_file():
+            card = json.loads(path.read_text())
+            path.write_text(json.dumps(card | {"measured": row}, indent=2) + "\n")
+
+
 def main() -> None:
     """Read the command line, measure, write."""
     parser = argparse.ArgumentParser(
@@ -260,11 +269,12 @@ def main() -> None:
     config = tomllib.loads(given.config.read_text())
     acceptance = Acceptance(given.work, given.models, config, given.films, given.masked)
     document = json.loads(given.out.read_text()) if given.out.exists() else {"sections": {}}
-    for section in given.sections.split(","):
+    for section in filter(None, given.sections.split(",")):
         document["sections"][section] = getattr(acceptance, section)()
         document["models"] = headline(document["sections"], given.films)
         given.out.write_text(json.dumps(document, indent=1) + "\n")
         print(section, json.dumps(document["sections"][section], indent=1)[:3000], flush=True)
+    write_cards(given.models, document["models"])
 
 
 if __name__ == "__main__":
