@@ -11,15 +11,15 @@ import xarray as xr
 
 import attnscope as scope
 from attnscope.errors import SetupError
+from attnscope.intervening.cut_check import CutCheck
 from attnscope.metrics import between_shots, find_encoder
 from attnscope.structure import interval, wilson
 
 Row = dict[str, Any]
 
 
-def compare_cuts(film: scope.Film) -> Row:
-    """The cuts of a film beside those that were asked for."""
-    cuts = film.cuts
+def compare_cuts(cuts: CutCheck) -> Row:
+    """Cuts that were found beside those that were asked for."""
     return {
         "asked_frame": list(cuts.asked_frame),
         "found_frame": list(cuts.found_frame),

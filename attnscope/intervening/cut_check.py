@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attnscope.metrics import agreement, detect_cuts, transition_control
+from attnscope.metrics.detection.cuts import DetectorName
 
 TOLERANCE_FRAME = 2
 """A cut this many frames from where it was asked for is that cut: half a latent frame."""
@@ -46,10 +47,12 @@ class CutCheck:
         return None if math.isnan(kept) else kept
 
 
-def check_cuts(asked_frame: Sequence[int], frames: NDArray[np.uint8]) -> CutCheck:
-    """Look for the cuts of a film, with the detector that sees those of small models.
+def check_cuts(
+    asked_frame: Sequence[int], frames: NDArray[np.uint8], detector: DetectorName = "span"
+) -> CutCheck:
+    """Look for the cuts of a film, by default with the detector that sees those of small models.
 
     Even a shot of one frame counts: the first latent frame is one.
     """
-    found = detect_cuts(frames, _FPS, detector="span", shortest_shot_s=0).cuts_frame
+    found = detect_cuts(frames, _FPS, detector=detector, shortest_shot_s=0).cuts_frame
     return CutCheck(tuple(asked_frame), found)

@@ -51,7 +51,7 @@ def make(experiment: Experiment) -> None:
         rule = rule_of(condition, plan, model.layers)
         film = model.make(prompt, plan, rule=rule, seed=seed, **config["sampling"])
         seen = flicker(film, **config["flicker"])
-        experiment.add(condition, number, seed, **compare_cuts(film), flicker=seen)
+        experiment.add(condition, number, seed, **compare_cuts(film.cuts), flicker=seen)
 
 
 def summarise(experiment: Experiment) -> Row:

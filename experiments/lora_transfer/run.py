@@ -83,7 +83,7 @@ def make(experiment: Experiment) -> None:
         model.pipe.set_adapters(["character"], [float(tuning)])
         made = film(model, scene, mask=mask, seed=seed, **config["sampling"])
         seen = read(made.frames, scene, starts, **reading)
-        experiment.add(condition, number, seed, **compare_cuts(made), **seen)
+        experiment.add(condition, number, seed, **compare_cuts(made.cuts), **seen)
 
 
 def summarise(experiment: Experiment) -> Row:

@@ -69,7 +69,7 @@ def make(experiment: Experiment) -> None:
             condition,
             number,
             seed,
-            **compare_cuts(film),
+            **compare_cuts(film.cuts),
             likeness=likeness(film, **config["likeness"]),
             first_frame_change=None if is_plain else rms(film.frames[0], reference.frames[0]),
             layers=len(film.layers),

@@ -52,7 +52,7 @@ def make(experiment: Experiment) -> None:
         prompt = prompt_of(number, model, experiment)
         film = model.make(prompt, plan, seed=seed, **scoped, **config["sampling"])
         alike = likeness(film, **config["likeness"])
-        experiment.add(condition, number, seed, **compare_cuts(film), likeness=alike)
+        experiment.add(condition, number, seed, **compare_cuts(film.cuts), likeness=alike)
 
 
 def summarise(experiment: Experiment) -> Row:

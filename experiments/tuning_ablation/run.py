@@ -4,8 +4,9 @@
     python experiments/tuning_ablation/run.py --quick
     python experiments/tuning_ablation/run.py --model owner/name --out runs/tuning_large
 
-The tuned model of the row without a mask was trained without one, that of the row with it under it; everything else is
-the same. Training goes on from its last checkpoint, films that are there are not made again.
+`--config` takes the variants beside this file, each with an `--out` of its own. The tuned model of the row without a
+mask was trained without one, that of the row with it under it; everything else is the same. Training goes on from its
+last checkpoint, films that are there are not made again.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from measuring import by_condition, compare_cuts, ends_of, recall_and_precision
 
 from attnscope import masks
 from attnscope.dataset import Scene
+from attnscope.intervening.cut_check import check_cuts
 from attnscope.structure import share_interval
 
 CONDITIONS = {
@@ -38,20 +40,24 @@ PAPER = {"neither": 0.0, "tuning": 0.2398, "mask": 0.6168, "mask and tuning": 0.
 
 
 def tune(experiment: Experiment, *, mask: bool) -> Path:
-    """Train adapters with or without the mask; with it each shot reads its own caption, where the model can."""
-    model = experiment.load_model()
+    """Train adapters with or without the mask; with it each shot reads its own caption, where it does in films."""
+    model, masking = experiment.load_model(), experiment.config["masking"]
     clips = model.clips(**experiment.config["clips"])
     if not mask:
         return experiment.train("trained", model, clips, routed=0.0)
-    return experiment.train("trained-masked", model, clips, rule=model.preset, layers=model.layers)
+    unrouted = {} if masking["routed"] else {"routed": 0.0}
+    layers = masking["layers"] or model.layers
+    return experiment.train("trained-masked", model, clips, rule=model.preset, layers=layers, **unrouted)
 
 
-def film(model: SizedModel, scene: Scene, *, mask: bool, **options: Any) -> Any:
+def film(
+    model: SizedModel, scene: Scene, *, mask: bool, routed: bool = True, layers: str = "", **options: Any
+) -> Any:
     """Make one film; without the mask all frames read one caption for all shots."""
     if not mask:
         return model.make(scene.caption("none"), scene.plan, **options)
-    rule = masks.preset(model.preset, scene.plan, layers=model.layers)
-    if not model.routes_captions:
+    rule = masks.preset(model.preset, scene.plan, layers=layers or model.layers)
+    if not (routed and model.routes_captions):
         return model.make(scene.caption("none"), scene.plan, rule=rule, **options)
     captions = scene.shot_captions()
     return model.make(scene.general_caption(), scene.plan, rule=rule, captions=captions, **options)
@@ -60,7 +66,7 @@ def film(model: SizedModel, scene: Scene, *, mask: bool, **options: Any) -> Any:
 def make(experiment: Experiment) -> None:
     """Train twice, then make each film four times from the same noise."""
     trained = {mask: tune(experiment, mask=mask) for mask in (False, True)}
-    model = experiment.load_model()
+    model, config = experiment.load_model(), experiment.config
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Already found a `peft_config`"
@@ -71,9 +77,10 @@ def make(experiment: Experiment) -> None:
         mask, tuning = CONDITIONS[condition]
         model.pipe.set_adapters([f"{mask}"], [float(tuning)])
         scene = experiment.invent(model, number)
-        made = film(model, scene, mask=mask, seed=seed, **experiment.config["sampling"])
-        control = made.cuts.transition_control
-        experiment.add(condition, number, seed, **compare_cuts(made), transition_control=control)
+        made = film(model, scene, mask=mask, seed=seed, **config["masking"], **config["sampling"])
+        cuts = check_cuts(made.cuts.asked_frame, made.frames, config["counting"]["detector"])
+        control = cuts.transition_control
+        experiment.add(condition, number, seed, **compare_cuts(cuts), transition_control=control)
 
 
 def summarise(experiment: Experiment) -> Row:
