@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -16,11 +16,12 @@ from attnscope.dataset import DEFAULT_WORLD
 from attnscope.errors import InputError, quote
 from attnscope.masks import list_presets, load_interventions, parse_rule
 from attnscope.shots import ShotPlan
-from attnscope.training.recipe import Recipe, read_toml
+from attnscope.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from attnscope.training.clips import Data, DrawnFilms
+    from attnscope.training.clips import DrawnFilms
     from attnscope.training.rules import Rule
+    from attnscope.training.run_file import RunFile
 
 Job = Literal["lora", "full", "resume"]
 
@@ -30,14 +31,14 @@ def train_command(
     folder: Path | None = None,
     /,
     *,
-    model: str = "wan-mini",
+    model: str | None = None,
     data: Path | None = None,
     drawn: Count | None = None,
-    drawn_shots: str = "1,2,3",
-    world: str = DEFAULT_WORLD,
+    drawn_shots: str | None = None,
+    world: str | None = None,
     rule: str | None = None,
     layers: str | None = None,
-    text_layers: str = "all",
+    text_layers: str | None = None,
     initial: Path | None = None,
     cache: Path | None = None,
     config: Path | None = None,
@@ -60,111 +61,123 @@ def train_command(
     job
         lora, full, or resume.
     folder
-        With resume: the run to go on with.
+        With resume: the run to go on with, by its own settings.
     model
-        An embedded model, a diffusers folder, or owner/name on the hub.
+        An embedded model, a diffusers folder, or owner/name on the hub; wan-mini by default.
     data
         A folder of clips with a manifest.csv: file, shots, caption, captions (one a shot, with | between).
     drawn
-        So many films are drawn from seeds instead, with cuts that are known.
+        Draw so many films instead, with cuts that are known.
     drawn_shots
-        The numbers of shots of drawn films.
+        Numbers of shots of drawn films; 1,2,3 by default.
     world
-        What drawn films are made of: textured or plain.
+        What drawn films show: plain (by default) or textured.
     rule
-        What holds shots apart: a preset's name, a rule ("same_shot | first_frame"), or a .json file of interventions.
+        What each frame may see: a preset's name, a rule ("same_shot | first_frame"), or a .json file of interventions.
     layers
         Where a bare rule or preset acts, "7-28".
     text_layers
-        Layers where each shot reads its own caption.
+        Layers where each shot reads its own caption; all by default.
     initial
         Adapters to begin with, as diffusers or peft saved them.
     cache
         Where encoded films are kept; the run's own folder otherwise.
     config
-        A TOML file with a table [recipe].
+        A TOML file with a table [recipe], or the run.toml of another run: what is given here goes before it.
     set
-        One number of the recipe, "rank=16"; may be given several times.
+        One setting of the recipe, "rank=16"; may be given several times. docs/howto/fine-tuning.md lists them.
     steps
-        Updates of the weights.
+        Updates of the weights; 1000 by default.
     seed
         Everything that is drawn follows from it.
     out
         The folder of the run.
     dry_run
-        Say what the run would cost, and do no more.
+        Say what the run would cost, and write nothing.
     tensorboard
         Write curves for TensorBoard, too.
     """
     if job == "resume":
+        options = (model, data, drawn, drawn_shots, world, rule, layers, text_layers, initial, config, set)
+        if any(each is not None for each in (*options, steps, seed, out)):
+            _refuse(
+                "--cache, --tensorboard, --dry-run and --json alone",
+                "settings of a run",
+                "with resume",
+                "train further with lora, --config FOLDER/run.toml, --initial FOLDER and a new --out",
+            )
         asked = _read_stopped_run(folder)
     else:
         if folder is not None:
             _refuse("a folder with resume only", str(folder), "as FOLDER", "write --out FOLDER")
-        if (data is None) == (drawn is None):
-            _refuse(
-                "one of --data and --drawn", "neither" if data is None else "both", "to train on", "give one"
-            )
-        if out is None:
+        if out is None and not dry_run:
             _refuse("a folder for the run", "none", "as --out", "write --out runs/first")
-        table = _recipe_table(config, set or [])
+        from attnscope.training.run_file import RunFile, read_run_file
+
+        begun = RunFile({}) if config is None else read_run_file(config)
+        table = begun.recipe | _settings(set or [])
         if table.setdefault("method", job) != job:
             _refuse(
                 f"method {job}, as the command says", quote(table["method"]), "in the recipe", "leave it out"
             )
         chosen = {"steps": steps, "seed": seed}
         table |= {name: value for name, value in chosen.items() if value is not None}
-        asked = {
-            "model": model,
-            "data": str(data) if data is not None else "",
-            "out": out,
-            "rule": rule,
-            "layers": layers,
-            "text_layers": text_layers,
-            "initial": initial,
-            "recipe": Recipe.from_table(table, "the recipe"),
-        }
-        if drawn is not None:
-            asked["drawn"] = {"num_clips": drawn, "shots": _numbers(drawn_shots), "options": {"world": world}}
+        asked = _Asked(
+            model=model or begun.model or "wan-mini",
+            data=_films(data, drawn, drawn_shots, world, begun, table),
+            out=out or Path("run"),
+            rule=begun.rule if rule is None else rule,
+            layers=layers or begun.layers or None,
+            text_layers=text_layers or begun.text_layers or "all",
+            initial=str(initial or begun.initial) or None,
+            recipe=Recipe.from_table(table, "the recipe"),
+        )
     return _run(asked, cache=cache, dry_run=dry_run, tensorboard=tensorboard, as_json=json)
 
 
-def _run(asked: Document, *, cache: Path | None, dry_run: bool, tensorboard: bool, as_json: bool) -> int:
+@dataclass(frozen=True)
+class _Asked:
+    """What a run is asked to do."""
+
+    model: str
+    data: str | DrawnFilms
+    out: Path
+    rule: str
+    layers: str | None
+    text_layers: str
+    initial: str | None
+    recipe: Recipe
+
+
+def _run(asked: _Asked, *, cache: Path | None, dry_run: bool, tensorboard: bool, as_json: bool) -> int:
     from attnscope.models import load
     from attnscope.models.skeleton import require_layers
-    from attnscope.training.clips import DrawnFilms, find_manifest
+    from attnscope.training.clips import find_manifest
     from attnscope.training.finetune import finetune
     from attnscope.training.loop import device_of_rank
 
-    recipe: Recipe = asked["recipe"]
-    rule = _rule(asked["rule"])
-    if "drawn" not in asked:
-        find_manifest(asked["data"])
-    require_layers(asked["model"], asked["layers"] or "all")
-    require_layers(asked["model"], asked["text_layers"], what="text layers")
-    pipe = load(asked["model"], device=device_of_rank())
+    recipe = asked.recipe
+    rule = _rule(asked.rule)
+    if isinstance(asked.data, str):
+        find_manifest(asked.data)
+    require_layers(asked.model, asked.layers or "all")
+    require_layers(asked.model, asked.text_layers, what="text layers")
+    require_layers(asked.model, recipe.record_layers, what="record layers")
+    pipe = load(asked.model, device=device_of_rank())
     pipe.set_progress_bar_config(disable=True)
-    data: Data = asked["data"]
-    if "drawn" in asked:
-        frames: Document = {"num_frames": recipe.num_frames} if recipe.num_frames else {}
-        data = (
-            asked["drawn"]
-            if isinstance(asked["drawn"], DrawnFilms)
-            else DrawnFilms(**asked["drawn"], **frames)
-        )
     done = finetune(
         pipe,
-        data,
-        out=asked["out"],
+        asked.data,
+        out=asked.out,
         rule=rule,
-        layers=asked["layers"],
-        text_layers=asked["text_layers"],
+        layers=asked.layers,
+        text_layers=asked.text_layers,
         recipe=recipe,
-        initial=asked["initial"],
+        initial=asked.initial,
         cache=cache,
         dry_run=dry_run,
         tensorboard=tensorboard,
-        model_name=asked["model"],
+        model_name=asked.model,
     )
     for reason in done.left_out:
         note(f"left out: {reason}")
@@ -183,11 +196,38 @@ def _run(asked: Document, *, cache: Path | None, dry_run: bool, tensorboard: boo
     elif done.estimate is not None:
         print(f"{done.num_films} films, {recipe.steps} steps: {done.estimate.describe()}")
     else:
-        print(f"{done.num_films} films, {done.num_steps} steps, loss {done.loss:.4f}: {done.weights}")
+        last = f"mean loss of the last steps {done.loss:.4f}"
+        print(f"{done.num_films} films, {done.num_steps} steps, {last}: {done.weights}")
     return 0
 
 
-def _rule(text: str | None) -> Rule:
+def _films(
+    data: Path | None,
+    drawn: int | None,
+    shots: str | None,
+    world: str | None,
+    begun: RunFile,
+    recipe: Document,
+) -> str | DrawnFilms:
+    """The films that were asked for here, else those of the run that is begun alike."""
+    from attnscope.training.clips import DrawnFilms
+
+    if data is not None and drawn is not None:
+        _refuse("one of --data and --drawn", "both", "to train on", "give one")
+    if drawn is None and (shots is not None or world is not None):
+        _refuse("--drawn beside them", "none", "with --drawn-shots or --world", "write --drawn 64")
+    if data is not None:
+        return str(data)
+    if drawn is None:
+        if not begun.data:
+            _refuse("one of --data and --drawn", "neither", "to train on", "give one")
+        return begun.data
+    frames = {"num_frames": recipe["num_frames"]} if recipe.get("num_frames") else {}
+    options = {"world": world or DEFAULT_WORLD}
+    return DrawnFilms(drawn, _numbers("1,2,3" if shots is None else shots), options=options, **frames)
+
+
+def _rule(text: str) -> Rule:
     """A rule as text that can be read, or what a file of interventions holds."""
     if not text:
         return None
@@ -199,59 +239,48 @@ def _rule(text: str | None) -> Rule:
     return text
 
 
-def _read_stopped_run(folder: Path | None) -> Document:
+def _read_stopped_run(folder: Path | None) -> _Asked:
     """What a run that was stopped had been asked to do."""
+    from attnscope.training.run_file import RUN_FILE, read_run_file
+
     if folder is None:
         _refuse("the folder of a run", "none", "with resume", "write attnscope train resume FOLDER")
-    path = folder / "run.toml"
-    tables = read_toml(path)
-    missing = [name for name in ("run", "recipe", "data") if not isinstance(tables.get(name), dict)]
+    path = folder / RUN_FILE
+    if not path.is_file():
+        _refuse("the folder of a run", f"one without {RUN_FILE}", f"at {folder}", "begin one with train lora")
+    run = read_run_file(path)
+    missing = [name for name in ("recipe", "model", "data") if not getattr(run, name)]
     if missing:
-        _refuse("tables run, recipe and data", f"none called {missing[0]}", f"in {path}", "restore the file")
-    run, source = tables["run"], str(tables["data"].get("source", ""))
-    if not run.get("model") or str(run.get("rule", "")).startswith("a function"):
         _refuse(
             "a run that was begun on the command line",
-            "one of a pipeline or a rule made in Python",
+            f"one without {missing[0]}",
             f"in {path}",
-            "call finetune with the same arguments again",
+            "call finetune with the same arguments again, or restore the file",
         )
-    rule = run["rule"]
-    asked = {
-        "model": run["model"],
-        "data": source,
-        "out": folder,
-        "rule": str(folder / rule) if rule.endswith(".json") else rule,
-        "layers": run["layers"] or None,
-        "text_layers": run["text_layers"],
-        "initial": run["initial"] or None,
-        "recipe": Recipe.from_table(tables["recipe"], str(path)),
-    }
-    if source.startswith("DrawnFilms("):
-        asked["drawn"] = _read_drawn_films(source, path)
-    return asked
+    return _Asked(
+        model=run.model,
+        data=run.data,
+        out=folder,
+        rule=run.rule,
+        layers=run.layers or None,
+        text_layers=run.text_layers or "all",
+        initial=run.initial or None,
+        recipe=Recipe.from_table(run.recipe, str(path)),
+    )
 
 
-def _read_drawn_films(source: str, path: Path) -> DrawnFilms:
-    """Drawn films as they were written down; the text is parsed, never run."""
-    from attnscope.training.clips import DrawnFilms
-
-    try:
-        call = ast.parse(source, mode="eval").body
-        assert isinstance(call, ast.Call)
-        return DrawnFilms(**{str(each.arg): ast.literal_eval(each.value) for each in call.keywords})
-    except (SyntaxError, ValueError, TypeError, AssertionError):
-        _refuse("films to draw", quote(source), f"as source in {path}", "restore the file")
-
-
-def _recipe_table(config: Path | None, settings: list[str]) -> Document:
-    table: Document = {} if config is None else dict(read_toml(config).get("recipe", {}))
-    for setting in settings:
-        name, equals, text = setting.partition("=")
+def _settings(given: list[str]) -> Document:
+    table: Document = {}
+    for setting in given:
+        name, equals, text = (part.strip() for part in setting.partition("="))
         if not equals:
-            _refuse("a number of the recipe as name=value", quote(setting), "as --set", "write --set rank=16")
-        table[name.strip()] = _value(text.strip())
+            _refuse("a setting as name=value", quote(setting), "as --set", "write --set rank=16")
+        table[name] = text if name in _TEXTS else _value(text)
     return table
+
+
+_TEXTS = [each.name for each in fields(Recipe) if each.type == "str"]
+"""Settings that are text whatever they look like: layers "7" or "7-8,25"."""
 
 
 def _value(text: str) -> str | bool | int | float | list[str]:

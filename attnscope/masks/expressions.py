@@ -10,7 +10,8 @@ import inspect
 from typing import NoReturn
 
 from attnscope._types import Plan
-from attnscope.errors import MaskError, quote
+from attnscope.errors import MaskError, quote, suggest
+from attnscope.masks.presets import PRESETS
 from attnscope.masks.rules import BY_NAME, MaskRule
 from attnscope.masks.shot_rules import require_plan
 
@@ -128,7 +129,7 @@ class _Reader:
 def _refuse(text: str, found: str) -> NoReturn:
     raise MaskError(
         expected=f"a rule out of {', '.join(sorted(BY_NAME))}, joined by | & + ~",
-        got=f"{found}",
+        got=found,
         where=f"in the rule {quote(text)}",
-        remedy='write for instance "same_shot | first_frame"',
+        remedy=suggest(text.strip(), [*PRESETS, *BY_NAME], 'write for instance "same_shot | first_frame"'),
     )

@@ -55,14 +55,11 @@ class Cache:
             "model": fingerprint(model),
             "size": f"{size.num_frames} x {size.height} x {size.width} at {size.fps or 'own'} fps",
         }
+        self._card = card
+        path = folder / _CARD
         with explain(folder):
-            (folder / "films").mkdir(parents=True, exist_ok=True)
-            (folder / "texts").mkdir(exist_ok=True)
-            path = folder / _CARD
-            before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-        if before is None:
-            write_durably(path, json.dumps(card, indent=2).encode())
-        elif before != card:
+            before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else card
+        if before != card:
             what = next((name for name in card if before.get(name) != card[name]), _CARD)
             raise InputError(
                 expected=f"a cache of {what} {quote(card[what])}",
@@ -70,6 +67,14 @@ class Cache:
                 where=f"in {folder}",
                 remedy="give another folder as cache, or delete this one",
             )
+
+    def _begin(self) -> None:
+        """Make the folder; only where something is put into it."""
+        with explain(self.folder):
+            (self.folder / "films").mkdir(parents=True, exist_ok=True)
+            (self.folder / "texts").mkdir(exist_ok=True)
+            if not (self.folder / _CARD).exists():
+                write_durably(self.folder / _CARD, json.dumps(self._card, indent=2).encode())
 
     def film(self, clip: Clip) -> Encoded:
         """Encode a film, or find it.
@@ -93,6 +98,7 @@ class Cache:
                     remedy="leave it out, or encode in float32",
                 )
             facts = {"plan": json.dumps(_plan_as_json(latent)), "name": clip.name}
+            self._begin()
             write_checked(path, {"latents": latents, **given}, facts)
         _, facts = read_checked(path)
         plan_latent = _plan_from_json(json.loads(facts["plan"]))
@@ -105,16 +111,27 @@ class Cache:
             encoded = self._model.encode_text(caption)
             tensors = {"tokens": encoded.tokens, "padding": encoded.padding}
             kept = {name: value.float().cpu() for name, value in tensors.items()}
+            self._begin()
             write_checked(path, kept, {"num_padding": str(encoded.num_padding), "caption": caption})
         found, facts = read_checked(path)
         return EncodedText(found["tokens"], found["padding"], int(facts["num_padding"]))
 
     def films(
-        self, clips: Sequence[Clip], on_film: Callable[[int, int], None] = lambda done, total: None
+        self,
+        clips: Sequence[Clip],
+        on_film: Callable[[int, int], None] = lambda done, total: None,
+        *,
+        most: int | None = None,
     ) -> tuple[list[Encoded], list[str]]:
-        """Encode films one after another; those that cannot be used are left out, and why is returned beside."""
-        encoded, reasons = [], []
+        """Encode films one after another, all of them or the first so many that can be used.
+
+        Those that cannot be used are left out, and why is returned beside.
+        """
+        encoded: list[Encoded] = []
+        reasons = []
         for index, clip in enumerate(clips):
+            if most is not None and len(encoded) >= most:
+                break
             try:
                 encoded.append(self.film(clip))
             except InputError as error:

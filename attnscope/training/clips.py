@@ -37,7 +37,8 @@ class Clip:
     """One film to train on, and what is said of it.
 
     ``caption`` says the whole film; ``captions``, where there are any, each shot, and then ``general`` what holds for
-    all. ``source`` is a file with its line of the manifest, a scene to draw, or frames with their plan.
+    all. A film of one shot is told by its caption alone. ``source`` is a file with its line of the manifest, a scene to
+    draw, or frames with their plan.
     """
 
     name: str
@@ -70,10 +71,11 @@ class Clip:
         >>> clip.keep_shots(1).caption, clip.keep_shots(1).captions, clip.keep_shots(2) is clip
         ('a dog runs', (), True)
         """
-        if num >= len(self.captions):
+        if not self.captions or 1 < num >= len(self.captions):
             return self
         left = self.captions[:num]
-        return replace(self, caption=". ".join(left), captions=left if num > 1 else ())
+        shortened = self if num >= len(self.captions) else replace(self, caption=". ".join(left))
+        return replace(shortened, captions=left if num > 1 else ())
 
     def load(self, size: FilmSize) -> tuple[Frames, ShotPlan]:
         """Read or draw the film as the model sees it, with its shots.
@@ -139,7 +141,8 @@ class DrawnFilms:
 
 
 Data = str | Path | DrawnFilms | Sequence[Clip]
-"""A folder with a manifest, the manifest itself, films to be drawn, or clips of one's own."""
+"""A folder with a manifest (`attnscope dataset build` leaves one), the manifest itself, the Parquet of such a folder,
+films to be drawn, or clips of one's own."""
 
 
 def clip_of(drawn: Scene) -> Clip:
@@ -184,7 +187,7 @@ def read_clips(data: Data) -> tuple[list[Clip], list[str]]:
 
 
 def find_manifest(data: str | Path) -> Path:
-    """Return the manifest of a folder of clips, or the one that is named.
+    """Return the manifest of a folder of clips, the one that is named, or the one beside the Parquet of a dataset.
 
     Raises
     ------
@@ -192,13 +195,15 @@ def find_manifest(data: str | Path) -> Path:
         There is none.
     """
     path = Path(data)
+    if path.suffix == ".parquet":  # the table of a dataset, whose manifest lies beside it
+        path = path.parent
     manifest = path / MANIFEST if path.is_dir() else path
     if not manifest.is_file():
         raise InputError(
             expected=f"a folder with a {MANIFEST}, or a manifest",
-            got=quote(str(path)),
+            got=quote(str(data)),
             where="as data to train on",
-            remedy="see `attnscope score --help` for its columns",
+            remedy="write one with the columns file, shots, caption, captions (one a shot, | between)",
         )
     return manifest
 
@@ -213,7 +218,7 @@ def _clip(listed: Listed) -> Clip:
             remedy="fill the column caption",
         )
     whole = listed.caption or ". ".join(captions)
-    return Clip(listed.name, whole, captions if len(captions) > 1 else (), whole, listed)
+    return Clip(listed.name, whole, captions, whole, listed)
 
 
 def _read(listed: Listed, size: FilmSize) -> tuple[Frames, ShotPlan]:

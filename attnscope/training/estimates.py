@@ -10,6 +10,7 @@ from attnscope.training.forward import TrainingForward
 from attnscope.training.journal import peak_memory_gib
 from attnscope.training.recipe import Recipe
 
+_MINUTE_S, _HOUR_S = 60, 3600
 _STATES = {"adamw": 8, "adamw8bit": 2}  # bytes of optimiser a weight
 
 
@@ -33,14 +34,25 @@ class Estimate:
     def describe(self) -> str:
         """Say it in a line.
 
-        >>> Estimate(10**6, 10**9, 3.7, 0.02, 9.5, 2.0, 7200.0).describe()  # doctest: +ELLIPSIS
-        '1,000,000 of 1,000,000,000 weights are trained; 3.70 + 0.02 GiB of weights and states, 9.5 GiB at...'
+        >>> Estimate(10**6, 10**9, 3.7, 0.02, 9.5, 2.0, 7200.0).describe()  # doctest: +NORMALIZE_WHITESPACE
+        '1,000,000 of 1,000,000,000 weights are trained; 3.7 GiB of weights and 20 MiB of states, 9.5 GiB at the peak;
+        2.0 s a step, forward and backward, 2.0 h in all'
         """
         return (
-            f"{self.num_trained:,} of {self.num_weights:,} weights are trained; {self.weights_gib:.2f} + "
-            f"{self.states_gib:.2f} GiB of weights and states, {self.peak_memory_gib:.1f} GiB at the peak; "
-            f"{self.step_s:.2f} s a step, {self.total_s / 3600:.1f} h in all"
+            f"{self.num_trained:,} of {self.num_weights:,} weights are trained; {_memory(self.weights_gib)} of weights "
+            f"and {_memory(self.states_gib)} of states, {_memory(self.peak_memory_gib)} at the peak; "
+            f"{_time(self.step_s)} a step, forward and backward, {_time(self.total_s)} in all"
         )
+
+
+def _memory(gib: float) -> str:
+    return f"{gib:.1f} GiB" if gib >= 1 else f"{1024 * gib:.0f} MiB"
+
+
+def _time(seconds: float) -> str:
+    if seconds < _MINUTE_S:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < _HOUR_S else f"{seconds / 3600:.1f} h"
 
 
 def estimate(forward: TrainingForward, assembly: Assembly, recipe: Recipe) -> Estimate:

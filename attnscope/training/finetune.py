@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NoReturn
 
-from attnscope import __version__
-from attnscope._types import Arguments, Document, Range
+from attnscope._types import Arguments, Range
 from attnscope.errors import InputError, quote
 from attnscope.families.calling import fill_defaults, require_size
 from attnscope.families.protocols import Denoiser, Pipeline
-from attnscope.masks import MaskRule
-from attnscope.masks.files import save_interventions
-from attnscope.ranges import write_slice
-from attnscope.storage.disk import explain, write_durably
 from attnscope.training.batches import Assembly
-from attnscope.training.cache import Cache, Encoded, data_digest
-from attnscope.training.clips import Data, DrawnFilms, FilmSize, read_clips
+from attnscope.training.cache import Cache
+from attnscope.training.clips import Data, FilmSize, read_clips
 from attnscope.training.denoisers import Trainable, find_trainable
 from attnscope.training.estimates import Estimate, estimate
 from attnscope.training.forward import training_forward
 from attnscope.training.journal import LOG, read_lines
 from attnscope.training.loop import Loop, OnStep
 from attnscope.training.objectives import objective_of
-from attnscope.training.recipe import Recipe, read_toml, write_toml
-from attnscope.training.rules import Rule, rule_for
-from attnscope.training.watching import AttentionRecord, choose_validation, steps_to_record
+from attnscope.training.recipe import Recipe
+from attnscope.training.rules import Rule
+from attnscope.training.run_file import Asked, require_same, settle
+from attnscope.training.watching import (
+    AttentionRecord,
+    choose_validation,
+    require_recorded_layers,
+    steps_to_record,
+)
 from attnscope.training.weights import prepare_weights, save_trained
 
-RUN_FILE = "run.toml"
-INTERVENTIONS = "interventions.json"
 _LAST = 20
 
 
@@ -42,8 +41,9 @@ _LAST = 20
 class Training:
     """What a training run left: the folder, the weights, the mean of the last 20 losses, what was left out and why.
 
-    ``weights`` is what ``pipe.load_lora_weights`` (LoRA) or ``from_pretrained`` (whole models) takes; ``estimate`` is
-    there instead of everything else where only the cost was asked for.
+    ``weights`` is what ``pipe.load_lora_weights`` (LoRA) or ``from_pretrained`` (whole models) takes. ``estimate`` is
+    there instead where only the cost was asked for; then the films are those that are listed, and as many as a batch
+    has were looked at.
     """
 
     folder: Path
@@ -139,29 +139,28 @@ def finetune(
     model = find_trainable(pipe, recipe.denoiser)
     run, size = Path(out), _film_size(model, recipe)
     clips, left_out = read_clips(data)
-    kept = Cache(Path(cache or run / "cache"), model, size)
-    films, refused = kept.films(clips)
-    left_out += refused
-    if not films:
-        raise InputError(
-            expected="at least one film that can be used",
-            got=f"{len(left_out)} that cannot, the first because: {left_out[0] if left_out else 'there is none'}",
-            where="as data to train on",
-            remedy="correct the manifest",
-        )
     objective = objective_of(pipe, recipe, by_flow=model.by_flow, bounds=model.bounds)
-    assembly = Assembly(model, films, kept.text, objective, recipe)
     with _prepare_model(model, recipe, initial, keep=not dry_run):
-        with training_forward(model, objective, rule, layers=layers, text_layers=text_layers) as forward:
+        with (
+            training_forward(model, objective, rule, layers=layers, text_layers=text_layers) as forward,
+            _open_cache(run, cache, model, size, is_kept=not dry_run) as kept,
+        ):
+            require_recorded_layers(forward, recipe)
+            films, refused = kept.films(clips, most=recipe.batch_size if dry_run else None)
+            left_out += refused
+            if not films:
+                _refuse_all(left_out)
+            assembly = Assembly(model, films, kept.text, objective, recipe)
+            asked = Asked(model_name, rule, layers, text_layers, data, initial, tuple(left_out))
             if dry_run:
+                require_same(run, model, recipe, asked)
                 cost = estimate(forward, assembly, recipe)
-                return Training(run, None, 0, None, len(films), tuple(left_out), cost)
+                return Training(run, None, 0, None, len(clips), tuple(left_out), cost)
             forward.require(film.plan for film in films)
             shapes = [tuple(film.tensors()["latents"].shape) for film in films]
             loop = Loop(run, recipe, forward, assembly, shapes, tensorboard=tensorboard, on_step=on_step)
             # nothing is written before everything that was given has been found usable
-            asked = _Asked(model_name, rule, layers, text_layers, data, initial, tuple(left_out))
-            _settle(run, model, recipe, films, asked)
+            settle(run, model, recipe, films, asked)
             record = (
                 AttentionRecord(run, forward, assembly, films, recipe) if steps_to_record(recipe) else None
             )
@@ -172,6 +171,27 @@ def finetune(
         weights = save_trained(model, recipe, run)
     losses = [line["loss"] for line in read_lines(run / LOG)[-_LAST:]]
     return Training(run, weights, recipe.steps, sum(losses) / len(losses), len(films), tuple(left_out))
+
+
+@contextmanager
+def _open_cache(
+    run: Path, cache: str | Path | None, model: Trainable, size: FilmSize, *, is_kept: bool
+) -> Iterator[Cache]:
+    """Open where encoded films are kept; where nothing is to be left, and no place was given, for a while only."""
+    if cache is not None or is_kept:
+        yield Cache(Path(cache or run / "cache"), model, size)
+        return
+    with TemporaryDirectory() as folder:
+        yield Cache(Path(folder), model, size)
+
+
+def _refuse_all(left_out: Sequence[str]) -> NoReturn:
+    raise InputError(
+        expected="at least one film that can be used",
+        got=f"{len(left_out)} that cannot ({left_out[0] if left_out else 'there is none'})",
+        where="as data to train on",
+        remedy="correct the manifest",
+    )
 
 
 def _recipe(recipe: Recipe | None, changes: Mapping[str, object]) -> Recipe:
@@ -220,109 +240,3 @@ def _prepare_model(
             denoiser.disable_gradient_checkpointing()
         if not done and recipe.method == "lora":
             denoiser.delete_adapters(list(denoiser.peft_config))
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What a run was asked to do, beside its recipe."""
-
-    model_name: str
-    rule: Rule
-    layers: Range | None
-    text_layers: Range
-    data: Data
-    initial: str | Path | None
-    left_out: tuple[str, ...]
-
-
-def _settle(run: Path, model: Trainable, recipe: Recipe, films: Sequence[Encoded], asked: _Asked) -> None:
-    """Write down what the run is, or make sure that it is the one that began here.
-
-    Raises
-    ------
-    InputError
-        Another run began here.
-    """
-    path = run / RUN_FILE
-    with explain(run):
-        run.mkdir(parents=True, exist_ok=True)
-    tables = _tables(run, model, recipe, films, asked)
-    if path.exists():
-        before = read_toml(path)
-        for part, told in (("recipe", ()), ("run", ()), ("data", ("source", "left_out"))):
-            for name in {**before.get(part, {}), **tables[part]}.keys() - told:
-                was, now = before.get(part, {}).get(name), _as_read(tables[part].get(name))
-                if was != now:
-                    raise InputError(
-                        expected=f"the run that began here, with {name} {quote(was)}",
-                        got=quote(now),
-                        where=f"in {path}",
-                        remedy="go on with its own settings, or give another folder",
-                    )
-        return
-    write_durably(path, write_toml(tables).encode())
-
-
-def _as_read(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _tables(
-    run: Path, model: Trainable, recipe: Recipe, films: Sequence[Encoded], asked: _Asked
-) -> dict[str, Document]:
-    pipe = model.pipe
-    return {
-        "run": {
-            "model": asked.model_name or str(pipe.config.get("_name_or_path") or ""),
-            "pipeline": type(pipe).__name__,
-            "rule": _rule_words(run, asked.rule, films[0]),
-            "layers": _words(asked.layers),
-            "text_layers": _words(asked.text_layers),
-            "initial": "" if asked.initial is None else str(asked.initial),
-        },
-        "recipe": recipe.table(),
-        "data": {
-            "source": _data_words(asked.data),
-            "digest": data_digest(films),
-            "num_films": len(films),
-            "left_out": asked.left_out,
-        },
-        "versions": _versions(),
-    }
-
-
-def _rule_words(run: Path, rule: Rule, film: Encoded) -> str:
-    """The text of a rule; what was given as objects is written to a file beside."""
-    if rule is None or isinstance(rule, str):
-        return rule or ""
-    path = run / INTERVENTIONS
-    found = rule_for(rule, film.plan)
-    if found and not path.exists():
-        save_interventions(path, found)
-    return (
-        INTERVENTIONS if not callable(rule) or isinstance(rule, MaskRule) else f"a function: {INTERVENTIONS}"
-    )
-
-
-def _words(chosen: Range | None) -> str:
-    if isinstance(chosen, slice):
-        return write_slice(chosen, name="layers")
-    return (
-        "" if chosen is None else chosen if isinstance(chosen, str) else ",".join(map(str, _as_list(chosen)))
-    )
-
-
-def _as_list(chosen: int | Iterable[int]) -> list[int]:
-    return [chosen] if isinstance(chosen, int) else list(chosen)
-
-
-def _data_words(data: Data) -> str:
-    if isinstance(data, str | Path):
-        return str(data)
-    return repr(data) if isinstance(data, DrawnFilms) else f"{len(data)} clips"
-
-
-def _versions() -> dict[str, str]:
-    names = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "numpy")
-    found = {name: metadata.version(name) for name in names}
-    return {"attnscope": __version__, "python": platform.python_version(), **found}

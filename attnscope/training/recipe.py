@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from attnscope._types import Arguments, Document, Padding
 from attnscope.checks import is_number, is_whole
-from attnscope.errors import InputError, quote
+from attnscope.errors import InputError, quote, suggest
 
 Trained = Literal["lora", "full"]
 Precision = Literal["float32", "bfloat16"]
@@ -137,9 +137,9 @@ class Recipe:
                 _refuse(name, value, words, f"write {example}")
         if not isinstance(vars(self)["checkpointing"], bool):
             _refuse("checkpointing", self.checkpointing, "true or false", "write true")
-        for name in ("denoiser", "record_layers"):
+        for name, example in (("denoiser", ""), ("record_layers", "7-28")):
             if not isinstance(vars(self)[name], str):
-                _refuse(name, getattr(self, name), "a text", 'write ""')
+                _refuse(name, getattr(self, name), "a text", f'write "{example}"')
 
     @property
     def scale(self) -> float:
@@ -182,7 +182,7 @@ class Recipe:
                     expected=f"a setting out of {', '.join(known)}",
                     got=quote(name),
                     where=f"in {where}",
-                    remedy="leave it out",
+                    remedy=suggest(name, known, "leave it out"),
                 )
         return replace(cls(), **table)
 
@@ -195,6 +195,13 @@ def read_toml(path: Path) -> Document:
     InputError
         It cannot be read, or is no TOML.
     """
+    if not path.is_file():
+        raise InputError(
+            expected="a TOML file",
+            got="none",
+            where=f"at {path}",
+            remedy="check the path",
+        )
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -202,7 +209,7 @@ def read_toml(path: Path) -> Document:
             expected="a TOML file",
             got=quote(str(error), 100),
             where=f"at {path}",
-            remedy="check the path and its lines",
+            remedy="correct its lines",
         ) from error
 
 

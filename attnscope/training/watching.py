@@ -37,6 +37,17 @@ def steps_to_record(recipe: Recipe) -> tuple[int, ...]:
     return tuple(sorted({*range(0, recipe.steps, recipe.record_every), recipe.steps}))
 
 
+def require_recorded_layers(forward: TrainingForward, recipe: Recipe) -> tuple[int, ...]:
+    """Return the layers whose attention is recorded.
+
+    Raises
+    ------
+    RangeError
+        A label that is not there, or a range that cannot be read.
+    """
+    return parse_range(recipe.record_layers, tuple(forward.attachment.taps), name="record layers")
+
+
 class AttentionRecord:
     """How the model looks at the same films, under the same noise, after more and more training; without the rule.
 
@@ -56,8 +67,7 @@ class AttentionRecord:
         alike = [i for i, film in enumerate(films) if film.plan.num_frames == films[0].plan.num_frames]
         cut = [i for i in alike if films[i].plan.num_shots > 1]
         self._films = (cut or alike)[:RECORDED_FILMS]
-        taps = forward.attachment.taps
-        self._layers = parse_range(recipe.record_layers, tuple(taps), name="record layers")
+        self._layers = require_recorded_layers(forward, recipe)
         self._store = resume_or_create(
             run / STORE_NAME, self._header([films[i] for i in self._films], recipe)
         )

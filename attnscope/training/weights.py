@@ -52,7 +52,7 @@ def target_modules(model: Trainable, targets: tuple[str, ...]) -> tuple[str, ...
                 expected=f"targets out of {', '.join(TARGETS)}, or ends of module paths",
                 got=f"{quote(target)}, which no layer of {type(model.denoiser).__name__} answers to",
                 where="as targets of a recipe",
-                remedy="look at denoiser.named_modules()",
+                remedy=f"look at pipe.{model.part}.named_modules()",
             )
     chosen = set().union(*of_target.values())
     return tuple(path for path, _ in model.denoiser.named_modules() if path in chosen)
@@ -197,14 +197,14 @@ def _match_adapters(
     shapes = dict(model.denoiser.named_modules())
     strange = [name for name in own if not _fits(shapes.get(name), name, state)]
     if not own or strange or ranks != {rank}:
-        what = f"adapters of rank {sorted(ranks) or 'none'}"
+        what = f"adapters of rank {', '.join(map(str, sorted(ranks))) or 'none'}"
         if strange:
-            what = f"adapters for another {min(strange)}"
+            what += f", which do not fit {min(strange)}"
         raise InputError(
             expected=f"adapters of rank {rank} for layers of {type(model.denoiser).__name__}",
             got=what,
             where=f"in {path}",
-            remedy="train with the rank that they have, on the model that they are for",
+            remedy="begin with those of this model, and write their rank as rank",
         )
     return tuple(sorted(own | set(targets), key=list(shapes).index)), rank
 

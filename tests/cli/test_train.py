@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
-from attnscope import models
+from attnscope import models, open_store
 from attnscope.dataset import render, sample_scene
 from attnscope.video.files import write_video
 
@@ -120,6 +121,10 @@ LINES = {
     "pixels that do not divide": ((*DRAWN, "--set", "height=30"), "30"),
     "no such configuration": ((*DRAWN, "--config", "absent.toml"), "a TOML file"),
     "eight bits without their package": ((*DRAWN, "--set", "optimiser=adamw8bit"), "bitsandbytes"),
+    "records of layers that are not there": ((*DRAWN, "--set", "record_layers=7-99"), "record layers among"),
+    "a preset with a slip": ((*DRAWN, "--rule", "cinetrans-ditt"), "did you mean 'cinetrans-dit'?"),
+    "a name with a slip": ((*DRAWN, "--set", "rnak=4"), "did you mean 'rank'?"),
+    "worlds without drawn films": (("--data", "clips", "--world", "plain"), "--drawn beside them"),
     "a method in the recipe": ((*DRAWN, "--set", "method=half"), "method lora"),
 }
 
@@ -157,7 +162,11 @@ def test_no_model_is_loaded_for_it(
     ("words", "expected"),
     [
         (("resume",), "the folder of a run"),
-        (("resume", "tiny"), "a TOML file"),
+        (("resume", "tiny"), "one without run.toml"),
+        (("resume", "nowhere"), "one without run.toml"),
+        (("resume", "tiny", "--steps", "9"), "settings of a run with resume"),
+        (("resume", "tiny", "--rule", "same_shot"), "train further with lora"),
+        (("resume", "tiny", "--out", "b"), "settings of a run with resume"),
         (("lora", "tiny", *DRAWN), "a folder with resume only"),
         (("lora", *DRAWN), "a folder for the run"),
         (("half", *DRAWN, "--out", "out"), "half"),
@@ -176,6 +185,7 @@ def test_jobs_that_make_no_sense(words: tuple[str, ...], expected: str, folder: 
         (["absent.mp4,,a film,"], "which is not there"),
         (["one.mp4,,,"], "expected a caption"),
         (['one.mp4,"0-9f,9-17f",a film,red | blue | green'], "a caption for each of 2 shots"),
+        (['one.mp4,"0-9f,9-17f",a film,red'], "a caption for each of 2 shots, got 1"),
         (["empty.mp4,,a film,"], "a video that can be decoded"),
     ],
 )
@@ -185,7 +195,84 @@ def test_clips_none_of_which_can_be_used(rows: list[str], expected: str, folder:
     outcome = run("train", "lora", "--model", "tiny", "--data", "clips", "--out", "out", *SMALL)
     assert outcome.code == 2
     assert expected in outcome.err
-    assert not Path("out").exists() or not any(Path("out").glob("*.safetensors"))
+    assert not Path("out").exists()
+
+
+CONFIGS = {
+    "no TOML": ("[recipe", "a TOML file"),
+    "a table with a slip": ("[recipie]\nrank = 4\n", "did you mean 'recipe'?"),
+    "a setting outside of a table": ("rank = 4\n", "a table out of run, recipe, data, versions, got 'rank'"),
+    "a number for a table": ("recipe = 3\n", "a table [recipe], got 3"),
+    "a setting with a slip": ("[recipe]\nrnak = 4\n", "did you mean 'rank'?"),
+    "a setting of another table": ("[run]\nrank = 4\n", "a setting of [run] out of"),
+    "a number for a model": ("[run]\nmodel = 4\n", "model as text"),
+    "a function": ('[run]\nrule = "a function: interventions.json"\n', "a rule that a file can hold"),
+    "films that do not parse": ('[data]\nsource = "DrawnFilms(2"\n', "films to draw"),
+    "layers as a number": ("[recipe]\nrecord_layers = 7\n", 'write "7-28"'),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_what_a_configuration_may_not_say(name: str, folder: Path, run: Any) -> None:
+    text, expected = CONFIGS[name]
+    Path("own.toml").write_text(text)
+    outcome = run("train", "lora", "--model", "tiny", *DRAWN, "--config", "own.toml", "--out", "out")
+    assert outcome.code == 2, outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+    assert expected in outcome.err
+    assert not Path("out").exists()
+
+
+def test_a_run_begins_like_another_by_its_file(
+    folder: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Model, films, rule and recipe are those of the file, from any folder; what is given goes before."""
+    words = ("train", "lora", "--model", "tiny", "--data", "clips", "--rule", "same_shot | first_frame")
+    assert run(*words, "--out", "a", *SMALL).code == 0
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    outcome = run("train", "lora", "--config", "../a/run.toml", "--out", "b", "--set", "rank=1")
+    assert outcome.code == 0, outcome.err
+    first, second = (tomllib.loads((place / "run.toml").read_text()) for place in (folder / "a", Path("b")))
+    assert second["run"] == first["run"]
+    assert second["data"] == first["data"]
+    assert second["recipe"] == first["recipe"] | {"rank": 1}
+    again = run("train", "lora", "--config", "../a/run.toml", "--out", "c")
+    assert again.code == 0, again.err
+    assert (Path("c") / LORA).read_bytes() == (folder / "a" / LORA).read_bytes()
+    assert run("train", "resume", "../a").code == 0
+
+
+def test_a_dry_run_leaves_nothing_and_sees_another_run(folder: Path, run: Any) -> None:
+    words = ("train", "lora", "--model", "tiny", "--data", "clips", *SMALL)
+    outcome = run(*words, "--dry-run")
+    assert outcome.code == 0, outcome.err
+    assert "2 films, 2 steps" in outcome.out
+    assert not (folder / "run").exists()
+    assert run(*words, "--out", "a").code == 0
+    before = sorted(folder.rglob("*"))
+    assert run(*words, "--out", "a", "--dry-run").code == 0
+    other = run(*words, "--out", "a", "--dry-run", "--set", "rank=1")
+    assert other.code == 2
+    assert "the run that began here, with rank 2, got 1" in other.err
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("layers", ["1", "1-2", "1,2"])
+def test_layers_to_record_are_text_whatever_they_look_like(layers: str, folder: Path, run: Any) -> None:
+    words = (f"--set=record_layers={layers}", "--set=record_every=2", *SMALL)
+    outcome = run("train", "lora", "--model", "tiny", *DRAWN, *words, "--out", "a")
+    assert outcome.code == 0, outcome.err
+    assert open_store(folder / "a").sizes["layer"] == (1 if layers == "1" else 2)
+
+
+def test_the_parquet_of_a_dataset_stands_for_its_folder(folder: Path, run: Any) -> None:
+    (folder / "clips" / "clips.parquet").write_bytes(b"PAR1")
+    words = ("train", "lora", "--model", "tiny", "--data", "clips/clips.parquet", *SMALL, "--dry-run")
+    outcome = run(*words)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("2 films")
 
 
 def test_adapters_of_another_model_are_refused(folder: Path, run: Any) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import torch
@@ -146,3 +149,10 @@ def test_models_that_are_not_taught_to_train_are_refused():
     pipe.vae = None
     with pytest.raises(InputError, match="one without vae"):
         find_trainable(pipe)
+
+
+def test_every_setting_stands_in_the_documentation():
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "fine-tuning.md").read_text()
+    table = page[page.index("| setting | default |") :].split("\n\n")[0]
+    named = re.findall(r"`(\w+)`", "\n".join(line.split("|")[1] for line in table.splitlines()))
+    assert sorted(named) == sorted(each.name for each in fields(Recipe))
