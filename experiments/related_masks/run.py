@@ -80,7 +80,7 @@ def make(experiment: Experiment) -> None:
 def summarise(experiment: Experiment) -> Row:
     """Cuts in place, likeness of shots and change of the first frame of each condition."""
     rows = by_condition(experiment.rows, measure)
-    for name in ("recall", "likeness", "first_frame_change"):
+    for name in ("recall", "precision", "likeness", "first_frame_change"):
         experiment.draw(name, rows, name, is_share=name != "first_frame_change")
     return {"conditions": rows}
 
