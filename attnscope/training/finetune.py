@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn
 
-from attnscope._types import Arguments, Range
+from attnscope._types import Range
 from attnscope.errors import InputError, quote
 from attnscope.families.calling import fill_defaults, require_size
 from attnscope.families.protocols import Denoiser, Pipeline
@@ -66,8 +66,6 @@ def finetune(
     recipe: Recipe | None = None,
     initial: str | Path | None = None,
     cache: str | Path | None = None,
-    validation: Arguments | None = None,
-    validation_films: int = 2,
     tensorboard: bool = False,
     model_name: str = "",
     dry_run: bool = False,
@@ -102,10 +100,6 @@ def finetune(
         Adapters to begin with, as diffusers or peft saved them.
     cache : path, optional
         Where encoded films are kept; ``out/cache`` otherwise.
-    validation : mapping, optional
-        How validation films are made (``num_inference_steps``, ``guidance_scale``, ...), see ``validate_every``.
-    validation_films : int
-        How many films of the data, those with cuts first, are made again.
     tensorboard : bool
         Whether curves are written for TensorBoard.
     model_name : str
@@ -164,7 +158,7 @@ def finetune(
             record = (
                 AttentionRecord(run, forward, assembly, films, recipe) if steps_to_record(recipe) else None
             )
-            chosen = choose_validation(films, validation_films, dict(validation or {}))
+            chosen = choose_validation(films, recipe, size)
             loop.train(record, lambda step: chosen.make(run, step, forward, rule, layers))
         loop.adopt_average()
         model.denoiser.eval()

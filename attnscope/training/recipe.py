@@ -64,6 +64,9 @@ class Recipe:
     checkpoint_every, keep, validate_every, record_every : int
         Steps between checkpoints, checkpoints kept, steps between validation films and between records of attention;
         0 never, apart from the end.
+    validation_films, validation_steps, validation_guidance : int, int, float or None
+        How many films of the data, those with cuts first, are made again; denoising steps and guidance of these, 0 and
+        None: as the pipeline's defaults.
     record_layers : str
         Layers whose attention is recorded.
     seed : int
@@ -114,6 +117,9 @@ class Recipe:
     checkpoint_every: int = 100
     keep: int = 2
     validate_every: int = 0
+    validation_films: int = 2
+    validation_steps: int = 0
+    validation_guidance: float | None = None
     record_every: int = 0
     record_layers: str = "all"
     seed: int = 0
@@ -260,6 +266,8 @@ _WHOLE = {
     "checkpoint_every": 0,
     "keep": 1,
     "validate_every": 0,
+    "validation_films": 1,
+    "validation_steps": 0,
     "record_every": 0,
     "seed": 0,
 }
@@ -276,6 +284,7 @@ _NUMBERS = {
     "lora_dropout": (*_BELOW_1, "0"),
     "ema": (*_BELOW_1, "0.999"),
     "caption_dropout": (*_SHARE, "0.1"),
+    "validation_guidance": (*_FROM_0, "5"),
     "routed": (*_SHARE, "1"),
 }
 _DEFAULTS = {each.name: each.default for each in fields(Recipe)}

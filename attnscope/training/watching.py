@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from attnscope._types import Arguments, Document, Floats32, Range
-from attnscope.errors import InputError
 from attnscope.hooks import HookPoint
 from attnscope.intervening.generate import generate
 from attnscope.ranges import parse_range
@@ -20,6 +19,7 @@ from attnscope.storage.disk import explain
 from attnscope.storage.store import resume_or_create
 from attnscope.training.batches import Assembly, Place
 from attnscope.training.cache import Encoded
+from attnscope.training.clips import FilmSize
 from attnscope.training.forward import TrainingForward
 from attnscope.training.recipe import Recipe
 from attnscope.training.rules import Rule, rule_for
@@ -180,20 +180,14 @@ def video_plan(plan: LatentPlan) -> ShotPlan:
     )
 
 
-def choose_validation(films: Sequence[Encoded], num_films: int, arguments: Arguments) -> Validation:
-    """Take the first films with cuts, or the first at all.
-
-    Raises
-    ------
-    InputError
-        None is asked for.
-    """
-    if num_films < 1:
-        raise InputError(
-            expected="at least one film to validate on",
-            got=str(num_films),
-            where="as validation_films",
-            remedy="write 2, or leave validate_every at 0",
-        )
+def choose_validation(films: Sequence[Encoded], recipe: Recipe, size: FilmSize) -> Validation:
+    """Take the first films with cuts, or the first at all; they are made as large as films are in training."""
     cut = [film for film in films if film.plan.num_shots > 1]
-    return Validation(tuple((cut or list(films))[:num_films]), arguments)
+    asked = {
+        "num_inference_steps": recipe.validation_steps or None,
+        "guidance_scale": recipe.validation_guidance,
+        "height": size.height,
+        "width": size.width,
+    }
+    arguments = {name: value for name, value in asked.items() if value is not None}
+    return Validation(tuple((cut or list(films))[: recipe.validation_films]), arguments)

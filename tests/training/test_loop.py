@@ -25,6 +25,7 @@ from attnscope.training.batches import Order
 from attnscope.training.checkpoints import list_checkpoints
 from attnscope.training.clips import DrawnFilms
 from attnscope.training.journal import read_lines
+from attnscope.video.files import read_frames
 
 ROOT = Path(__file__).parents[2]
 FILMS = DrawnFilms(5, (1, 2), num_frames=17, options={"min_shot_latent_frames": 1})
@@ -302,13 +303,13 @@ def test_attention_is_recorded_over_training_steps(tmp_path, cache):
 
 
 def test_films_are_made_on_the_way_and_change_nothing(tmp_path, cache):
-    settings = {"num_inference_steps": 1, "height": 32, "width": 32}
-    train(tmp_path / "seen", cache, validate_every=2, validation=settings, record_every=2)
+    train(tmp_path / "seen", cache, validate_every=2, validation_steps=1, record_every=2)
     train(tmp_path / "unseen", cache)
     lines = read_lines(tmp_path / "seen" / "validation.jsonl")
     assert [(line["step"], line["seed"]) for line in lines] == [(2, 0), (2, 1), (4, 0), (4, 1)]
     assert all(line["asked_frame"] for line in lines)
-    assert len(list((tmp_path / "seen" / "films").rglob("*.mp4"))) == 4
+    films = list((tmp_path / "seen" / "films").rglob("*.mp4"))
+    assert [read_frames(path).shape[1:] for path in films] == 4 * [(32, 32, 3)]
     assert digest(tmp_path / "seen") == digest(tmp_path / "unseen")
 
 
