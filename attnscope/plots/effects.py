@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from attnscope.errors import InputError
 from attnscope.plots import _theme
@@ -137,6 +138,8 @@ def plot_dose(
         ax.set_axisbelow(True)
         for side in ("top", "right"):
             ax.spines[side].set_visible(False)
+        if np.issubdtype(ordered[dim].dtype, np.integer):  # steps, layers: there is nothing between them
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_xlabel(str(dim).replace("_", " "))
         ax.set_ylabel(label or str(effect.attrs.get("measure", "")).replace("_", " "))
         if any(level is not None for level, *_ in levels):

@@ -49,6 +49,12 @@ def test_a_dose_is_ordered_by_strength() -> None:
         plots.plot_dose(levels(["none", "soft", "full"]))
 
 
+def test_between_steps_there_is_no_tick() -> None:
+    steps = levels([0.0, 1.0, 19.0])
+    (ax,) = plots.plot_dose(steps.assign_coords(strength=[0, 1, 19]).rename(strength="step")).axes
+    assert all(tick == int(tick) for tick in ax.get_xticks())
+
+
 def test_a_film_stands_along_both_edges_of_its_map() -> None:
     ds = synthetic.example()
     film = np.random.default_rng(0).integers(0, 256, (6, 9, 16, 3), dtype=np.uint8)
