@@ -1,8 +1,8 @@
 """Which detector sees the cuts of films that a small model made? Against what an eye saw, and on drawn films.
 
     python experiments/cut_detectors/run.py --choose   # the threshold of `span`, on films of their own
-    python experiments/mask_ablation/run.py ...        # makes the films that labels.py names
-    python experiments/cut_detectors/run.py --films runs/ablation
+    python experiments/embedded_models/accept.py ...   # makes the films that labels.py names
+    python experiments/cut_detectors/run.py --films runs/embedded_models/films
 
 Prints, for each detector, how many of the cuts it finds within half a latent frame (2 frames) and within a whole one
 (4), and how many of what it finds is a cut; then the same for `span` at other thresholds. The labels only check it.
@@ -122,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--films", type=Path, default=Path("runs/ablation"))
+    parser.add_argument("--films", type=Path, default=Path("runs/embedded_models/films"))
     parser.add_argument("--drawn", type=int, default=100)
     parser.add_argument("--choose", action="store_true", help="choose the threshold of span")
     given = parser.parse_args()
