@@ -34,7 +34,7 @@ def rule_of(condition: str, plan: scope.ShotPlan, layers: Sequence[int]) -> Any:
 
 
 def flicker(film: scope.Film, settled_frames: int) -> float:
-    """Mean difference of neighbouring frames within the shots that were asked for, in levels of brightness (0 to 255)."""
+    """Mean difference of neighbouring frames within the shots that were asked for, in levels of 255."""
     steps = np.abs(np.diff(film.frames.astype(float), axis=0)).mean(axis=(1, 2, 3))
     within = np.ones(len(steps), bool)
     for cut in film.cuts.asked_frame:
