@@ -158,7 +158,8 @@ def _hold_together(
 ) -> Preset:
     """Nothing hidden, and shots that hold: other frames of the own shot count ``factor`` times. Of our own, no paper's.
 
-    With a plan of one shot cuts become rarer; it does not forbid them (experiments/hold_together).
+    It takes away cuts beside those asked for (experiments/related_masks), and does not forbid those that the text asks
+    for (experiments/hold_together).
     """
     rule = together(plan, factor, reach)
     return (Intervention(rule, layers=layers, steps=steps, attention="self"),)

@@ -200,9 +200,9 @@ class halo(ShotRule):
 class together(ShotRule):
     """Hold shots together: what is further than ``reach`` latent frames away in the own shot counts ``factor`` times.
 
-    The opposite of a mask that cuts: nothing is hidden, and far frames of a shot pull at each other. With a plan of one
-    shot cuts become rarer and none is forbidden: 21 of 30 films of the embedded model are cut instead of 27
-    (experiments/hold_together). Frames of other shots are left as they are.
+    The opposite of a mask that cuts: nothing is hidden, and far frames of a shot pull at each other. It takes away cuts
+    that nobody asked for (experiments/related_masks), and none that the text asks for (experiments/hold_together).
+    Frames of other shots are left as they are.
 
     >>> from attnscope.masks import Sides, compile_rule
     >>> plan = ShotPlan.from_latent_frames([], num_frames_latent=3, fps=16)
