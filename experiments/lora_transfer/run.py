@@ -26,6 +26,7 @@ from attnscope.dataset import Scene, Subject, render
 from attnscope.training.clips import Clip
 
 DRAWN = "drawn"
+NUMBERS = ("One shot", "Two shots", "Three shots")
 CONDITIONS = {"base + mask": (False, True), "tuned": (True, False), "tuned + mask": (True, True)}
 """Whether the model was tuned, and whether the mask is on."""
 
@@ -36,13 +37,21 @@ def scene_of(experiment: Experiment, model: SizedModel, seed: int, num_shots: in
 
 
 def clips(experiment: Experiment, model: SizedModel) -> list[Clip]:
-    """The films to train on, one shot each; their captions say the place and not who is in it."""
-    asked = experiment.config["clips"]
+    """The films to train on, one shot each; their captions say the place, and who is in it only as far as named."""
+    asked, opening = experiment.config["clips"], opening_of(experiment, 1)
     scenes = [scene_of(experiment, model, asked["first_seed"] + number, 1) for number in range(asked["num"])]
+    joined = ", " if experiment.config["captions"]["named"] else ": "
     return [
-        Clip(f"film {number}", f"One shot: {scene.views[0].caption()}", (), "One shot", scene)
+        Clip(f"film {number}", f"{opening}{joined}{scene.views[0].caption()}", (), opening, scene)
         for number, scene in enumerate(scenes)
     ]
+
+
+def opening_of(experiment: Experiment, num_shots: int) -> str:
+    """How a caption begins: how many shots, and what the character is called, if it is."""
+    shots = NUMBERS[num_shots - 1]
+    named = experiment.config["captions"]["named"]
+    return f"{shots}: {named}" if named else shots
 
 
 def read(frames: Any, scene: Scene, starts: Sequence[int], least_share: float) -> Row:
@@ -54,9 +63,9 @@ def read(frames: Any, scene: Scene, starts: Sequence[int], least_share: float) -
     return {"colours": [colour for colour, _ in said], "shapes": [shape for _, shape in said]}
 
 
-def film(model: SizedModel, scene: Scene, *, mask: bool, **options: Any) -> Any:
+def film(model: SizedModel, scene: Scene, general: str, *, mask: bool, **options: Any) -> Any:
     """Make one film; each shot reads its own caption, where the model can."""
-    general, captions = scene.general_caption().split(":")[0], [view.caption() for view in scene.views]
+    captions = [view.caption() for view in scene.views]
     if mask:
         options["rule"] = masks.preset(model.preset, scene.plan, layers=model.layers)
     if model.routes_captions:
@@ -81,7 +90,8 @@ def make(experiment: Experiment) -> None:
             continue
         tuning, mask = CONDITIONS[condition]
         model.pipe.set_adapters(["character"], [float(tuning)])
-        made = film(model, scene, mask=mask, seed=seed, **config["sampling"])
+        general = opening_of(experiment, num_shots)
+        made = film(model, scene, general, mask=mask, seed=seed, **config["sampling"])
         seen = read(made.frames, scene, starts, **reading)
         experiment.add(condition, number, seed, **compare_cuts(made.cuts), **seen)
 
