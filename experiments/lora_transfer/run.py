@@ -25,10 +25,15 @@ from attnscope import masks
 from attnscope.dataset import Scene, Subject, render
 from attnscope.training.clips import Clip
 
-DRAWN = "drawn"
+DRAWN, TOLD = "drawn", "told + mask"
 NUMBERS = ("One shot", "Two shots", "Three shots")
-CONDITIONS = {"base + mask": (False, True), "tuned": (True, False), "tuned + mask": (True, True)}
-"""Whether the model was tuned, and whether the mask is on."""
+CONDITIONS = {
+    TOLD: (False, True),
+    "base + mask": (False, True),
+    "tuned": (True, False),
+    "tuned + mask": (True, True),
+}
+"""Whether the model was tuned, and whether the mask is on; told, the base reads who is in the film."""
 
 
 def scene_of(experiment: Experiment, model: SizedModel, seed: int, num_shots: int) -> Scene:
@@ -90,7 +95,7 @@ def make(experiment: Experiment) -> None:
             continue
         tuning, mask = CONDITIONS[condition]
         model.pipe.set_adapters(["character"], [float(tuning)])
-        general = opening_of(experiment, num_shots)
+        general = scene.general_caption() if condition == TOLD else opening_of(experiment, num_shots)
         made = film(model, scene, general, mask=mask, seed=seed, **config["sampling"])
         seen = read(made.frames, scene, starts, **reading)
         experiment.add(condition, number, seed, **compare_cuts(made.cuts), **seen)
