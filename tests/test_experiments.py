@@ -80,13 +80,17 @@ def test_a_quick_run_with_a_model_of_another_size_goes_on_and_ends(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning")
-@pytest.mark.parametrize("name", ["tuning_ablation", "lora_transfer"])
+@pytest.mark.parametrize(("name", "num_conditions"), [("tuning_ablation", 4), ("lora_transfer", 5)])
 def test_a_unet_is_tuned_and_masked_by_the_same_command(
-    load: Callable[[str], ModuleType], model: Callable[[str], str], name: str, tmp_path: Path
+    load: Callable[[str], ModuleType],
+    model: Callable[[str], str],
+    name: str,
+    num_conditions: int,
+    tmp_path: Path,
 ) -> None:
     conduct(load(name), "--quick", "--model", model("lavie"), "--out", str(tmp_path))
     rows = [json.loads(line) for line in (tmp_path / "quick" / "rows.jsonl").read_text().splitlines()]
-    assert len(rows) == 8
+    assert len(rows) == 2 * num_conditions  # two captions
 
 
 def test_rows_of_other_settings_and_films_too_wide_are_refused(
