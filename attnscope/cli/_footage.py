@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from attnscope._types import Crop, Document, Frames
+from attnscope.cli._clock import clock_of
 from attnscope.cli._lines import read_lines
 from attnscope.dataset import render, sample_scene
 from attnscope.errors import InputError, ShotPlanError, VideoError
+from attnscope.models.finding import DRAWN_VIDEO, UsualVideo
 from attnscope.shots import ShotPlan
 from attnscope.video.files import Footage, fps_of, read_video
 
@@ -27,7 +29,6 @@ DETECTOR: Final = "transnetv2"
 """What finds cuts that nobody gave, as `attnscope score` does."""
 
 _MOST_FRAMES = 81
-_SMALL = {"height": 64, "width": 64}
 _CAPTIONS = ("a text file, one caption a line", "caption", "--captions")
 
 
@@ -79,13 +80,17 @@ def list_places(video: Path, captions: Path | None) -> list[Listed]:
     return [replace(each, caption=text) for each, text in zip(listed, texts, strict=True)]
 
 
-def size_for(pipe: Pipeline, sampling: Document, *, is_small: bool) -> dict[str, int]:
+def size_for(pipe: Pipeline, sampling: Document, usual: UsualVideo | None) -> dict[str, int]:
     """Return height and width that videos are brought to: as asked for, else what the pipeline makes by itself."""
     from attnscope import families
     from attnscope.families.calling import default_size
 
-    usual = _SMALL if is_small else default_size(pipe, families.find(pipe))
-    return {name: int(sampling.get(name, usual.get(name, _SMALL[name]))) for name in _SMALL}
+    own = default_size(pipe, families.find(pipe)) if usual is None else {}
+    small = usual or DRAWN_VIDEO
+    return {
+        name: int(sampling.get(name, own.get(name, pixels)))
+        for name, pixels in (("height", small.height), ("width", small.width))
+    }
 
 
 def read_shown(
@@ -134,7 +139,12 @@ def read_shown(
 
 
 def draw_shown(
-    pipe: Pipeline, shots: str | None, seed: int, num_frames: int | None, size: dict[str, int]
+    pipe: Pipeline,
+    shots: str | None,
+    seed: int,
+    num_frames: int | None,
+    size: dict[str, int],
+    usual: UsualVideo | None,
 ) -> Shown:
     """Draw the film of the demonstration.
 
@@ -143,9 +153,9 @@ def draw_shown(
     ShotPlanError
         Shots of another length than the frames that were asked for.
     """
-    fps = fps_of(pipe)
-    plan = None if shots is None else ShotPlan.from_spec(shots, fps=fps)
-    length = num_frames or (49 if plan is None else plan.num_frames)
+    clock = clock_of(pipe)
+    plan = None if shots is None else ShotPlan.from_spec(shots, **clock)
+    length = num_frames or ((usual or DRAWN_VIDEO).num_frames if plan is None else plan.num_frames)
     if plan is not None and plan.num_frames != length:
         raise ShotPlanError(
             expected=f"as many frames as the shots have, {plan.num_frames}",
@@ -154,7 +164,7 @@ def draw_shown(
             remedy="leave it out or change the shots",
         )
     _require_size(pipe, num_frames=length, **size)
-    scene = sample_scene(DEMO_SEED + seed, num_shots=3, num_frames=length, plan=plan, fps=fps)
+    scene = sample_scene(DEMO_SEED + seed, num_shots=3, num_frames=length, plan=plan, **clock)
     return Shown((render(scene, **size),), (scene.plan,), (scene.caption("none"),))
 
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from attnscope._types import Document, Range
+from attnscope.cli._clock import Clock
 from attnscope.cli._numbers import Count, Finite, Jobs, Pixels, Seed, Steps
 from attnscope.cli._output import announce, note
 from attnscope.dataset import sample_scene
 from attnscope.models.choices import LoadRequest, Offload, Quantize
+from attnscope.models.finding import DRAWN_VIDEO, UsualVideo, usual_video
 from attnscope.shots import ShotPlan
 from attnscope.shots.text import parse_spec
 
@@ -181,7 +183,8 @@ class Films:
     prompt
         What the films are about; by default one-shot captions that are drawn, another for each film.
     shots
-        The shots of every film: "0-1.5s,1.5-3s". By default two shots in 49 frames, cut elsewhere in each film.
+        The shots of every film: "0-1.5s,1.5-3s". By default two shots in as many frames as the model makes,
+        cut elsewhere in each film.
     films
         How many films; 4 by default, 1 with --prompt.
     seed
@@ -205,28 +208,32 @@ class Films:
         """How many films there are."""
         return self.films or (4 if self.prompt is None else 1)
 
-    @property
-    def frames(self) -> Document:
+    def frames_for(self, model: str) -> Document:
         """How many frames they have, where that does not hang on a model's clock."""
-        return {"num_frames": 49} if self.shots is None else frames_in(self.shots)
+        if self.shots is not None:
+            return frames_in(self.shots)
+        return {"num_frames": (usual_video(model) or DRAWN_VIDEO).num_frames}
 
-    @property
-    def settings(self) -> Document:
+    def settings_for(self, model: str) -> Document:
         """What a sweep is told of them: prompts, shots, seeds, the rule, processes."""
         numbers = range(self.num_films)
         drawn = [sample_scene(self.seed + film, num_shots=1).caption("none") for film in numbers]
+        video = usual_video(model) or DRAWN_VIDEO
         return {
             "prompts": drawn if self.prompt is None else [self.prompt] * self.num_films,
-            "shots": [self._plan(film) for film in numbers],
+            "shots": [self._plan(film, video) for film in numbers],
             "rule": self.rule,
             "seeds": range(self.seed, self.seed + self.seeds),
             "processes": self.processes,
         }
 
-    def _plan(self, film: int) -> ShotPlan:
+    def _plan(self, film: int, video: UsualVideo) -> ShotPlan:
+        clock: Clock = {"fps": Fraction(video.fps), "stride": video.stride}
         if self.shots is not None:
-            return ShotPlan.from_spec(self.shots, fps=Fraction(16))
-        return ShotPlan.from_latent_frames([1 + (3 + 5 * film) % 12], num_frames_latent=13, fps=16)
+            return ShotPlan.from_spec(self.shots, **clock)
+        num_latent = (video.num_frames - 1) // video.stride + 1
+        cut = 1 + (3 + 5 * film) % min(12, num_latent - 1)
+        return ShotPlan.from_latent_frames([cut], num_frames_latent=num_latent, **clock)
 
 
 USUAL_LOADING, USUAL_SAMPLING, USUAL_FILMS = Loading(), Sampling(), Films()

@@ -68,8 +68,8 @@ def find_layers_command(
             measure=measure,
             held_out=held_out,
             on_film=tell,
-            loading=loading.settings_for({**films.frames, **sampling.given}),
-            **films.settings,
+            loading=loading.settings_for({**films.frames_for(loading.model), **sampling.given}),
+            **films.settings_for(loading.model),
             **sampling.arguments(),
         )
     document = {

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from attnscope._types import Document
+from attnscope.cli._clock import ANY_CLOCK, Clock, clock_of
 from attnscope.cli._lines import read_lines
 from attnscope.cli._numbers import Seed
 from attnscope.cli._options import USUAL_LOADING, USUAL_SAMPLING, AsJson, Loading, Out, Sampling, frames_in
@@ -19,7 +19,7 @@ from attnscope.masks.presets import CINETRANS
 from attnscope.ranges import format_range
 from attnscope.shots import ShotPlan
 from attnscope.storage.disk import require_writable
-from attnscope.video.files import fps_of, write_video
+from attnscope.video.files import write_video
 
 if TYPE_CHECKING:
     from attnscope.intervening.film import Film
@@ -86,7 +86,7 @@ def generate_command(
     _require_captions(shot_prompts, text_layers, padding)
     _require_out(out)
     # Whatever can be refused is refused before a model is loaded: on any clock, the mask can be read or not.
-    _changes(preset, rule, _plan(shots, prompt, Fraction(16)), layers, first_frame)
+    _changes(preset, rule, _plan(shots, prompt, ANY_CLOCK), layers, first_frame)
     captions = None if shot_prompts is None else read_lines(shot_prompts, *_CAPTIONS)
     arguments = sampling.arguments()
     loading.require_layers(layers or "all", text_layers or "all")
@@ -96,7 +96,7 @@ def generate_command(
 
     pipe = loading.load({**frames_in(shots), **arguments})
     name = preset if preset or rule else CINETRANS[families.find(pipe).architecture]
-    plan = _plan(shots, prompt, fps_of(pipe))
+    plan = _plan(shots, prompt, clock_of(pipe))
     changes = _changes(name, rule, plan, layers, first_frame)
     words = sample_scene(seed, num_shots=1).caption("none") if prompt is None else prompt
     film = make_film(
@@ -162,9 +162,9 @@ def _say(document: Document, plan: ShotPlan) -> None:
     print(f"visible   {100 * document['visible_fraction']:.1f}% of the pairs of frames in those layers")
 
 
-def _plan(shots: str | None, prompt: str | None, fps: Fraction) -> ShotPlan:
+def _plan(shots: str | None, prompt: str | None, clock: Clock) -> ShotPlan:
     if shots is not None:
-        return ShotPlan.from_spec(shots, fps=fps)
+        return ShotPlan.from_spec(shots, **clock)
     if prompt is None or not _TIMED_SHOT.search(prompt):
         raise InputError(
             expected="shots",
@@ -172,7 +172,7 @@ def _plan(shots: str | None, prompt: str | None, fps: Fraction) -> ShotPlan:
             where=f"in --prompt ({quote(prompt)})",
             remedy='write --shots "0-1.5s,1.5-3s"',
         )
-    return ShotPlan.from_prompt(prompt, fps=fps)
+    return ShotPlan.from_prompt(prompt, **clock)
 
 
 def _changes(

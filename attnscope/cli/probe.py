@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnscope._types import Crop, Document
+from attnscope.cli._clock import ANY_CLOCK, clock_of
 from attnscope.cli._films import films_in, find_cuts, keep_made, keep_shown
 from attnscope.cli._footage import Shown, draw_shown, list_places, read_shown, size_for
 from attnscope.cli._lines import read_lines
@@ -26,7 +27,7 @@ from attnscope.cli._options import (
 from attnscope.cli._output import print_json
 from attnscope.cli._report import report_probe
 from attnscope.errors import InputError, quote
-from attnscope.models import list_models
+from attnscope.models.finding import usual_video
 from attnscope.probing.share import Share
 from attnscope.ranges import parse_range
 from attnscope.shots import ShotPlan
@@ -169,10 +170,10 @@ def _show(
 ) -> Shown:
     """Read the videos that were listed, or draw the film of the demonstration."""
     shots, border, num_frames, seed = asked
-    is_small = any(card.name == loading.model for card in list_models())
-    size = size_for(pipe, arguments, is_small=is_small)
+    usual = usual_video(loading.model)
+    size = size_for(pipe, arguments, usual)
     if listed is None:
-        return draw_shown(pipe, shots, seed, num_frames, size)
+        return draw_shown(pipe, shots, seed, num_frames, size, usual)
     return read_shown(pipe, listed, shots=shots, crop=border, num_frames=num_frames, size=size)
 
 
@@ -201,7 +202,7 @@ def _watch(
     """Make a video of each prompt and watch; keeps the videos."""
     from attnscope.probing.probe import probe as watch
 
-    plan = None if shots is None else ShotPlan.from_spec(shots, fps=fps_of(pipe))
+    plan = None if shots is None else ShotPlan.from_spec(shots, **clock_of(pipe))
     films = films_in(folder, len(texts))
     # a film that is there already was made by the same request, which the store has checked
     there = all(films[index].is_file() for index in share.of(range(len(texts))))
@@ -263,7 +264,7 @@ def _check_early(
             remedy="guidance exists only where a video is made, give a --prompt",
         )
     if shots is not None and video is None:
-        ShotPlan.from_spec(shots, fps=16)
+        ShotPlan.from_spec(shots, **ANY_CLOCK)
 
 
 def _require_relevant(texts: tuple[str, ...], video: Path | None, options: Document) -> None:

@@ -86,8 +86,8 @@ def sweep_command(
             by_layer=by_layer,
             layers=layers,
             on_film=tell,
-            loading=loading.settings_for({**films.frames, **sampling.given}),
-            **films.settings,
+            loading=loading.settings_for({**films.frames_for(loading.model), **sampling.given}),
+            **films.settings_for(loading.model),
             **sampling.arguments(),
         )
     document = {

@@ -25,6 +25,7 @@ from attnscope.models.choices import (
 )
 from attnscope.models.finding import INDEX, ModelCard, base_of, embedded_card, inspect_model
 from attnscope.models.preparing import find_readers, list_backends, loading_settings, prepare
+from attnscope.models.skeleton import class_of
 
 if TYPE_CHECKING:
     import torch
@@ -153,22 +154,16 @@ def _read_embedded(card: ModelCard, dtype: torch.dtype) -> nn.Module:
 
 
 def _load_embedded(card: ModelCard, dtype: torch.dtype, *, reads_text: bool = True) -> Pipeline:
-    diffusers = import_module("diffusers")
-    transformers = import_module("transformers")
-    mini = import_module("attnscope.models._mini")
     base = base_of(card)
+    index = json.loads((base / INDEX).read_text(encoding="utf-8"))
     local = {"local_files_only": True, "dtype": dtype, "use_safetensors": True}
-    pipe: Pipeline = mini.WanMiniPipeline(
-        tokenizer=transformers.T5Tokenizer.from_pretrained(base / "tokenizer", local_files_only=True),
-        text_encoder=_read_embedded(card, dtype) if reads_text else None,
-        vae=diffusers.AutoencoderKLWan.from_pretrained(base / "vae", **local).eval(),
-        transformer=diffusers.WanTransformer3DModel.from_pretrained(
-            card.path / "transformer", **local
-        ).eval(),
-        scheduler=diffusers.FlowMatchEulerDiscreteScheduler.from_pretrained(
-            base / "scheduler", local_files_only=True
-        ),
-    )
+    own: dict[str, Any] = {} if reads_text else {READER: None}
+    if card.path != base:
+        kind = class_of(*index[card.denoiser])
+        own[card.denoiser] = kind.from_pretrained(card.path / card.denoiser, **local).eval()
+    pipelines = import_module("attnscope.models._mini").PIPELINES
+    with _no_loading_bar():
+        pipe: Pipeline = pipelines[index["_class_name"]].from_pretrained(base, **local, **own)
     return pipe
 
 

@@ -21,10 +21,30 @@ if TYPE_CHECKING:
 _WEIGHTS = Path(__file__).parent / "weights"
 _SHARED_WITH = "shares_components_with"
 _READERS = ("tokenizer", "text_encoder")
+_DENOISERS = ("transformer", "transformer_2", "unet")
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 INDEX = "model_index.json"
 """What makes a folder a pipeline of diffusers: the list of its parts."""
+
+
+@dataclass(frozen=True)
+class UsualVideo:
+    """What an embedded model makes where it is told nothing: size in pixels, frames a second, denoising steps.
+
+    ``stride`` is how many frames a latent frame stands for: a cut can fall between latent frames only.
+    """
+
+    num_frames: int
+    height: int
+    width: int
+    fps: int
+    stride: int
+    num_steps: int
+
+
+DRAWN_VIDEO = UsualVideo(num_frames=49, height=64, width=64, fps=16, stride=4, num_steps=20)
+"""What is drawn, and asked for, where a model does not say what it makes."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +58,16 @@ class ModelCard:
     summary: str
     path: Path
     facts: Document
+
+    @property
+    def video(self) -> UsualVideo:
+        """The videos that it was trained on, and makes by itself."""
+        return UsualVideo(**self.facts["video"])
+
+    @property
+    def denoiser(self) -> str:
+        """Name of the part that denoises, ``transformer`` or ``unet``."""
+        return next(part for part in _DENOISERS if (self.path / part).is_dir())
 
     @property
     def num_layers(self) -> int:
@@ -64,6 +94,16 @@ def embedded_card(name: str) -> ModelCard | None:
     return next((card for card in list_models() if card.name == name), None)
 
 
+def usual_video(name: str) -> UsualVideo | None:
+    """Return what an embedded model makes where it is told nothing, None of other models.
+
+    >>> usual_video("wan-mini").num_frames
+    49
+    """
+    card = embedded_card(name)
+    return None if card is None else card.video
+
+
 def base_of(card: ModelCard) -> Path:
     """Return the folder with all parts of an embedded model but its denoiser, which several have in common."""
     return _WEIGHTS / str(card.facts.get(_SHARED_WITH, card.name))
@@ -80,12 +120,12 @@ def inspect_model(name: str, variant: str | None = None) -> tuple[StoredParts, t
     card = embedded_card(name)
     if card is not None:
         base = base_of(card)
-        return {**read_parts(base), **read_parts(card.path)}, ("transformer",)
+        return {**read_parts(base), **read_parts(card.path)}, (card.denoiser,)
     if os.path.isfile(os.path.join(name, INDEX)):
         family = require_readable(Path(name))
         return read_parts(Path(name), variant), family.parts
     if _HUB_NAME.fullmatch(name) and not os.path.exists(name):
-        return {}, ("transformer", "transformer_2", "unet")
+        return {}, _DENOISERS
     raise _unknown_model_error(name)
 
 

@@ -15,7 +15,7 @@ from attnscope.families.base import Family, Site, num_heads_of
 from attnscope.families.layout import FrameLayout
 from attnscope.models.blank import CALLABLE, CallCost, build_network, cost_of_call, measure, strip
 from attnscope.models.choices import DTYPES
-from attnscope.models.finding import INDEX, embedded_card, inspect_model
+from attnscope.models.finding import INDEX, embedded_card, inspect_model, usual_video
 from attnscope.models.published import PUBLISHED, PublishedModel, find_published
 from attnscope.models.skeleton import build_skeleton
 from attnscope_kernels import DeviceTable, read_table
@@ -29,7 +29,6 @@ _WIDTH = {"bf16": 2, "fp16": 2, "fp32": 4, "fp64": 8}
 _MASS_WIDTH = 4  # bytes of a float32
 # Scores, weights and what is summed over them: so many blocks of a bounded size are alive while a probe looks.
 _BLOCK_BYTES = 3 * 4 * 2**21
-_MINI = (49, 64, 64, 20)  # frames, height, width and steps of the embedded models
 
 
 @dataclass(frozen=True)
@@ -287,6 +286,7 @@ def _of_files(name: str) -> _Known:
         )
     family, denoiser = build_skeleton(name)
     parts, _ = inspect_model(name)
+    video = usual_video(name)
     values = {part: sum(each.num_values for each in tensors.values()) for part, tensors in parts.items()}
     return _Known(
         family=family,
@@ -294,7 +294,9 @@ def _of_files(name: str) -> _Known:
         vae=None,
         num_values=values,
         text_tokens=family.fixed_text_length(denoiser) or 512,
-        usual=_MINI if embedded_card(name) is not None else (49, 480, 832, 50),
+        usual=(49, 480, 832, 50)
+        if video is None
+        else (video.num_frames, video.height, video.width, video.num_steps),
         basis="its files; decoding is not counted",
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnscope.errors import UnknownModelError
-from attnscope.models.finding import INDEX, embedded_card, require_readable
+from attnscope.models.finding import INDEX, base_of, embedded_card, require_readable
 from attnscope.ranges import parse_range
 
 if TYPE_CHECKING:
@@ -28,16 +28,12 @@ def build_skeleton(name: str) -> tuple[Family, Denoiser]:
     import torch
 
     card = embedded_card(name)
-    if card is not None:
-        from attnscope.families import Wan
-
-        family: Family = Wan()
-        place, kind = card.path / "transformer", import_module("diffusers").WanTransformer3DModel
-    else:
-        family = require_readable(Path(name))
-        index = json.loads((Path(name) / INDEX).read_text(encoding="utf-8"))
-        part = next(part for part in family.parts if index.get(part, [None])[0] is not None)
-        place, kind = Path(name) / part, _class_of(*index[part])
+    folder = Path(name) if card is None else base_of(card)
+    family = require_readable(folder)
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    part = next(part for part in family.parts if index.get(part, [None])[0] is not None)
+    place = (folder if card is None else card.path) / part
+    kind = class_of(*index[part])
     try:
         config = json.loads((place / "config.json").read_text(encoding="utf-8"))
         with torch.device("meta"):
@@ -51,7 +47,8 @@ def build_skeleton(name: str) -> tuple[Family, Denoiser]:
         ) from error
 
 
-def _class_of(library: str, name: str) -> Any:
+def class_of(library: str, name: str) -> Any:
+    """Return the class of a part as the index of a pipeline names it; ours is not known to diffusers."""
     module = "attnscope.models.lavie" if name == "LaVieUNet" else library
     return getattr(import_module(module), name)
 

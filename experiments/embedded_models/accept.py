@@ -22,7 +22,9 @@ from blocks import blocks_of_models
 from films import draw, film, retaken
 from judging import (
     Frames,
+    Making,
     Readers,
+    base_of,
     both_shots_match,
     captioned,
     captioned_film,
@@ -30,6 +32,7 @@ from judging import (
     film_pairs,
     load_model,
     load_readers,
+    making_of,
     masked_film,
     mean,
     one_shot,
@@ -47,69 +50,101 @@ from attnscope.dataset import Scene
 
 HERE = Path(__file__).parent
 CALIBRATION_SEED, AUTOENCODER_SEED = 80_000_000, 90_000_000
-MODELS = ("wan-mini", "wan-mini-nocuts")
+MODELS = ("wan-mini", "wan-mini-nocuts", "unet-mini", "unet-mini-nocuts")
+COUNTED_BY = {"wan-mini": "span", "unet-mini": "cut_reader"}
+"""The detector that a card quotes; both were set on films that were drawn, and decoded by that model's autoencoder."""
 SHEET_FILMS = 24
 
 
 class Acceptance:
-    """What is measured, with what, and where films are kept."""
+    """What is measured, of which models, with what, and where films are kept."""
 
     def __init__(
-        self, work: Path, models: Path, config: dict[str, Any], num_films: int, num_masked: int
+        self,
+        work: Path,
+        models: Path,
+        config: dict[str, Any],
+        names: tuple[str, ...],
+        num_films: int,
+        num_masked: int,
     ) -> None:
         self.work, self.models, self.config = work, models, config
-        self.films, self.num_films, self.num_masked = config["films"], num_films, num_masked
+        self.names, self.num_films, self.num_masked = names, num_films, num_masked
         self.kept = work / "films"
-        self._readers: Readers | None = None
+        self._readers: dict[str, Readers] = {}
         self._pipes: dict[str, Any] = {}
 
-    def pipe(self, name: str = "wan-mini") -> Any:
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The models that are no control of another."""
+        return tuple(name for name in self.names if name == base_of(name))
+
+    def films(self, name: str) -> dict[str, Any]:
+        """Settings of the drawn films of a model."""
+        own: dict[str, Any] = self.config["unet"]["films"] if base_of(name) == "unet-mini" else {}
+        return self.config["films"] | own
+
+    def making(self, name: str) -> Making:
+        """How its films are made."""
+        return making_of(self.models, name, self.config["films"]["world"])
+
+    def pipe(self, name: str) -> Any:
         """A model, loaded once."""
         if name not in self._pipes:
             self._pipes[name] = load_model(self.models, name)
         return self._pipes[name]
 
-    @property
-    def readers(self) -> Readers:
-        """The readers, with a threshold from retaken films, half of them after the autoencoder."""
-        if self._readers is None:
-            scenes = [retaken(CALIBRATION_SEED + i, self.films) for i in range(60)]
-            drawn = [(scene, draw(scene, self.films)) for scene in scenes]
-            seen = [(s, f if i % 2 else self.decoded(f)[1]) for i, (s, f) in enumerate(drawn)]
-            self._readers = load_readers(self.work, self.films, seen)
-        return self._readers
+    def readers(self, name: str) -> Readers:
+        """The readers, with a threshold from retaken films, half of them after the autoencoder of this model."""
+        base = base_of(name)
+        if base not in self._readers:
+            films = self.films(base)
+            scenes = [retaken(CALIBRATION_SEED + i, films) for i in range(60)]
+            drawn = [(scene, draw(scene, films)) for scene in scenes]
+            seen = [(s, f if i % 2 else self.decoded(base, f)[1]) for i, (s, f) in enumerate(drawn)]
+            self._readers[base] = load_readers(self.work, films, seen)
+        return self._readers[base]
 
     @torch.no_grad()
-    def decoded(self, frames: Frames) -> tuple[np.ndarray, Frames]:
-        """Quality of each frame (dB), and the film, after the autoencoder."""
-        vae = self.pipe().vae
+    def latents(self, name: str, frames: Frames) -> torch.Tensor:
+        """Latents (1, C, T, Y, X) of a film, not normalised."""
+        vae = self.pipe(name).vae
         video = torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float().div(127.5).sub(1)
-        back = vae.decode(encode_moments(vae, video)[0]).sample
-        quality = 10 * torch.log10(4 / (back - video).square().mean(dim=(0, 1, 3, 4)))
-        pixels = (back[0].permute(1, 2, 3, 0) + 1).mul(127.5).round().clamp(0, 255)
+        if base_of(name) == "wan-mini":
+            return encode_moments(vae, video)[0]
+        return vae.encode(video[0].transpose(0, 1)).latent_dist.mode().transpose(0, 1)[None]
+
+    @torch.no_grad()
+    def decoded(self, name: str, frames: Frames) -> tuple[np.ndarray, Frames]:
+        """Quality of each frame (dB), and the film, after the autoencoder."""
+        vae, latents = self.pipe(name).vae, self.latents(name, frames)
+        if base_of(name) == "wan-mini":
+            back = vae.decode(latents).sample[0].transpose(0, 1)
+        else:
+            back = vae.decode(latents[0].transpose(0, 1)).sample
+        pictures = torch.from_numpy(frames).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+        quality = 10 * torch.log10(4 / (back - pictures).square().mean(dim=(1, 2, 3)))
+        pixels = (back.permute(0, 2, 3, 1) + 1).mul(127.5).round().clamp(0, 255)
         return quality.numpy(), np.asarray(pixels, dtype=np.uint8)
 
     def autoencoder(self) -> dict[str, Any]:
         """How well films come back, how well the frame after a cut, and what it keeps of the shot before."""
+        return {name: self._autoencoder(name) for name in self.bases}
+
+    def _autoencoder(self, name: str) -> dict[str, Any]:
         quality, after_cut, kept = [], [], []
-        vae = self.pipe().vae
+        films = self.films(name) | {"shots": [0.0, 0.7, 0.3], "share_long": 0.0}
         for i in range(self.num_films):
-            scene = film(AUTOENCODER_SEED + i, self.films | {"shots": [0.0, 0.7, 0.3], "share_long": 0.0})
-            frames = draw(scene, self.films)
-            db, _ = self.decoded(frames)
+            scene = film(AUTOENCODER_SEED + i, films)
+            frames = draw(scene, films)
+            db, _ = self.decoded(name, frames)
             cuts = list(scene.plan.cuts_frame)
             quality.append(db.mean())
             after_cut.append(db[cuts].mean() - np.delete(db, cuts).mean())
             other = frames.copy()
             other[: cuts[0]] = 255 - frames[: cuts[0]]
-            with torch.no_grad():
-                first, second = (
-                    encode_moments(
-                        vae, torch.from_numpy(f).permute(3, 0, 1, 2)[None].float().div(127.5).sub(1)
-                    )[0]
-                    for f in (frames, other)
-                )
-            late = scene.plan.to_latent().cuts[0]
+            first, second = (self.latents(name, each) for each in (frames, other))
+            late = scene.plan.to_latent(films["stride"]).cuts[0]
             change = (first - second).abs().mean(dim=(0, 1, 3, 4))
             kept.append(float(change[late:].max() / change[:late].mean()))
         return {
@@ -120,106 +155,117 @@ class Acceptance:
 
     def reader_ceiling(self) -> dict[str, Any]:
         """What the readers say of drawn films, and of the same after the autoencoder."""
-        result: dict[str, Any] = {}
-        scenes = [one_shot(i, self.films) for i in range(self.num_films)]
-        drawn = [(scene, draw(scene, self.films)) for scene in scenes]
-        result["drawn"] = reading(self.readers.pictures, drawn)
-        result["decoded"] = reading(self.readers.pictures, [(s, self.decoded(f)[1]) for s, f in drawn])
-        cut = [retaken(CALIBRATION_SEED + 1000 + i, self.films) for i in range(self.num_films)]
-        for name, change in (("drawn", lambda f: f), ("decoded", lambda f: self.decoded(f)[1])):
-            found = [self.cuts_of(change(draw(scene, self.films))) for scene in cut]
-            result[f"cuts_{name}"] = cutting(found, [scene.plan.cuts_frame for scene in cut])
-        result["threshold"] = self.readers.threshold
-        return result
+        return {name: self._reader_ceiling(name) for name in self.bases}
 
-    def cuts_of(self, frames: Frames) -> tuple[int, ...]:
-        """Cuts that the cut reader finds."""
-        return find_cuts(self.readers.cuts.logits(frames), self.readers.threshold)
+    def _reader_ceiling(self, name: str) -> dict[str, Any]:
+        films, readers = self.films(name), self.readers(name)
+        result: dict[str, Any] = {}
+        scenes = [one_shot(i, self.making(name)) for i in range(self.num_films)]
+        drawn = [(scene, draw(scene, films)) for scene in scenes]
+        result["drawn"] = reading(readers.pictures, drawn)
+        result["decoded"] = reading(readers.pictures, [(s, self.decoded(name, f)[1]) for s, f in drawn])
+        cut = [retaken(CALIBRATION_SEED + 1000 + i, films) for i in range(self.num_films)]
+        asked = [scene.plan.cuts_frame for scene in cut]
+        frames = [draw(scene, films) for scene in cut]
+        result["cuts_drawn"] = self.cutting(name, frames, asked)
+        result["cuts_decoded"] = self.cutting(name, [self.decoded(name, each)[1] for each in frames], asked)
+        result["threshold"] = readers.threshold
+        return result
 
     def films_of(self, name: str, kind: str) -> list[tuple[Scene, Frames]]:
         """The films of one kind, made where they are missing."""
-        return film_pairs(
-            self.kept / name / kind, self._scene(kind), self._maker(name, kind), self._number(kind)
-        )
-
-    def _number(self, kind: str) -> int:
-        return self.num_masked if kind == "masked" else self.num_films
-
-    def _scene(self, kind: str) -> Callable[[int], Scene]:
-        if kind == "captioned":
-            return lambda i: captioned(i, self.films)
-        return lambda i: one_shot(i, self.films, kind)
-
-    def _maker(self, name: str, kind: str) -> Callable[[Scene, int], Frames]:
+        making = self.making(name)
         make = {"one-shot": unmasked_film, "masked": masked_film, "captioned": captioned_film}[kind]
-        return lambda scene, number: make(self.pipe(name), scene, number)
+
+        def scene(number: int) -> Scene:
+            return captioned(number, making) if kind == "captioned" else one_shot(number, making, kind)
+
+        return film_pairs(
+            self.kept / name / kind,
+            scene,
+            lambda scene, number: make(self.pipe(name), scene, number, making),
+            self.num_masked if kind == "masked" else self.num_films,
+        )
 
     def one_shot(self) -> dict[str, Any]:
         """What the readers say of films from one-shot captions, and how many have a cut of their own."""
         result = {}
-        for name in MODELS:
+        for name in self.names:
             films = self.films_of(name, "one-shot")
-            result[name] = reading(self.readers.pictures, films)
-            for detector, find in self.detectors().items():
+            result[name] = reading(self.readers(name).pictures, films)
+            for detector, find in self.detectors(name).items():
                 result[name][f"uncut_{detector}"] = share(not find(frames) for _, frames in films)
         return result
 
     def masked(self) -> dict[str, Any]:
         """Where films from one-shot captions are cut under the published mask, by each detector."""
         result: dict[str, Any] = {}
-        for name in MODELS:
-            films = self.films_of(name, "masked")
-            asked = [plan_of(i).to_latent().realised_frame for i in range(len(films))]
-            result[name] = self.cutting(films, asked)
+        for name in self.names:
+            films, making = self.films_of(name, "masked"), self.making(name)
+            asked = [
+                plan_of(i, making).to_latent(making.video.stride).realised_frame for i in range(len(films))
+            ]
+            result[name] = self.cutting(name, [frames for _, frames in films], asked)
         return result
 
     def captioned(self) -> dict[str, Any]:
         """Whether each shot shows what its own caption says."""
-        films = self.films_of("wan-mini", "captioned")
-        asked = [scene.plan.to_latent().realised_frame for scene, _ in films]
-        return {
-            "wan-mini": reading(self.readers.pictures, films)
-            | self.cutting(films, asked)
-            | {"both_shots": both_shots_match(self.readers.pictures, films)}
-        }
+        result: dict[str, Any] = {}
+        for name in self.bases:
+            films, stride = self.films_of(name, "captioned"), self.making(name).video.stride
+            asked = [scene.plan.to_latent(stride).realised_frame for scene, _ in films]
+            pictures = self.readers(name).pictures
+            result[name] = (
+                reading(pictures, films)
+                | self.cutting(name, [frames for _, frames in films], asked)
+                | {"both_shots": both_shots_match(pictures, films)}
+            )
+        return result
 
-    def cutting(self, films: list[tuple[Scene, Frames]], asked: list[tuple[int, ...]]) -> dict[str, Any]:
+    def cutting(self, name: str, films: list[Frames], asked: list[tuple[int, ...]]) -> dict[str, Any]:
         """Recall and precision of the cuts of films, by each detector."""
         return {
-            detector: cutting([find(frames) for _, frames in films], asked)
-            for detector, find in self.detectors().items()
+            detector: cutting([find(frames) for frames in films], asked)
+            for detector, find in self.detectors(name).items()
         }
 
-    def detectors(self) -> dict[str, Callable[[Frames], tuple[int, ...]]]:
+    def detectors(self, name: str) -> dict[str, Callable[[Frames], tuple[int, ...]]]:
         """Those that look for cuts: what `generate` counts by, the reader of this folder, a published network."""
+        readers, fps = self.readers(name), self.making(name).video.fps
 
         def published(detector: Any) -> Callable[[Frames], tuple[int, ...]]:
             return lambda frames: (
-                metrics.detect_cuts(frames, 16, detector=detector, shortest_shot_s=0).cuts_frame
+                metrics.detect_cuts(frames, fps, detector=detector, shortest_shot_s=0).cuts_frame
             )
 
         return {
             "span": published("span"),
-            "cut_reader": self.cuts_of,
+            "cut_reader": lambda frames: find_cuts(readers.cuts.logits(frames), readers.threshold),
             "transnetv2": published("transnetv2"),
         }
 
     def blocks(self) -> dict[str, Any]:
         """Whether attention follows the shots of films that are shown."""
-        return blocks_of_models(
-            {name: self.pipe(name) for name in MODELS}, self.films, self.num_films, self.work
-        )
+        result: dict[str, Any] = {}
+        for base in self.bases:
+            pair = {name: self.pipe(name) for name in self.names if base_of(name) == base}
+            result |= blocks_of_models(pair, self.making(base), self.num_films, self.work)
+        return result
 
     def sheets(self) -> dict[str, Any]:
         """Pictures of films for the eye: eight frames of each, in two columns."""
-        shown = {}
-        for kind in ("one-shot", "masked", "captioned"):
-            films = self.films_of("wan-mini", kind)[:SHEET_FILMS]
-            strips = [np.concatenate(list(frames[:: len(frames) // 8][:8]), axis=1) for _, frames in films]
-            half = len(strips) // 2
-            sheet = np.concatenate([np.concatenate(strips[:half]), np.concatenate(strips[half:])], axis=1)
-            Image.fromarray(sheet).save(HERE / f"sheet-{kind}.png", optimize=True)
-            shown[kind] = len(films)
+        shown: dict[str, Any] = {}
+        for name in self.bases:
+            for kind in ("one-shot", "masked", "captioned"):
+                films = self.films_of(name, kind)[:SHEET_FILMS]
+                strips = [
+                    np.concatenate(list(frames[:: len(frames) // 8][:8]), axis=1) for _, frames in films
+                ]
+                half = len(strips) // 2
+                sheet = np.concatenate([np.concatenate(strips[:half]), np.concatenate(strips[half:])], axis=1)
+                prefix = "sheet" if name == "wan-mini" else f"sheet-{name}"
+                Image.fromarray(sheet).save(HERE / f"{prefix}-{kind}.png", optimize=True)
+                shown.setdefault(name, {})[kind] = len(films)
         return shown
 
 
@@ -231,13 +277,15 @@ def headline(sections: dict[str, Any], num_films: int) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for name in MODELS:
         read, cut = (sections.get(section, {}).get(name, {}) for section in ("one_shot", "masked"))
-        cut = cut.get("span", {})
+        if not read:
+            continue
+        cut = cut.get(COUNTED_BY[base_of(name)], {})
         rows[name] = {
             "n": num_films,
             "subject_colour": read.get("colour"),
             "subject_shape": read.get("shape"),
             "place_colours": read.get("place_colours"),
-            "psnr_db": sections.get("autoencoder", {}).get("psnr_db"),
+            "psnr_db": sections.get("autoencoder", {}).get(base_of(name), {}).get("psnr_db"),
             "recall": cut.get("recall"),
             "precision": cut.get("precision"),
         }
@@ -263,17 +311,20 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=HERE / "config.toml")
     parser.add_argument("--out", type=Path, default=HERE / "results.json")
     parser.add_argument("--sections", default=",".join(SECTIONS))
+    parser.add_argument("--names", default=",".join(MODELS), help="models to measure, a comma between them")
     parser.add_argument("--films", type=int, default=80)
     parser.add_argument("--masked", type=int, default=120)
     given = parser.parse_args()
     config = tomllib.loads(given.config.read_text())
-    acceptance = Acceptance(given.work, given.models, config, given.films, given.masked)
+    names = tuple(filter(None, given.names.split(",")))
+    acceptance = Acceptance(given.work, given.models, config, names, given.films, given.masked)
     document = json.loads(given.out.read_text()) if given.out.exists() else {"sections": {}}
     for section in filter(None, given.sections.split(",")):
-        document["sections"][section] = getattr(acceptance, section)()
+        found = getattr(acceptance, section)()
+        document["sections"].setdefault(section, {}).update(found)
         document["models"] = headline(document["sections"], given.films)
         given.out.write_text(json.dumps(document, indent=1) + "\n")
-        print(section, json.dumps(document["sections"][section], indent=1)[:3000], flush=True)
+        print(section, json.dumps(found, indent=1)[:3000], flush=True)
     write_cards(given.models, document["models"])
 
 

@@ -11,20 +11,18 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from judging import Making
 
 import attnscope as scope
-from attnscope.dataset import render, sample_scene
+from attnscope.dataset import render
 
 CHOOSING_SEED, HELD_OUT_SEED = 100_000_000, 110_000_000
 SIGMAS = (0.9, 0.75, 0.5, 0.25, 0.1)
 LOW_NOISE = 0.5
 
 
-def _look(pipe: Any, world: str, first_seed: int, num_films: int, out: Path) -> xr.Dataset:
-    scenes = [
-        sample_scene(first_seed + i, num_shots=2 + i % 2, num_frames=49, world=world)
-        for i in range(num_films)
-    ]
+def _look(pipe: Any, making: Making, first_seed: int, num_films: int, out: Path) -> xr.Dataset:
+    scenes = [making.scene(first_seed + i, num_shots=2 + i % 2) for i in range(num_films)]
     return scope.probe_video(
         pipe,
         [render(scene) for scene in scenes],
@@ -52,16 +50,14 @@ def _with_interval(values: xr.DataArray, *, ratio: bool = False) -> dict[str, An
     return {"value": float(value), "interval": [float(low), float(high)], "n": values.sizes["prompt"]}
 
 
-def blocks_of_models(
-    pipes: dict[str, Any], films: dict[str, Any], num_films: int, work: Path
-) -> dict[str, Any]:
+def blocks_of_models(pipes: dict[str, Any], making: Making, num_films: int, work: Path) -> dict[str, Any]:
     """Distance-removed r and contrast of each model, and how far they differ at high noise."""
     result: dict[str, Any] = {}
     at_high_noise: dict[float, dict[str, xr.DataArray]] = {0.75: {}, 0.9: {}}
     low = tuple(sigma for sigma in SIGMAS if sigma <= LOW_NOISE)
     for name, pipe in pipes.items():
-        choosing = _look(pipe, films["world"], CHOOSING_SEED, num_films // 2, work / f"choosing-{name}.zarr")
-        held_out = _look(pipe, films["world"], HELD_OUT_SEED, num_films, work / f"held-out-{name}.zarr")
+        choosing = _look(pipe, making, CHOOSING_SEED, num_films // 2, work / f"choosing-{name}.zarr")
+        held_out = _look(pipe, making, HELD_OUT_SEED, num_films, work / f"held-out-{name}.zarr")
         layer = int(_by_film(choosing, low)["r_distance_removed"].mean("prompt").idxmax("layer"))
         measured = _by_film(held_out, low)
         result[name] = {"layer": layer}
@@ -73,7 +69,8 @@ def blocks_of_models(
             best = int(_by_film(choosing, (sigma,))["r_distance_removed"].mean("prompt").idxmax("layer"))
             kept[name] = _by_film(held_out, (sigma,))["r_distance_removed"].sel(layer=best, drop=True)
             result[name][f"r_distance_removed_at_{sigma:g}"] = _with_interval(kept[name]) | {"layer": best}
-    first, second = pipes
-    for sigma, kept in at_high_noise.items():
-        result[f"difference_at_{sigma:g}"] = _with_interval(kept[first] - kept[second])
+    if len(pipes) == 2:
+        first, second = pipes
+        for sigma, kept in at_high_noise.items():
+            result[first][f"less_control_at_{sigma:g}"] = _with_interval(kept[first] - kept[second])
     return result

@@ -5,6 +5,7 @@ Every film is made from the caption of a held-out scene; its number says which s
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,24 +16,56 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from diffusers import WanTransformer3DModel
 from numpy.typing import NDArray
 from readers import CutReader, PictureReader, answers, find_cuts, load_reader
 
 import attnscope as scope
 from attnscope import masks
 from attnscope.dataset import Scene, sample_scene
+from attnscope.models.finding import UsualVideo
 from attnscope.structure import interval, wilson
 
 Frames = NDArray[np.uint8]
-NUM_FRAMES, NUM_LATENT = 49, 13
-CALL: dict[str, Any] = {
-    "height": 64,
-    "width": 64,
-    "num_frames": NUM_FRAMES,
-    "num_inference_steps": 20,
-    "guidance_scale": 2.5,
-}
+GUIDANCE = 2.5
+
+
+@dataclass(frozen=True)
+class Making:
+    """How films of a model are made: their size, the shots that it was trained on, its mask."""
+
+    video: UsualVideo
+    world: str
+    shortest: int
+    """Latent frames of the shortest shot that a mask is asked for."""
+    preset: str
+    layers: str
+
+    @property
+    def num_latent(self) -> int:
+        """Number of latent frames."""
+        return (self.video.num_frames - 1) // self.video.stride + 1
+
+    @property
+    def call(self) -> dict[str, Any]:
+        """What the pipeline is told."""
+        names = ("height", "width", "num_frames")
+        size = {name: getattr(self.video, name) for name in names}
+        return {**size, "num_inference_steps": self.video.num_steps, "guidance_scale": GUIDANCE}
+
+    def scene(self, seed: int, *, num_shots: int, keep_place: float = 0.3) -> Scene:
+        """A scene of this size, with no shot shorter than in training."""
+        return sample_scene(
+            seed,
+            num_shots=num_shots,
+            num_frames=self.video.num_frames,
+            fps=self.video.fps,
+            stride=self.video.stride,
+            min_shot_latent_frames=max(2, self.shortest),
+            keep_place=keep_place,
+            world=self.world,
+        )
+
+
 SEEDS = {"one-shot": 41_000_000, "captioned": 51_000_000, "masked": 61_000_000, "chosen": 70_000_000}
 """First seed of the scenes of each kind; ``chosen`` are those on which a choice may be made. Scenes of 40, 50 and 60
 million were looked at while the recipe was made."""
@@ -47,33 +80,48 @@ class Readers:
     threshold: float
 
 
+def base_of(name: str) -> str:
+    """The model whose control this is, or itself."""
+    return name.removesuffix("-nocuts")
+
+
 def load_model(folder: Path, name: str) -> Any:
-    """A model of a folder of exported weights; a control takes all but its transformer from wan-mini."""
-    pipe: Any = scope.load(folder / "wan-mini")
-    if name != "wan-mini":
-        pipe.transformer = WanTransformer3DModel.from_pretrained(
-            folder / name / "transformer", torch_dtype=torch.float32
-        ).eval()
+    """A model of a folder of exported weights; a control takes all but what denoises from its model."""
+    pipe: Any = scope.load(folder / base_of(name))
+    if name != base_of(name):
+        part = "unet" if hasattr(pipe, "unet") else "transformer"
+        kind = type(getattr(pipe, part))
+        setattr(pipe, part, kind.from_pretrained(folder / name / part, torch_dtype=torch.float32).eval())
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
-def one_shot(number: int, config: dict[str, Any], kind: str = "one-shot") -> Scene:
+def making_of(folder: Path, name: str, world: str) -> Making:
+    """How films of an exported model are made."""
+    video = UsualVideo(**json.loads((folder / name / "card.json").read_text())["video"])
+    if base_of(name) == "unet-mini":
+        return Making(video, world, shortest=3, preset="cinetrans-unet", layers="-6:")
+    return Making(video, world, shortest=1, preset="cinetrans-dit", layers="7-28")
+
+
+def one_shot(number: int, making: Making, kind: str = "one-shot") -> Scene:
     """A held-out scene of one shot."""
-    return sample_scene(SEEDS[kind] + number, num_shots=1, num_frames=NUM_FRAMES, world=config["world"])
+    return making.scene(SEEDS[kind] + number, num_shots=1)
 
 
-def captioned(number: int, config: dict[str, Any]) -> Scene:
+def captioned(number: int, making: Making) -> Scene:
     """A held-out scene of two shots in different places."""
-    return sample_scene(
-        SEEDS["captioned"] + number, num_shots=2, num_frames=NUM_FRAMES, keep_place=0.0, world=config["world"]
-    )
+    return making.scene(SEEDS["captioned"] + number, num_shots=2, keep_place=0.0)
 
 
-def plan_of(number: int) -> scope.ShotPlan:
-    """Two shots; the cut walks over all positions of the latent grid, from 1 to 12."""
+def plan_of(number: int, making: Making) -> scope.ShotPlan:
+    """Two shots; the cut walks over all places of the latent grid that leave both long enough."""
+    places = range(making.shortest, making.num_latent - making.shortest + 1)
     return scope.ShotPlan.from_latent_frames(
-        [1 + number % (NUM_LATENT - 1)], num_frames_latent=NUM_LATENT, fps=16
+        [places[number % len(places)]],
+        num_frames_latent=making.num_latent,
+        fps=making.video.fps,
+        stride=making.video.stride,
     )
 
 
@@ -88,25 +136,25 @@ def keep(path: Path, make: Callable[[], Frames]) -> Frames:
     return np.asarray(np.load(path))
 
 
-def unmasked_film(pipe: Any, scene: Scene, seed: int) -> Frames:
+def unmasked_film(pipe: Any, scene: Scene, seed: int, making: Making) -> Frames:
     """A film from a caption alone."""
     return scope.generate(
-        pipe, scene.caption("none"), shots=scene.plan, seed=seed, progress=False, **CALL
+        pipe, scene.caption("none"), shots=scene.plan, seed=seed, progress=False, **making.call
     ).frames
 
 
-def masked_film(pipe: Any, scene: Scene, number: int) -> Frames:
+def masked_film(pipe: Any, scene: Scene, number: int, making: Making) -> Frames:
     """A film from a one-shot caption, cut by the published mask."""
-    plan = plan_of(number)
-    rule = masks.preset("cinetrans-dit", plan)
+    plan = plan_of(number, making)
+    rule = masks.preset(making.preset, plan)
     return scope.generate(
-        pipe, scene.caption("none"), shots=plan, rule=rule, seed=number, progress=False, **CALL
+        pipe, scene.caption("none"), shots=plan, rule=rule, seed=number, progress=False, **making.call
     ).frames
 
 
-def captioned_film(pipe: Any, scene: Scene, seed: int) -> Frames:
+def captioned_film(pipe: Any, scene: Scene, seed: int, making: Making) -> Frames:
     """A film whose shots read a caption each."""
-    rule = masks.Intervention(masks.same_shot(scene.plan), layers="7-28")
+    rule = masks.Intervention(masks.same_shot(scene.plan), layers=making.layers)
     return scope.generate(
         pipe,
         scene.general_caption(),
@@ -115,7 +163,7 @@ def captioned_film(pipe: Any, scene: Scene, seed: int) -> Frames:
         captions=scene.shot_captions(),
         seed=seed,
         progress=False,
-        **CALL,
+        **making.call,
     ).frames
 
 

@@ -1,10 +1,11 @@
 """Train and export the embedded models and those who judge them, one resumable command a model.
 
-    python experiments/embedded_models/run.py wan-mini  --work runs/embedded_models
-    python experiments/embedded_models/run.py nocuts    --work runs/embedded_models
-    python experiments/embedded_models/run.py unet      --work runs/embedded_models
-    python experiments/embedded_models/run.py readers   --work runs/embedded_models
-    python experiments/embedded_models/run.py export    --work runs/embedded_models --to attnscope/models/weights
+    python experiments/embedded_models/run.py wan-mini          --work runs/embedded_models
+    python experiments/embedded_models/run.py wan-mini-nocuts   --work runs/embedded_models
+    python experiments/embedded_models/run.py unet-mini         --work runs/embedded_models
+    python experiments/embedded_models/run.py unet-mini-nocuts  --work runs/embedded_models
+    python experiments/embedded_models/run.py readers           --work runs/embedded_models
+    python experiments/embedded_models/run.py export --work runs/embedded_models --to attnscope/models/weights
 
 A stage that is done is skipped; one that was killed goes on from its last saved state.
 """
@@ -33,6 +34,8 @@ from vae import encode_film, encode_moments, fit_latent_scale, psnr_db, train_va
 
 Config = dict[str, Any]
 SHARD = 250
+TRANSFORMERS = ("wan-mini", "wan-mini-nocuts")
+UNETS = ("unet-mini", "unet-mini-nocuts")
 
 
 def _clips(seeds: range, films: Config) -> torch.Tensor:
@@ -168,7 +171,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "job", choices=["vae", "text", "readers", "latents", "wan-mini", "nocuts", "unet", "export"]
+        "job",
+        choices=["vae", "text", "readers", "latents", *TRANSFORMERS, *UNETS, "export"],
     )
     parser.add_argument("--work", type=Path, default=Path("runs/embedded_models"))
     parser.add_argument("--config", type=Path, default=Path(__file__).with_name("config.toml"))
@@ -185,17 +189,15 @@ def main() -> None:
         text_stage(arguments.work, config)
     elif arguments.job == "readers":
         reader_stage(arguments.work, config)
-    elif arguments.job == "unet":
-        unet_stage(arguments.work, config)
+    elif arguments.job in UNETS:
+        unet_stage(arguments.work, config, arguments.job)
     elif arguments.job == "export":
         export_models(arguments.work, arguments.to, config)
     elif arguments.job == "latents":
         part, parts = (int(number) for number in arguments.part.split("/"))
         latent_stage(arguments.work, config, config["transformer"]["num_clips"], part, parts)
     else:
-        transformer_stage(
-            arguments.work, config, {"nocuts": "wan-mini-nocuts"}.get(arguments.job, arguments.job)
-        )
+        transformer_stage(arguments.work, config, arguments.job)
 
 
 if __name__ == "__main__":

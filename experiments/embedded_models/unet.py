@@ -1,8 +1,10 @@
 """`unet-mini`: LaVie's UNet in small, on latents of single pictures, so that a cut can fall on any frame.
 
-Three stages, so that the last two on the way up hold three attentions over time each: the last six that run are those
-that CineTrans-UNet masks. Two variants from one recipe: films of one shot, and films with cuts. The denoiser says the
-velocity (v-prediction) under the noise schedule of LaVie, brought to zero signal at its end.
+Three resolutions, so that the last two on the way up hold three attentions over time each: the last six that run are
+those that CineTrans-UNet masks. It learns pictures first, then films; there two variants part ways, films of one shot
+and films with cuts. When films begin, every attention over time before the last six looks at its own frame, so it is
+the last six that learn to hold frames together. The denoiser says the velocity (v-prediction) under the noise schedule
+of LaVie, brought to zero signal at its end.
 
 Legend: B films, T frames, C channels, H W height and width.
 """
@@ -10,13 +12,14 @@ Legend: B films, T frames, C channels, H W height and width.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler
-from films import draw, film
+from films import draw, film, still
 from loop import Budget, load_state, save_state
 from muon import ConvolutionMuon
 from safetensors.torch import load_file, save_file
@@ -24,9 +27,16 @@ from text import build_tokenizer, train_text
 from torch import nn
 from transformers import T5Tokenizer, UMT5EncoderModel
 
+from attnscope.dataset import Scene
 from attnscope.models.lavie import LaViePipeline, LaVieUNet
+from attnscope.models.lavie.temporal import RelativePositionBias
 
 SHARD = 250
+LAST = 6
+"""Attentions over time in the last two resolutions on the way up, which CineTrans-UNet masks."""
+
+SHARED = "unet-pictures"
+"""What both variants begin with."""
 
 
 def scheduler() -> DDIMScheduler:
@@ -135,16 +145,16 @@ def encode_pictures(vae: AutoencoderKL, pixels: np.ndarray) -> torch.Tensor:
     return (vae.encode(as_video(pixels)).latent_dist.mode() * vae.config.scaling_factor).transpose(0, 1)
 
 
-def encode_films(
-    vae: AutoencoderKL, folder: Path, films: dict[str, Any], num_clips: int
+def encode_scenes(
+    vae: AutoencoderKL, folder: Path, films: dict[str, Any], scene_of: Callable[[int], Scene], num: int
 ) -> dict[int, torch.Tensor]:
-    """Latents of the first films by seed; shards that are there are read."""
+    """Latents of the first scenes by number; shards that are there are read."""
     folder.mkdir(exist_ok=True)
     clips: dict[int, torch.Tensor] = {}
-    for start in range(0, num_clips, SHARD):
+    for start in range(0, num, SHARD):
         path = folder / f"{start:06d}.safetensors"
         if not path.exists():
-            drawn = {str(seed): draw(film(seed, films), films) for seed in range(start, start + SHARD)}
+            drawn = {str(number): draw(scene_of(number), films) for number in range(start, start + SHARD)}
             latents = {name: encode_pictures(vae, f).half().contiguous() for name, f in drawn.items()}
             save_file(latents, path.with_suffix(".partial"))
             path.with_suffix(".partial").replace(path)
@@ -170,41 +180,48 @@ class Captions:
         return self._known[caption].float()
 
 
+@torch.no_grad()
+def look_at_own_frame(unet: LaVieUNet, bias: float) -> None:
+    """Let every attention over time but the last six to run begin with its own frame, by its bias for no distance."""
+    # registered as they run: down, middle, up
+    layers = [each for each in unet.modules() if isinstance(each, RelativePositionBias)]
+    for layer in layers[:-LAST]:
+        layer.relative_attention_bias.weight[0] += bias
+
+
 def train_unet(
+    unet: LaVieUNet,
     clips: dict[int, torch.Tensor],
+    said: Callable[[int], str],
     captions: Captions,
     stem: Path,
-    films: dict[str, Any],
-    config: dict[str, Any],
+    recipe: dict[str, Any],
 ) -> dict[str, torch.Tensor]:
-    """Train the steps of one variant; returns the averaged weights. A killed run goes on from its last state."""
-    torch.manual_seed(6)
-    unet = build_unet(config, captions.encoder.config.d_model)
-    optimizers = build_optimizers(unet, config)
+    """Train the steps of one stage; returns the averaged weights. A killed run goes on from its last state."""
+    optimizers = build_optimizers(unet, recipe)
     average = {name: weight.detach().clone() for name, weight in unet.named_parameters()}
-    budget = Budget(config["steps"], stem.with_suffix(".jsonl"), every=25)
+    budget = Budget(recipe["steps"], stem.with_suffix(".jsonl"), every=25)
     budget.restore(load_state(stem, unet, optimizers, average))
     signal = scheduler().alphas_cumprod.float()
-    scenes = {seed: film(seed, films) for seed in clips}
-    seeds = list(clips)
+    numbers = list(clips)
     while budget.goes_on():
-        rng = np.random.default_rng([10, budget.step])
+        rng = np.random.default_rng([recipe["draws"], budget.step])
         generator = torch.Generator().manual_seed(budget.step)
-        chosen = [int(seeds[i]) for i in rng.integers(len(seeds), size=config["batch"])]
-        clean = torch.stack([clips[seed].float() for seed in chosen])
-        said = [
-            "" if rng.uniform() < config["text_dropout"] else scenes[seed].caption("none") for seed in chosen
-        ]
-        timestep = torch.randint(len(signal), (len(clean),), generator=generator)
+        chosen = [int(numbers[i]) for i in rng.integers(len(numbers), size=recipe["batch"])]
+        clean = torch.stack([clips[number].float() for number in chosen])
+        texts = ["" if rng.uniform() < recipe["text_dropout"] else said(number) for number in chosen]
+        # more of the noise levels at which a shape is still recognised: half of LaVie's are nearly pure noise
+        uniform = torch.rand(len(clean), generator=generator)
+        timestep = (len(signal) * uniform ** recipe["timestep_power"]).long()
         share = signal[timestep][:, None, None, None, None]
         noise = torch.randn(clean.shape, generator=generator)
         noised = share.sqrt() * clean + (1 - share).sqrt() * noise
         velocity = share.sqrt() * noise - (1 - share).sqrt() * clean
-        text = torch.stack([captions.embed(caption) for caption in said])
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            predicted = unet(noised, timestep, text, return_dict=False)[0]
-        _descend(unet, optimizers, (predicted.float() - velocity).square().mean(), config, budget)
-        decay = min(config["ema"], (1 + budget.step) / (10 + budget.step))
+        text = torch.stack([captions.embed(each) for each in texts])
+        # In float32: its matrices are so small that the casts to bfloat16 cost more than they save.
+        predicted = unet(noised, timestep, text, return_dict=False)[0]
+        _descend(unet, optimizers, (predicted - velocity).square().mean(), recipe, budget)
+        decay = min(recipe["ema"], (1 + budget.step) / (10 + budget.step))
         for value, weight in zip(average.values(), unet.parameters(), strict=True):
             value.lerp_(weight.detach(), 1 - decay)
         if budget.step % 100 == 0:
@@ -219,8 +236,13 @@ def fit_scaling(vae: AutoencoderKL, pictures: np.ndarray) -> None:
     vae.register_to_config(scaling_factor=1 / float(vae.encode(as_video(pictures)).latent_dist.mode().std()))
 
 
-def unet_stage(work: Path, config: dict[str, Any]) -> None:
-    """Train the picture autoencoder, the text encoder and both variants; what is done is skipped."""
+def unet_stage(work: Path, config: dict[str, Any], name: str) -> None:
+    """Train one variant; autoencoder, text encoder, latents and the stage of pictures are shared by both.
+
+    What is done is skipped, so that the second variant can train beside the first once the shared parts are there.
+    """
+    if (work / name).exists():
+        return
     recipe = config["unet"]
     films = config["films"] | recipe["films"]
     if not (work / "picture_vae").exists():
@@ -237,19 +259,38 @@ def unet_stage(work: Path, config: dict[str, Any]) -> None:
         encoder.save_pretrained(folder / "text_encoder")
         tokenizer.save_pretrained(folder / "tokenizer")
     encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder").eval().requires_grad_(False)
-    clips = encode_films(vae, work / "unet_latents", films, recipe["num_clips"])
-    for name in ("unet-mini-nocuts", "unet-mini"):
-        if (work / name).exists():
-            continue
-        seen = {
-            seed: clip
-            for seed, clip in clips.items()
-            if name == "unet-mini" or len(film(seed, films).views) == 1
-        }
-        average = train_unet(seen, Captions(tokenizer, encoder), work / f"{name}-state", films, recipe)
+    captions = Captions(tokenizer, encoder)
+    pictures, moving = (recipe | stage for stage in recipe["stages"])
+    if not (work / SHARED).exists():
+        stills = encode_scenes(
+            vae,
+            work / "unet_stills",
+            films,
+            lambda number: still(pictures["first_seed"] + number, films),
+            pictures["num_clips"],
+        )
+        torch.manual_seed(6)
         unet = build_unet(recipe, encoder.config.d_model)
+
+        def said(number: int) -> str:
+            return still(pictures["first_seed"] + number, films).caption("none")
+
+        average = train_unet(unet, stills, said, captions, work / f"{SHARED}-state", pictures)
         unet.load_state_dict(average, strict=False)
-        unet.save_pretrained(work / name)
+        unet.save_pretrained(work / SHARED)
+    clips = encode_scenes(
+        vae, work / "unet_latents", films, lambda seed: film(seed, films), moving["num_clips"]
+    )
+    scenes = {seed: film(seed, films) for seed in clips}
+    if name == "unet-mini-nocuts":
+        clips = {seed: clip for seed, clip in clips.items() if len(scenes[seed].views) == 1}
+    unet = LaVieUNet.from_pretrained(work / SHARED)
+    look_at_own_frame(unet, moving["own_frame_bias"])
+    average = train_unet(
+        unet, clips, lambda seed: scenes[seed].caption("none"), captions, work / f"{name}-state", moving
+    )
+    unet.load_state_dict(average, strict=False)
+    unet.save_pretrained(work / name)
 
 
 def unet_pipeline(work: Path, name: str) -> LaViePipeline:

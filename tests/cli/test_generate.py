@@ -92,6 +92,20 @@ def test_a_unet_has_the_preset_that_was_published_for_one(
     assert json.loads(chosen.out)["layers"] == "3-4"
 
 
+def test_seconds_are_counted_on_the_clock_of_the_model(
+    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At 8 frames a second, each its own latent frame, two seconds are 16 frames and the cut falls on the eighth."""
+    testing.tiny("lavie").save_pretrained(tmp_path / "lavie")
+    capsys.readouterr()
+    small = "--layers 1-4 --num-inference-steps 1 --height 32 --width 32 --out film.mp4"
+    on_unet = ("--model", "lavie", "--prompt", "a cat", "--shots", "0-1s,1-2s", "--rule", "same_shot")
+    outcome = run("generate", *on_unet, *small.split(), "--json")
+    found = json.loads(outcome.out)
+    assert (found["cuts_requested_frame"], found["cuts_realised_frame"]) == ([8], [8])
+    assert read_frames(found["video"]).shape == (16, 32, 32, 3)
+
+
 def test_a_film_without_a_mask(run: Any) -> None:
     found = document(run, "--preset", "none")
     assert (found["preset"], found["layers"], found["rule"], found["visible_fraction"]) == (

@@ -13,7 +13,9 @@ import torch
 from attnscope import load
 from attnscope.errors import UnknownModelError, UnsupportedModelError
 from attnscope.families import find
+from attnscope.families.calling import fill_defaults
 from attnscope.models import list_models
+from attnscope.models.finding import UsualVideo, embedded_card
 from attnscope.testing.wan import tiny_wan
 
 
@@ -28,25 +30,60 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("offline")
-@pytest.mark.parametrize("name", ["wan-mini", "wan-mini-nocuts"])
-def test_embedded_models_load_offline_and_in_silence(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "family", "num_layers"),
+    [
+        ("wan-mini", "Wan", 30),
+        ("wan-mini-nocuts", "Wan", 30),
+    ],
+)
+def test_embedded_models_load_offline_and_in_silence(
+    name: str, family: str, num_layers: int, capfd: pytest.CaptureFixture[str]
+) -> None:
     pipe: Any = load(name)
     assert capfd.readouterr() == ("", "")
-    assert len(pipe.transformer.blocks) == 30
-    for part in (pipe.transformer, pipe.vae, pipe.text_encoder):
+    denoiser = pipe.transformer if family == "Wan" else pipe.unet
+    for part in (denoiser, pipe.vae, pipe.text_encoder):
         assert {parameter.dtype for parameter in part.parameters()} == {torch.float32}
         assert not part.training
-    assert find(pipe).name == "Wan"
-    assert pipe.fps == 16
+    found = find(pipe)
+    assert found.name == family
+    sites = [site for site in found.sites(denoiser) if site.kind == "self"]
+    assert [site.layer for site in sites] == list(range(1, num_layers + 1))
+    card = embedded_card(name)
+    assert card is not None
+    assert card.num_layers == num_layers
+    assert usual(pipe) == card.video
     tokens = pipe.tokenizer("Two shots: a red ball; Shot 1: wide shot").input_ids
     assert pipe.tokenizer.unk_token_id not in tokens
+
+
+def usual(pipe: Any) -> UsualVideo:
+    """What a pipeline makes when it is told nothing, as its own call says."""
+    filled = fill_defaults(pipe, find(pipe), {})
+    size = {name: filled[name] for name in ("num_frames", "height", "width")}
+    stride = find(pipe).temporal_stride(pipe)
+    return UsualVideo(**size, fps=pipe.fps, stride=stride, num_steps=filled["num_inference_steps"])
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("name", ["wan-mini"])
+def test_a_control_differs_from_its_model_in_what_denoises_alone(name: str) -> None:
+    model, control = (load(each).components for each in (name, f"{name}-nocuts"))
+    assert list(model) == list(control)
+    for part in ("vae", "text_encoder", "transformer", "unet"):
+        if getattr(model.get(part), "state_dict", None) is None:
+            continue
+        pairs = zip(model[part].parameters(), control[part].parameters(), strict=True)
+        same = all(torch.equal(*pair) for pair in pairs)
+        assert same == (part in ("vae", "text_encoder"))
 
 
 def test_what_comes_with_the_package() -> None:
     cards = list_models()
     assert [card.name for card in cards] == ["wan-mini", "wan-mini-nocuts"]
+    assert sum(card.size_mib for card in cards) * 2**20 < 40e6
     for card in cards:
-        assert card.num_layers == 30
         assert card.summary
         assert card.facts == json.loads((card.path / "card.json").read_text())
         files = [path for path in card.path.rglob("*") if path.is_file()]
