@@ -55,8 +55,7 @@ class WanMiniPipeline(WanPipeline):
 class LaVieMiniPipeline(LaViePipeline):
     """LaViePipeline that by default makes 16 frames of 64 x 64 (2 s at 8 fps) in 20 steps, guidance 2.5.
 
-    The files on disk are an ordinary LaViePipeline. By default noise is added at each step (``eta`` 1), as the other
-    embedded models do; it is drawn from the generator.
+    The files on disk are an ordinary LaViePipeline.
     """
 
     @override
@@ -68,7 +67,6 @@ class LaVieMiniPipeline(LaViePipeline):
         num_frames: int = 16,
         num_inference_steps: int = 20,
         guidance_scale: float = 2.5,
-        eta: float = 1.0,
         **arguments: Any,
     ) -> Any:
         """Generate a video; the arguments are those of LaViePipeline."""
@@ -79,7 +77,6 @@ class LaVieMiniPipeline(LaViePipeline):
             num_frames=num_frames,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
-            eta=eta,
             **arguments,
         )
 

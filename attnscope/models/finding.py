@@ -84,7 +84,7 @@ def list_models() -> tuple[ModelCard, ...]:
     """List the models that come with the package.
 
     >>> [card.name for card in list_models()]
-    ['wan-mini', 'wan-mini-nocuts']
+    ['unet-mini', 'unet-mini-nocuts', 'wan-mini', 'wan-mini-nocuts']
     """
     return tuple(_read_card(path.parent) for path in sorted(_WEIGHTS.glob("*/card.json")))
 
@@ -97,8 +97,8 @@ def embedded_card(name: str) -> ModelCard | None:
 def usual_video(name: str) -> UsualVideo | None:
     """Return what an embedded model makes where it is told nothing, None of other models.
 
-    >>> usual_video("wan-mini").num_frames
-    49
+    >>> usual_video("wan-mini").num_frames, usual_video("unet-mini").num_frames
+    (49, 16)
     """
     card = embedded_card(name)
     return None if card is None else card.video

@@ -15,7 +15,7 @@ from diffusers import (
     WanTransformer3DModel,
 )
 from transformers import T5Tokenizer, UMT5EncoderModel
-from unet import unet_pipeline
+from unet import SHARED, unet_pipeline
 
 SUMMARIES = {
     "wan-mini": "30-block WanPipeline trained on procedural films of 1 to 5 shots; 64 x 64, 16 fps, 49 frames.",
@@ -102,7 +102,8 @@ def _unet_facts(work: Path, name: str, pipe: Any, config: dict[str, Any]) -> dic
         "video": _video(config["films"] | config["unet"]["films"]),
         "training": {
             "recipe": config["unet"],
-            "last_log": _last(work / f"{name}-state.jsonl"),
+            "pictures_last_log": _last(work / f"{SHARED}-state.jsonl"),
+            "films_last_log": _last(work / f"{name}-state.jsonl"),
             "vae_last_log": _last(work / "picture_vae.jsonl"),
             "text_last_log": _last(work / "unet_text" / "text.jsonl"),
         },

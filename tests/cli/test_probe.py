@@ -74,6 +74,15 @@ def test_the_demonstration_needs_nothing(run: Any, tmp_path: Path) -> None:
     assert {name: found[name] for name in structure.summary(dataset)} == plain(structure.summary(dataset))
 
 
+def test_the_demonstration_is_as_long_as_a_film_of_the_model(run: Any) -> None:
+    """16 frames at 8 a second, each its own latent frame: the film of wan-mini would be 49 of them."""
+    found = json_of(run("probe", "--json", "--model", "unet-mini", "--out", "d", "--sigmas", "0.5"))
+    drawn = render(sample_scene(20, num_shots=3, num_frames=16, fps=8, stride=1), height=64, width=64)
+    (film,) = found["films"]
+    assert np.abs(read_frames(film["video"]).astype(int) - drawn).mean() < 3
+    assert (found["layers"], found["num_frames_latent"]) == ("1-11", 16)
+
+
 def test_results_go_below_runs_under_a_name_of_their_own(run: Any, tmp_path: Path) -> None:
     first = json_of(run("probe", "--json", "--sigmas", "0.5", "--layers", 1))
     second = json_of(run("probe", "--json", "--sigmas", "0.25", "--layers", 1))

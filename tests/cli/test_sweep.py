@@ -72,6 +72,16 @@ def test_one_cell_for_each_value(run: Any, over: str, words: tuple[str, ...], ce
     )
 
 
+def test_films_are_as_long_as_those_of_the_model(run: Any) -> None:
+    """Nothing says how long: an embedded model makes its own length, on its own clock, with cuts inside."""
+    folder = ("--out", "folder", "--layers", "-6:", "--values", "6-11", "--films", "3")
+    outcome = run("sweep", "layers", "--model", "unet-mini", *folder, "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    header = json.loads(Path("folder/sweep.json").read_text())["body"]
+    assert header["num_frames"] == [16, 16, 16]
+    assert header["cuts_frame"] == [[4], [9], [2]]
+
+
 def test_the_same_command_again_makes_nothing_and_says_the_same(run: Any) -> None:
     first = document(run, "layers", "--values", "1", "--png", "effect.png")
     made = {path: path.stat().st_mtime_ns for path in Path("folder/films").iterdir()}

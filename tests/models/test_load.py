@@ -35,6 +35,8 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("wan-mini", "Wan", 30),
         ("wan-mini-nocuts", "Wan", 30),
+        ("unet-mini", "LaVie", 11),
+        ("unet-mini-nocuts", "LaVie", 11),
     ],
 )
 def test_embedded_models_load_offline_and_in_silence(
@@ -67,7 +69,7 @@ def usual(pipe: Any) -> UsualVideo:
 
 
 @pytest.mark.usefixtures("offline")
-@pytest.mark.parametrize("name", ["wan-mini"])
+@pytest.mark.parametrize("name", ["wan-mini", "unet-mini"])
 def test_a_control_differs_from_its_model_in_what_denoises_alone(name: str) -> None:
     model, control = (load(each).components for each in (name, f"{name}-nocuts"))
     assert list(model) == list(control)
@@ -81,7 +83,7 @@ def test_a_control_differs_from_its_model_in_what_denoises_alone(name: str) -> N
 
 def test_what_comes_with_the_package() -> None:
     cards = list_models()
-    assert [card.name for card in cards] == ["wan-mini", "wan-mini-nocuts"]
+    assert [card.name for card in cards] == ["unet-mini", "unet-mini-nocuts", "wan-mini", "wan-mini-nocuts"]
     assert sum(card.size_mib for card in cards) * 2**20 < 40e6
     for card in cards:
         assert card.summary
@@ -122,7 +124,7 @@ def fill(folder: Path, index: str, weights: str) -> Path:
     [
         ("wan-mni", "did you mean wan-mini?"),
         ("wan-mini-nocut", "did you mean wan-mini-nocuts?"),
-        ("Sora", "expected a model \\(wan-mini, wan-mini-nocuts\\), got 'Sora'"),
+        ("Sora", "expected a model \\(unet-mini, unet-mini-nocuts, wan-mini, wan-mini-nocuts\\), got 'Sora'"),
         ("", "no such model"),
         ("..", "a folder without model_index.json"),
         (__file__, "a file"),
