@@ -93,7 +93,10 @@ CASES: dict[str, tuple[Sequence[str], str]] = {
     "steps-beyond-of-a-video": ((*FILM, "--steps", "1"), "expected steps among 0, got 1"),
     "layers-beyond-of-a-video": ((*FILM, "--layers", "7-28"), "expected layers among 1-2"),
     # models
-    "model-unknown": (("probe", "--model", "sora"), "expected a model (wan-mini"),
+    "model-unknown": (
+        ("probe", "--model", "sora"),
+        "expected a model (unet-mini, unet-mini-nocuts, wan-mini",
+    ),
     "model-near-miss": (("probe", "--model", "wan-mni"), "did you mean wan-mini?"),
     "model-empty": (("probe", "--model", ""), "no such model"),
     "model-dots": (("probe", "--model", "../.."), "without model_index.json"),
@@ -273,7 +276,10 @@ CASES: dict[str, tuple[Sequence[str], str]] = {
     "generate-height-50": ((*asked()[:4], "50", *asked()[5:], "--layers", "1"), "use 48"),
     "generate-guidance-nan": (asked("--layers", "1", "--guidance-scale", "nan"), "finite number"),
     "generate-seed-word": (asked("--seed", "x"), "--seed"),
-    "generate-model-unknown": (asked("--model", "sora"), "expected a model (wan-mini"),
+    "generate-model-unknown": (
+        asked("--model", "sora"),
+        "expected a model (unet-mini, unet-mini-nocuts, wan-mini",
+    ),
     # rules in words
     "rule-empty": (ruled(""), "something that does not parse"),
     "rule-unknown": (ruled("same_shots"), "got 'same_shots'"),
