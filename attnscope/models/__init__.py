@@ -1,4 +1,4 @@
-"""Models that are ready to look into: two small trained ones that come with the package, and any diffusers pipeline."""
+"""Models that are ready to look into: small trained ones that come with the package, and any diffusers pipeline."""
 
 from __future__ import annotations
 

@@ -104,6 +104,24 @@ def usual_video(name: str) -> UsualVideo | None:
     return None if card is None else card.video
 
 
+def name_of_loaded(pipe: object, denoiser: object) -> str:
+    """Return by what name a pipeline was loaded: an embedded model, a name on a hub, a folder; empty if by none.
+
+    An embedded model has the same name on every machine, wherever the package is installed, and its control, whose
+    other parts are those of its base, has its own.
+
+    >>> name_of_loaded(object(), object())
+    ''
+    """
+    of_pipe, of_part = (
+        str(dict(getattr(each, "config", {})).get("_name_or_path") or "") for each in (pipe, denoiser)
+    )
+    for path in map(Path, (of_part, of_pipe)):
+        if path.is_relative_to(_WEIGHTS) and path != _WEIGHTS:
+            return path.relative_to(_WEIGHTS).parts[0]
+    return of_pipe or of_part
+
+
 def base_of(card: ModelCard) -> Path:
     """Return the folder with all parts of an embedded model but its denoiser, which several have in common."""
     return _WEIGHTS / str(card.facts.get(_SHARED_WITH, card.name))

@@ -12,6 +12,7 @@ from attnscope.families import Family
 from attnscope.families.protocols import Pipeline
 from attnscope.hooks import describe_way
 from attnscope.models import choice_of
+from attnscope.models.finding import name_of_loaded
 from attnscope.probing.plain import plain
 
 _PACKAGES = ("attnscope", "torch", "diffusers", "transformers")
@@ -31,7 +32,7 @@ def describe_run(
         "reading": family.reading,
         "family": family.name,
         "given_frames": list(family.given_frames(pipe)),
-        "model": str(getattr(denoiser, "name_or_path", "") or type(pipe).__name__).rsplit("/weights/", 1)[-1],
+        "model": name_of_loaded(pipe, denoiser) or type(pipe).__name__,
         "revision": _revision(denoiser),
         "model_class": type(pipe).__name__,
         "denoiser_config": _public(dict(getattr(denoiser, "config", {}))),
@@ -73,5 +74,6 @@ def _public(settings: Mapping[str, object]) -> Document:
 
 def _revision(denoiser: object) -> str:
     """The commit of a model that came from a hub, where the folder that it was loaded from says it."""
-    found = re.search(r"/snapshots/([0-9a-f]{40})", str(getattr(denoiser, "name_or_path", "") or ""))
-    return found[1] if found else str(dict(getattr(denoiser, "config", {})).get("_commit_hash") or "")
+    config = dict(getattr(denoiser, "config", {}))
+    found = re.search(r"/snapshots/([0-9a-f]{40})", str(config.get("_name_or_path") or ""))
+    return found[1] if found else str(config.get("_commit_hash") or "")

@@ -14,6 +14,7 @@ from attnscope._types import Document, Range
 from attnscope.errors import InputError, quote, suggest
 from attnscope.masks import MaskRule
 from attnscope.masks.files import save_interventions
+from attnscope.models.finding import name_of_loaded
 from attnscope.ranges import write_slice
 from attnscope.storage.disk import explain, write_durably
 from attnscope.training.cache import Encoded, data_digest
@@ -181,7 +182,7 @@ def _tables(model: Trainable, recipe: Recipe, asked: Asked, rule: object) -> dic
     pipe = model.pipe
     return {
         "run": {
-            "model": _place(asked.model_name or str(pipe.config.get("_name_or_path") or "")),
+            "model": _place(asked.model_name or name_of_loaded(pipe, model.denoiser)),
             "pipeline": type(pipe).__name__,
             "rule": rule,
             "layers": _words(asked.layers),

@@ -10,7 +10,7 @@ import pytest
 import torch
 import xarray as xr
 
-from attnscope import ShotPlan, attach, probe, probe_video, schema
+from attnscope import ShotPlan, attach, load, probe, probe_video, schema
 from attnscope.errors import AttnscopeError, InputError, RangeError, RunError, ShotPlanError, StoreError
 from attnscope.storage import Store, validate_store
 from attnscope.testing.wan import tiny_wan
@@ -97,6 +97,16 @@ def test_the_record_says_which_implementation_looked(pipe: Any) -> None:
     assert few.attrs["frame_mass"] == short + unmeasured
     many = probe(pipe, "x", num_inference_steps=1, num_frames=17, height=64, width=64)
     assert many.attrs["frame_mass"] == "chunked: only the mass is wanted" + unmeasured
+
+
+def test_the_record_says_which_model_was_looked_at(pipe: Any, tmp_path: Path) -> None:
+    few: dict[str, Any] = {"num_inference_steps": 1, "num_frames": 5, "height": 16, "width": 16}
+    assert probe(pipe, "x", **few).attrs["model"] == type(pipe).__name__
+    # the control has the other parts of its base, and is not called by that
+    assert probe(load("unet-mini-nocuts"), "x", **few).attrs["model"] == "unet-mini-nocuts"
+    saved = tmp_path / "weights" / "mine"
+    pipe.save_pretrained(saved)
+    assert probe(load(str(saved)), "x", **few).attrs["model"] == str(saved)
 
 
 def test_sigmas_and_timesteps_are_the_schedulers(pipe: Any) -> None:

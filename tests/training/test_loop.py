@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -425,3 +426,11 @@ def test_curves_are_what_the_log_says(tmp_path, cache):
         (tag,) = (tag for tag in curves.Tags()["scalars"] if tag.endswith(name))
         assert [point.step for point in curves.Scalars(tag)] == [1, 2, 3]
         assert [point.value for point in curves.Scalars(tag)] == pytest.approx([line[name] for line in lines])
+
+
+def test_the_run_file_calls_an_embedded_model_by_its_name(tmp_path):
+    # a folder would be another on each machine, and the control's is that of its base but for the denoiser
+    films = DrawnFilms(1, (1,), num_frames=5, options={"min_shot_latent_frames": 1})
+    pipe = scope.load("wan-mini-nocuts")
+    scope.finetune(pipe, films, out=tmp_path, cache=tmp_path / "cache", steps=1, rank=1, num_frames=5)
+    assert tomllib.loads((tmp_path / "run.toml").read_text())["run"]["model"] == "wan-mini-nocuts"
