@@ -1,7 +1,8 @@
 """Whether attention of the embedded models follows the shots of films that they are shown.
 
 A film's map is the mean over heads; at the low noise levels also over those. Statistics are computed for each film,
-then averaged over films. The layer is the one of highest distance-removed r on films that are used for nothing else.
+then averaged over films. Each statistic is reported at the layer where it is highest on films that are used for nothing
+else; contrast also at the layer of distance-removed r.
 """
 
 from __future__ import annotations
@@ -50,6 +51,14 @@ def _with_interval(values: xr.DataArray, *, ratio: bool = False) -> dict[str, An
     return {"value": float(value), "interval": [float(low), float(high)], "n": values.sizes["prompt"]}
 
 
+def _best_layer(values: xr.DataArray, key: str) -> int:
+    return int((np.log(values) if key == "contrast" else values).mean("prompt").idxmax("layer"))
+
+
+def _at(values: xr.DataArray, layer: int, key: str) -> dict[str, Any]:
+    return _with_interval(values.sel(layer=layer), ratio=key == "contrast") | {"layer": layer}
+
+
 def blocks_of_models(pipes: dict[str, Any], making: Making, num_films: int, work: Path) -> dict[str, Any]:
     """Distance-removed r and contrast of each model, and how far they differ at high noise."""
     result: dict[str, Any] = {}
@@ -58,17 +67,16 @@ def blocks_of_models(pipes: dict[str, Any], making: Making, num_films: int, work
     for name, pipe in pipes.items():
         choosing = _look(pipe, making, CHOOSING_SEED, num_films // 2, work / f"choosing-{name}.zarr")
         held_out = _look(pipe, making, HELD_OUT_SEED, num_films, work / f"held-out-{name}.zarr")
-        layer = int(_by_film(choosing, low)["r_distance_removed"].mean("prompt").idxmax("layer"))
+        layers = {key: _best_layer(values, key) for key, values in _by_film(choosing, low).items()}
         measured = _by_film(held_out, low)
-        result[name] = {"layer": layer}
-        result[name] |= {
-            key: _with_interval(values.sel(layer=layer), ratio=key == "contrast")
-            for key, values in measured.items()
-        }
+        result[name] = {key: _at(measured[key], layer, key) for key, layer in layers.items()}
+        same = layers["r_distance_removed"]
+        result[name]["contrast_where_r_is_best"] = _at(measured["contrast"], same, "contrast")
         for sigma, kept in at_high_noise.items():
-            best = int(_by_film(choosing, (sigma,))["r_distance_removed"].mean("prompt").idxmax("layer"))
-            kept[name] = _by_film(held_out, (sigma,))["r_distance_removed"].sel(layer=best, drop=True)
-            result[name][f"r_distance_removed_at_{sigma:g}"] = _with_interval(kept[name]) | {"layer": best}
+            key = "r_distance_removed"
+            best = _best_layer(_by_film(choosing, (sigma,))[key], key)
+            kept[name] = _by_film(held_out, (sigma,))[key].sel(layer=best, drop=True)
+            result[name][f"{key}_at_{sigma:g}"] = _at(_by_film(held_out, (sigma,))[key], best, key)
     if len(pipes) == 2:
         first, second = pipes
         for sigma, kept in at_high_noise.items():
