@@ -60,6 +60,29 @@ def share_interval(values: Floats, most_tries: Floats | float, *, level: float) 
     return np.where((num >= FEWEST)[..., None], wilson(mean, tries, quantile), np.nan)
 
 
+def pooled_share_interval(hits: Floats, tries: Floats, *, level: float) -> Floats:
+    """Give Wilson's interval of all hits over all tries, which come in films: `(..., N)`, `(..., N)` -> `(..., 2)`.
+
+    The tries of a film count for as many independent ones as the films vary, and never for fewer than if each film hit
+    with all of its tries or with none; so they do where all films are alike. How much films vary is itself estimated,
+    so it is Student's quantile, but where each of five films or more has one try. NaN below three films with a try.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    num, total = (tries > 0).sum(axis=-1), tries.sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = hits.sum(axis=-1) / total
+        fewest = total**2 / (tries**2).sum(axis=-1)
+        squares = ((hits - share[..., None] * tries) ** 2).sum(axis=-1)
+        variance = squares * num / (num - 1) / total**2
+        independent = np.where(variance > 1e-12, share * (1 - share) / variance, fewest)
+        independent = np.clip(independent, fewest, total)
+    is_known = (fewest > total * (1 - 1e-12)) & (num >= ENOUGH)
+    wider = stdtrit(np.maximum(num - 1, 1), (1 + level) / 2)
+    quantile = np.where(is_known, ndtri((1 + level) / 2), wider)
+    return np.where((num >= FEWEST)[..., None], wilson(share, independent, quantile), np.nan)
+
+
 def wilson(share: Floats, tries: Floats, quantile: Floats | float) -> Floats:
     """Give Wilson's score interval of a share that was counted in so many tries: `(...)` -> `(..., 2)`."""
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -27,8 +27,8 @@ from attnscope.errors import AttnscopeError, InputError
 from attnscope.families import find
 from attnscope.families.calling import fill_defaults, require_size
 from attnscope.families.protocols import ReadsCaptions
+from attnscope.intervening.layers import choose_layers
 from attnscope.plots import plot_dose, plot_effects, save_figure
-from attnscope.reproducing.cinetrans import choose_layers
 from attnscope.storage.disk import write_durably
 from attnscope.training.clips import Data, DrawnFilms
 from attnscope.training.journal import read_lines

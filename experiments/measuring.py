@@ -13,7 +13,7 @@ import attnscope as scope
 from attnscope.errors import SetupError
 from attnscope.intervening.cut_check import CutCheck
 from attnscope.metrics import between_shots, find_encoder
-from attnscope.structure import interval, wilson
+from attnscope.structure import interval, pooled_share_interval
 
 Row = dict[str, Any]
 
@@ -50,17 +50,30 @@ def by_condition(rows: Sequence[Row], summarise: Callable[[list[Row]], Row]) -> 
 
 def recall_and_precision(rows: Sequence[Row]) -> Row:
     """Shares of the cuts asked for that are there, and of those there that were asked for; each cut is a try."""
-    asked, found = (sum(len(row.get(side, ())) for row in rows) for side in ("asked_frame", "found_frame"))
-    matched = sum(row.get("matched", 0) for row in rows)
-    return {"recall": share(matched, asked), "precision": share(matched, found)}
+    matched, asked, found = (
+        [count(row) for row in rows]
+        for count in (
+            lambda row: row.get("matched", 0),
+            lambda row: len(row.get("asked_frame", ())),
+            lambda row: len(row.get("found_frame", ())),
+        )
+    )
+    return {"recall": share(rows, matched, asked), "precision": share(rows, matched, found)}
 
 
-def share(hits: int, tries: int) -> Row | None:
-    """A share with its 95 % interval (Wilson's); none where nothing was tried."""
-    if not tries:
+def share(rows: Sequence[Row], hits: Sequence[int], tries: Sequence[int]) -> Row | None:
+    """A share of all tries, so many a row, with its 95 % interval; none where nothing was tried.
+
+    What a caption has of them, over its films and seeds, goes together.
+    """
+    if not sum(tries):
         return None
-    low, high = wilson(hits, tries)
-    return {"value": hits / tries, "low": float(low), "high": float(high), "n": tries}
+    captions = list(dict.fromkeys(row["caption"] for row in rows))
+    counts = np.zeros((2, len(captions)))
+    for row, *numbers in zip(rows, hits, tries, strict=True):
+        counts[:, captions.index(row["caption"])] += numbers
+    ends = pooled_share_interval(*(xr.DataArray(each, dims="prompt") for each in counts))
+    return {"value": sum(hits) / sum(tries), **ends_of(ends), "n": sum(tries)}
 
 
 def mean(values: Sequence[float | None]) -> Row | None:

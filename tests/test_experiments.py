@@ -130,14 +130,22 @@ def test_cuts_are_counted_over_films(load: Callable[[str], ModuleType]) -> None:
     load("first_frame")
     measuring = sys.modules["measuring"]
     rows = [
-        {"asked_frame": [5, 9], "found_frame": [5], "matched": 1},
-        {"asked_frame": [5], "found_frame": [7, 11, 12], "matched": 1},
-        {"colours": ["red"]},
+        {"caption": 0, "asked_frame": [5, 9], "found_frame": [5], "matched": 1},
+        {"caption": 1, "asked_frame": [5], "found_frame": [7, 11, 12], "matched": 1},
+        {"caption": 2, "colours": ["red"]},
     ]
     found = measuring.recall_and_precision(rows)
     assert (found["recall"]["value"], found["recall"]["n"]) == (2 / 3, 3)
     assert (found["precision"]["value"], found["precision"]["n"]) == (2 / 4, 4)
-    assert measuring.share(0, 0) is None
+    assert found["recall"]["low"] is None  # two captions with cuts say nothing of others
+    assert measuring.share(rows, [0, 0, 0], [0, 0, 0]) is None
+    # the seeds of a caption go together: twice the films of the same captions, hit alike, are no surer
+    once = [{"caption": number} for number in range(8)]
+    hits, tries = [1, 1, 1, 0, 1, 1, 0, 1], [1] * 8
+    assert (
+        measuring.share(once * 2, hits * 2, tries * 2)["low"]
+        < measuring.share(once, hits, tries)["low"] + 0.01
+    )
     assert measuring.mean([None, 2.0, 4.0]) == {"value": 3.0, "low": None, "high": None, "n": 2}
 
 

@@ -35,7 +35,7 @@ def sweep_command(
     values: str | None = None,
     window: Count = 1,
     by_layer: bool = False,
-    layers: str = "7-28",
+    layers: str | None = None,
     png: Path | None = None,
     films: Films = USUAL_FILMS,
     sampling: Sampling = USUAL_SAMPLING,
@@ -61,7 +61,7 @@ def sweep_command(
     by_layer
         Over heads: each layer by itself, a grid of layers and heads.
     layers
-        The layers of the whole mask.
+        The layers of the whole mask; by default 7-28 of a DiT, the last six of a UNet.
     png
         A picture to write, with a PDF beside it: a grid of cells and cuts, or a point for each value.
     """
@@ -75,7 +75,7 @@ def sweep_command(
     from attnscope.probing.progress import progress_bar
     from attnscope.sweeping.sweep import sweep as make_films
 
-    loading.require_layers(layers)
+    loading.require_layers(layers or "all")
     with progress_bar(f"sweep over {over}") as tell:
         swept = make_films(
             loading.model,
@@ -95,7 +95,7 @@ def sweep_command(
         "over": over,
         "model": loading.model,
         "rule": films.rule,
-        "layers": layers,
+        "layers": swept.layers.sel(cell="full").item(),
         "num_films": films.num_films,
         "num_seeds": films.seeds,
         "cells": _cells(swept),

@@ -7,7 +7,8 @@ of the preset says what is left out.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from attnscope._types import Plan, Range
 from attnscope.errors import MaskError, quote, suggest
@@ -19,6 +20,9 @@ from attnscope.masks.shot_rules import anchors, require_plan, same_shot, shot_st
 from attnscope.masks.text_rules import general_text, own_text, padding_text, transitions
 
 Preset = tuple[Intervention, ...]
+
+PUBLISHED_LAYERS: Mapping[Architecture, str] = MappingProxyType({"DiT": "7-28", "UNet": "-6:"})
+"""Where CineTrans holds shots apart, by architecture."""
 
 
 def preset(name: str, plan: Plan, **options: object) -> Preset:
@@ -83,22 +87,20 @@ def _cinetrans_dit(
     rule: MaskRule = same_shot(plan)
     if first_frame:
         rule = rule | first_frame_rule()
-    layers, architecture = _choose_scope("DiT", "7-28", layers)
+    layers, architecture = _choose_scope("DiT", layers)
     reading = rule | _own_and_general(plan, padding)
     return (Intervention(reading, layers=layers, architecture=architecture),)
 
 
 def _cinetrans_unet(plan: Plan, *, layers: Range | None = None) -> Preset:
     """CineTrans on a UNet: own shot, in the last six temporal attentions in the order they run."""
-    layers, architecture = _choose_scope("UNet", "-6:", layers)
+    layers, architecture = _choose_scope("UNet", layers)
     return (Intervention(same_shot(plan), layers=layers, attention="self", architecture=architecture),)
 
 
-def _choose_scope(
-    architecture: Architecture, published: Range, layers: Range | None
-) -> tuple[Range, Architecture]:
-    """The layers of a publication, and in which models they are; layers that somebody chose are good for any."""
-    return (published, architecture) if layers is None else (layers, "any")
+def _choose_scope(architecture: Architecture, layers: Range | None) -> tuple[Range, Architecture]:
+    """The layers of the publication, and in which models they are; layers that somebody chose are good for any."""
+    return (PUBLISHED_LAYERS[architecture], architecture) if layers is None else (layers, "any")
 
 
 def _holocine(plan: Plan, *, layers: Range = "all") -> Preset:

@@ -14,10 +14,10 @@ from attnscope.errors import InputError
 from attnscope.families import find
 from attnscope.families.calling import fill_defaults
 from attnscope.families.protocols import Pipeline
+from attnscope.intervening.layers import choose_layers
 from attnscope.metrics.detection.cuts import DetectorName
 from attnscope.metrics.scoring.tables import methods_table
 from attnscope.probing.share import WHOLE, Share
-from attnscope.ranges import parse_range
 from attnscope.reproducing import paper
 from attnscope.reproducing.ablating import list_conditions, make_films, read_rows
 from attnscope.reproducing.observing import summarise_both
@@ -28,7 +28,6 @@ from attnscope.storage import STORE_NAME, Store, open_store
 from attnscope.storage.disk import write_durably
 from attnscope.video.files import fps_of
 
-_LAYERS = {"DiT": (7, 28), "UNet": (-6, -1)}  # as published
 Say = Callable[[str], None]
 
 
@@ -211,29 +210,6 @@ def _line(line: Document, rows: list[Document]) -> Document:
                 "why_not": ["the paper has no such score"],
             }
     return found
-
-
-def choose_layers(pipe: Pipeline, asked: str | None = None) -> list[int]:
-    """Choose where masks act: the layers asked for, else those published for the architecture; all of a shallow model.
-
-    Raises
-    ------
-    RangeError
-        The model has no such layers.
-
-    Examples
-    --------
-    >>> from attnscope.testing import tiny
-    >>> choose_layers(tiny("wan"))
-    [1, 2]
-    """
-    family = find(pipe)
-    labels = [site.layer for site in family.sites(family.first_denoiser(pipe)) if site.kind == "self"]
-    if asked is not None:
-        return list(parse_range(asked, labels, name="layers"))
-    first, last = _LAYERS[family.architecture]
-    chosen = labels[first:] if first < 0 else [each for each in labels if first <= each <= last]
-    return chosen if len(labels) >= abs(first) and last <= max(labels) else labels
 
 
 def _as_json(result: Document) -> bytes:

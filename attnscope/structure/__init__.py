@@ -23,7 +23,14 @@ from attnscope.structure.cut_places import boundaries, boundary_error
 from attnscope.structure.effects import causal_effect, effect_grid
 from attnscope.structure.evidence import cut_test
 from attnscope.structure.frames import to_frame
-from attnscope.structure.intervals import interval, mean_over, profile, share_interval, wilson
+from attnscope.structure.intervals import (
+    interval,
+    mean_over,
+    pooled_share_interval,
+    profile,
+    share_interval,
+    wilson,
+)
 from attnscope.structure.maps import mean_map, with_cuts
 from attnscope.structure.overview import summary
 from attnscope.structure.ranking import rank_heads
@@ -49,6 +56,7 @@ __all__ = [
     "own_shot_mass",
     "place_matched_contrast",
     "pooled_contrast",
+    "pooled_share_interval",
     "profile",
     "rank_heads",
     "share_interval",

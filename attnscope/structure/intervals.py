@@ -107,6 +107,47 @@ def share_interval(
     return ends.isel(end=0), ends.isel(end=1)
 
 
+def pooled_share_interval(
+    hits: xr.DataArray, tries: xr.DataArray, dim: str = PROMPT, *, level: float = 0.95
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Give the range in which a share of all cuts would likely fall if other films had been made: (low, high).
+
+    `hits` and `tries` are counts, one pair a film, such as the cuts found in place and the cuts asked for; the share is
+    that of their sums. Cuts of one film go together, so Wilson's interval is taken with as many tries as the films
+    vary. A film without a try is left out; Student's quantile below five films, NaN below three.
+
+    Source: as `share_interval`; the variance is that of a ratio of sums (Cochran, Sampling Techniques, 1977, 9A).
+
+    Raises
+    ------
+    InputError
+        There is no such dim, the level is out of its range, or there are more hits than tries.
+
+    Examples
+    --------
+    >>> cuts = xr.DataArray([1, 2, 2, 3, 1, 1], dims="prompt")
+    >>> low, high = pooled_share_interval(cuts, cuts)  # ten of ten, in six films
+    >>> round(float(low), 2), float(high)
+    (0.43, 1.0)
+    """
+    _require(tries, dim, level)
+    counted = hits.astype(np.float64), tries.astype(np.float64)
+    if bool((counted[0] < 0).any()) or bool((counted[0] > counted[1]).any()):
+        raise InputError(
+            expected="hits from 0 to the number of tries",
+            got=f"up to {float(hits.max()):g} hits of {float(tries.max()):g}",
+            where="in structure.pooled_share_interval",
+            remedy="pass the hits of each film, then its tries",
+        )
+    ends: xr.DataArray = xr.apply_ufunc(
+        partial(student.pooled_share_interval, level=level),
+        *counted,
+        input_core_dims=[[dim], [dim]],
+        output_core_dims=[["end"]],
+    )
+    return ends.isel(end=0), ends.isel(end=1)
+
+
 def wilson(
     num_hits: npt.ArrayLike, num_tries: npt.ArrayLike, *, level: float = 0.95
 ) -> tuple[Floats, Floats]:
@@ -114,7 +155,7 @@ def wilson(
 
     Wilson's score interval for ``num_hits`` out of ``num_tries``; it holds for shares of 0 and 1 and for few tries,
     where the usual one collapses. NaN where nothing was tried. Tries are taken as independent: for several cuts of one
-    film see `share_interval`.
+    film see `pooled_share_interval`.
 
     Source: Wilson, JASA 22 (1927), 209-212.
 

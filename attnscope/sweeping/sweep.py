@@ -11,6 +11,8 @@ import xarray as xr
 
 from attnscope._types import Arguments, FilmPlans, OnProgress
 from attnscope.families.protocols import Pipeline
+from attnscope.intervening.layers import choose_layers
+from attnscope.ranges import format_range
 from attnscope.storage.disk import require_writable
 from attnscope.sweeping.films import Job, Request
 from attnscope.sweeping.store import SweepStore
@@ -28,7 +30,7 @@ def sweep(
     window: int = 1,
     by_layer: bool = False,
     rule: str = "same_shot",
-    layers: str = "7-28",
+    layers: str | None = None,
     seeds: Sequence[int] = (0,),
     processes: int = 1,
     on_film: OnProgress | None = None,
@@ -64,8 +66,9 @@ def sweep(
         Over heads: each of ``layers`` by itself, a grid of layers and heads.
     rule : str
         What is held apart, as :func:`attnscope.masks.parse_rule` reads it.
-    layers : range
-        The layers of "full", and those that are gone through.
+    layers : range, optional
+        The layers of "full", and those that are gone through; by default where CineTrans holds shots apart, 7-28 of a
+        DiT, the last six of a UNet.
     seeds : sequence of int
         Of the noise; each prompt is made with each.
     processes : int
@@ -106,7 +109,7 @@ def sweep(
     job = Job(model, Request.read(prompts, shots, rule, seeds, arguments), processes, loading)
     variants = variants_over(
         over,
-        layers=layers,
+        layers=layers or format_range(choose_layers(job.maker.pipe)),
         labels=job.maker.labels,
         num_heads=job.maker.num_heads,
         num_steps=job.maker.num_steps,

@@ -167,6 +167,26 @@ def share_cell(
     return found
 
 
+NUMBERS_OF_CUTS = {"1 to 2": (1, 2), "1 to 3": (1, 2, 3), "1, 2, 3 or 7": (1, 2, 3, 7)}
+
+
+def pooled_cell(
+    num_films: int, numbers_of_cuts: str, *, together: bool, num_repeats: int, seed: int
+) -> dict[str, float]:
+    """Repeat films of several lengths: how often the interval of the share of all their cuts holds what is true.
+
+    The cuts of a film are found together, or each by itself.
+    """
+    generator, found = np.random.default_rng(seed), {}
+    for share in (0.2, 0.5, 0.8, 0.95):
+        tries = generator.choice(NUMBERS_OF_CUTS[numbers_of_cuts], (num_repeats, num_films)).astype(float)
+        whole = tries * (generator.random(tries.shape) < share)
+        hits = whole if together else generator.binomial(tries.astype(int), share)
+        ends = student.pooled_share_interval(hits.astype(float), tries, level=0.95)
+        found[f"{share:g}"] = float(inside(ends, share).mean())
+    return found
+
+
 GAPS = {"alike": (0.0, 1.0), "near": (0.5, 1.0), "far": (2.0, 1.0), "wider": (0.0, 2.0)}
 """How far the videos' mean is below the reference's, in its standard deviations, and their deviation in the same."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cells import GAPS
+from cells import GAPS, NUMBERS_OF_CUTS
 from films import KINDS
 
 Cell = dict[str, Any]
@@ -41,6 +41,7 @@ def print_tables(out: Path) -> None:
         _power(synthetic)
         _coverage(synthetic)
     _shares({name[1:]: cell for name, cell in every.items() if name[0] == "share"})
+    _pooled({name[1:]: cell for name, cell in every.items() if name[0] == "pooled"})
     _gaps({name[1:]: cell for name, cell in every.items() if name[0] == "gap"})
     _real({name[1:]: cell for name, cell in every.items() if name[0] == "real"})
 
@@ -143,6 +144,19 @@ def _shares(cells: dict[tuple[str, ...], Cell]) -> None:
             ("films", "recall", "gain"),
             rows,
         )
+
+
+def _pooled(cells: dict[tuple[str, ...], Cell]) -> None:
+    by_films: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for (films, numbers, _), cell in cells.items():
+        by_films[films][numbers].extend(cell.values())
+    rows = [
+        [films, *(f"{np.mean(each):.3f} ({min(each):.3f} to {max(each):.3f})" for each in found.values())]
+        for films, found in by_films.items()
+    ]
+    if rows:
+        heads = ("films", *(f"{numbers} cuts" for numbers in NUMBERS_OF_CUTS))
+        _table("Share of all cuts: how often the interval of 95 % holds", heads, rows)
 
 
 def _gaps(cells: dict[tuple[str, ...], Cell]) -> None:

@@ -86,6 +86,25 @@ def shares(num_repeats: int) -> Iterator[tuple[str, Cell]]:
                 )
 
 
+def pooled(num_repeats: int) -> Iterator[tuple[str, Cell]]:
+    """Coverage of the interval of a share of all cuts, where films have different numbers of them."""
+    for num_films in (5, 10, 20, 40):
+        for numbers_of_cuts in cells.NUMBERS_OF_CUTS:
+            for together in (False, True):
+                name = f"pooled/{num_films}/{numbers_of_cuts}/{together:d}"
+                yield (
+                    name,
+                    partial(
+                        cells.pooled_cell,
+                        num_films,
+                        numbers_of_cuts,
+                        together=together,
+                        num_repeats=4 * num_repeats,
+                        seed=seed_of(name),
+                    ),
+                )
+
+
 def gaps(num_repeats: int) -> Iterator[tuple[str, Cell]]:
     """False alarms of the consistency gap for videos and references of one distribution, and how its interval holds."""
     for num_videos in (20, 50, 200):
@@ -156,7 +175,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/calibration"))
     parser.add_argument("--repeats", type=int, default=2000)
     parser.add_argument("--films", type=int, default=60)
-    parser.add_argument("--only", default="synthetic,share,gap,real")
+    parser.add_argument("--only", default="synthetic,share,pooled,gap,real")
     parser.add_argument("--part", default="0/1", help="this process's part of the cells, as index/count")
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
@@ -167,6 +186,7 @@ def main() -> None:
     every = [
         *synthetic(given.repeats),
         *shares(given.repeats),
+        *pooled(given.repeats),
         *gaps(given.repeats),
         *real(given.out, given.films, max(10, given.repeats // 50)),
     ]

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from labels import SEEN
 
 import attnscope as scope
 from attnscope.dataset import Scene, render, sample_scene
 from attnscope.metrics import agreement, detect_cuts
-from attnscope.structure import wilson
+from attnscope.structure import pooled_share_interval
 
 FPS = 16
 NUM_FRAMES = 49
@@ -105,16 +106,20 @@ def span_at(frames: Any, threshold: float) -> tuple[int, ...]:
 
 
 def counts(films: Iterable[Film], find: Callable[[Any], Iterable[int]]) -> str:
-    """Recall and precision over all cuts of the films, with Wilson intervals, at two tolerances."""
+    """Recall and precision over all cuts of the films at two tolerances, with intervals by film."""
     pairs = [(tuple(find(frames)), cuts) for frames, cuts in films]
-    asked, found = (sum(len(pair[side]) for pair in pairs) for side in (1, 0))
+    num_found = sum(len(found) for found, _ in pairs)
+    asked = xr.DataArray([len(cuts) for _, cuts in pairs], dims="prompt")
     parts = []
     for tolerance in (2, 4):
-        matched = sum(agreement(f, cuts, tolerance_frame=tolerance).num_matched for f, cuts in pairs)
-        low, high = (float(end) for end in wilson(matched, asked))
-        precision = f"{matched / found:.2f}" if found else "   -"
-        parts.append(f"{matched:3d}/{asked} {matched / asked:.2f} [{low:.2f}, {high:.2f}]  {precision}")
-    return f"{parts[0]}   {parts[1]}   {found:3d} found"
+        matched = asked.copy(
+            data=[agreement(found, cuts, tolerance_frame=tolerance).num_matched for found, cuts in pairs]
+        )
+        low, high = (float(end) for end in pooled_share_interval(matched, asked))
+        hits, tries = int(matched.sum()), int(asked.sum())
+        precision = f"{hits / num_found:.2f}" if num_found else "   -"
+        parts.append(f"{hits:3d}/{tries} {hits / tries:.2f} [{low:.2f}, {high:.2f}]  {precision}")
+    return f"{parts[0]}   {parts[1]}   {num_found:3d} found"
 
 
 def main() -> None:

@@ -194,7 +194,7 @@ class Acceptance:
             films = self.films_of(name, "one-shot")
             result[name] = reading(self.readers(name).pictures, films)
             for detector, find in self.detectors(name).items():
-                result[name][f"uncut_{detector}"] = share(not find(frames) for _, frames in films)
+                result[name][f"uncut_{detector}"] = share([not find(frames) for _, frames in films])
         return result
 
     def masked(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ import attnscope as scope
 from attnscope import masks
 from attnscope.dataset import Scene, sample_scene
 from attnscope.models.finding import UsualVideo
-from attnscope.structure import interval, wilson
+from attnscope.structure import interval, pooled_share_interval
 
 Frames = NDArray[np.uint8]
 GUIDANCE = 2.5
@@ -167,16 +167,20 @@ def captioned_film(pipe: Any, scene: Scene, seed: int, making: Making) -> Frames
     ).frames
 
 
-def share(hits: Iterable[bool]) -> dict[str, Any]:
-    """A share with its 95 % interval; nothing where nothing was tried."""
-    counted = list(hits)
-    if not counted:
+def share(hits: Sequence[int], tries: Sequence[int] | None = None) -> dict[str, Any]:
+    """A share of all tries, so many a film (one), with its 95 % interval; nothing where nothing was tried.
+
+    The tries of a film go together; below three films with a try there is no interval.
+    """
+    hit, tried = (xr.DataArray(list(each), dims="prompt") for each in (hits, tries or [1] * len(hits)))
+    num = int(tried.sum())
+    if not num:
         return {"value": None, "interval": None, "n": 0}
-    low, high = wilson(sum(counted), len(counted))
+    ends = [float(end) for end in pooled_share_interval(hit, tried)]
     return {
-        "value": sum(counted) / len(counted),
-        "interval": [float(low), float(high)],
-        "n": len(counted),
+        "value": int(hit.sum()) / num,
+        "interval": None if np.isnan(ends).any() else ends,
+        "n": num,
     }
 
 
@@ -189,13 +193,15 @@ def mean(values: Any) -> dict[str, Any]:
 
 def reading(reader: PictureReader, films: list[tuple[Scene, Frames]]) -> dict[str, Any]:
     """Share of shots of which the reader says what their caption says, question by question."""
-    right: dict[str, list[bool]] = {}
-    for scene, frames in films:
-        for number, shot in enumerate(scene.plan.shots):
-            said, wanted = reader.read(frames[shot.start : shot.stop]), answers(scene, number)
-            for question, answer in wanted.items():
-                right.setdefault(question, []).append(said[question] == answer)
-    return {question: share(hits) for question, hits in right.items()}
+    right: dict[str, list[int]] = {}
+    shots = [list(enumerate(scene.plan.shots)) for scene, _ in films]
+    for (scene, frames), mine in zip(films, shots, strict=True):
+        said = [reader.read(frames[shot.start : shot.stop]) for _, shot in mine]
+        wanted = [answers(scene, number) for number, _ in mine]
+        for question in wanted[0]:
+            hits = sum(said[number][question] == wanted[number][question] for number, _ in mine)
+            right.setdefault(question, []).append(hits)
+    return {question: share(hits, [*map(len, shots)]) for question, hits in right.items()}
 
 
 def both_shots_match(reader: PictureReader, films: list[tuple[Scene, Frames]]) -> dict[str, Any]:
@@ -217,12 +223,8 @@ def cutting(found: list[tuple[int, ...]], asked: list[tuple[int, ...]], toleranc
         sum(any(abs(cut - other) <= tolerance for other in mine) for cut in wanted)
         for mine, wanted in zip(found, asked, strict=True)
     ]
-    num_asked, num_found = sum(map(len, asked)), sum(map(len, found))
-    hit, sure = sum(matched), min(sum(matched), num_found)
-    return {
-        "recall": share([True] * hit + [False] * (num_asked - hit)),
-        "precision": share([True] * sure + [False] * (num_found - sure)),
-    }
+    sure = [min(hits, len(mine)) for hits, mine in zip(matched, found, strict=True)]
+    return {"recall": share(matched, [*map(len, asked)]), "precision": share(sure, [*map(len, found)])}
 
 
 def load_readers(work: Path, films: dict[str, Any], drawn: list[tuple[Scene, Frames]]) -> Readers:

@@ -107,7 +107,7 @@ def summarise(experiment: Experiment) -> Row:
 
 def measure(rows: Sequence[Row]) -> Row:
     """One condition."""
-    cut = {name: share(sum(row[name] > 0 for row in rows), len(rows)) for name in DETECTORS}
+    cut = {name: share(rows, [int(row[name] > 0) for row in rows], [1] * len(rows)) for name in DETECTORS}
     return {**cut, **{name: mean([row[name] for row in rows]) for name in ("motion", "ends_apart")}}
 
 

@@ -102,7 +102,7 @@ def make(experiment: Experiment) -> None:
 
 
 def summarise(experiment: Experiment) -> Row:
-    """In how many shots the character is kept, and whether the cuts are in place; each shot or cut is a try."""
+    """In how many shots the character is kept, and whether the cuts are in place; those of a caption go together."""
     character = experiment.config["character"]
     rows = by_condition(experiment.rows, lambda mine: measure(mine, character))
     for name in ("both_kept", "recall"):
@@ -112,13 +112,22 @@ def summarise(experiment: Experiment) -> Row:
 
 def measure(rows: Sequence[Row], character: dict[str, str]) -> Row:
     """One condition; drawn films have no cuts to look for."""
-    said = [pair for row in rows for pair in zip(row["colours"], row["shapes"], strict=True)]
-    colour = [each == character["colour"] for each, _ in said]
-    shape = [each == character["shape"] for _, each in said]
+    kept = {
+        name: [sum(each == character[name] for each in row[f"{name}s"]) for row in rows]
+        for name in ("colour", "shape")
+    }
+    both = [
+        sum(
+            said == (character["colour"], character["shape"])
+            for said in zip(row["colours"], row["shapes"], strict=True)
+        )
+        for row in rows
+    ]
+    shots = [len(row["colours"]) for row in rows]
     return {
-        "colour_kept": share(sum(colour), len(said)),
-        "shape_kept": share(sum(shape), len(said)),
-        "both_kept": share(sum(map(min, colour, shape)), len(said)),
+        "colour_kept": share(rows, kept["colour"], shots),
+        "shape_kept": share(rows, kept["shape"], shots),
+        "both_kept": share(rows, both, shots),
         **recall_and_precision(rows),
     }
 

@@ -2,8 +2,8 @@
 
     python experiments/mask_ablation/summary.py --out runs/ablation --figures
 
-A cut counts if it is found within two video frames of where the latent grid can put it. Intervals are Wilson's, 95 %,
-over cuts. Precision is over all cuts that were found.
+A cut counts if it is found within two video frames of where the latent grid can put it. Intervals are 95 %, and
+the cuts of a prompt go together. Precision is over all cuts that were found.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ import numpy as np
 import run
 import xarray as xr
 from films import Frames, kept
+from numpy.typing import NDArray
 from PIL import Image
 
 import attnscope as scope
 from attnscope.plots import plot_effects, save_figure
-from attnscope.structure import wilson
+from attnscope.structure import pooled_share_interval
 
+Ints = NDArray[np.int64]
 HERE = Path(__file__).parent
 TOLERANCE_FRAME = 2
 SHEET = ("none", "blocks", "first-frame", "permuted", "band", "other-boundary")
@@ -33,45 +35,61 @@ SHEETS = {"wan-mini": "films", "wan-mini-nocuts": "films-nocuts"}
 
 
 class Counts(NamedTuple):
-    """Cuts of the films of one condition."""
+    """Cuts of the films of one condition; ``asked``, ``found`` and ``matched`` are `(prompts,)`."""
 
     num_films: int
-    asked: int
-    found: int
-    matched: int
-    exact: int
+    asked: Ints
+    found: Ints
+    matched: Ints
+    num_exact: int
     offsets: Counter[int]
 
     def line(self, name: str) -> str:
         """One line of the table."""
-        low, high = (float(end) for end in wilson(self.matched, self.asked))
-        precision = f"{self.matched / self.found:.3f}" if self.found else "    -"
-        if self.found:
-            ends = (float(end) for end in wilson(self.matched, self.found))
-            precision += " [{:.3f}, {:.3f}]".format(*ends)
         offsets = ", ".join(f"{offset:+d}: {num}" for offset, num in sorted(self.offsets.items()))
+        exact = self.num_exact / self.num_films
+        recall, precision = (self._share(tries) for tries in (self.asked, self.found))
+        return f"{name:<16} {self.num_films:5d}  {recall}  {precision}  {exact:.2f}  {offsets}"
+
+    def recall(self) -> tuple[float, float, float]:
+        """The share of the cuts asked for that are there, and the ends of its interval."""
+        return self.matched.sum() / self.asked.sum(), *self._ends(self.asked)
+
+    def _ends(self, tries: Ints) -> tuple[float, float]:
+        low, high = pooled_share_interval(
+            *(xr.DataArray(each, dims="prompt") for each in (self.matched, tries))
+        )
+        return float(low), float(high)
+
+    def _share(self, tries: Ints) -> str:
+        hits, all_tries = int(self.matched.sum()), int(tries.sum())
+        counted = f"{hits:4d}/{all_tries:<4d}"
+        low, high = self._ends(tries)
         return (
-            f"{name:<16} {self.num_films:5d}  {self.matched:4d}/{self.asked:<4d} {self.matched / self.asked:.3f} "
-            f"[{low:.3f}, {high:.3f}]  {self.found:4d}  {precision:<21}  {self.exact / self.num_films:.2f}  {offsets}"
+            f"{counted} {hits / all_tries:.3f} [{low:.3f}, {high:.3f}]"
+            if all_tries
+            else f"{counted} {'-':>5} {'':14}"
         )
 
 
 def count(films: Mapping[tuple[int, int], Frames], plan_of: Callable[[int], scope.ShotPlan]) -> Counts:
     """Look for the cuts of all films of a condition."""
-    totals, offsets = np.zeros(4, int), Counter[int]()
+    counted: dict[int, Ints] = {}
+    num_exact, offsets = 0, Counter[int]()
     for (number, _), frames in films.items():
         asked = plan_of(number).to_latent().realised_frame
         found = scope.metrics.detect_cuts(frames, 16, detector="span", shortest_shot_s=0).cuts_frame
         pairs = scope.metrics.match_cuts(found, asked, tolerance_frame=TOLERANCE_FRAME)
         offsets.update(there - wanted for there, wanted in pairs)
-        totals += (len(asked), len(found), len(pairs), len(pairs) == len(asked) == len(found))
-    return Counts(len(films), *totals.tolist(), offsets)
+        counted[number] = counted.get(number, 0) + np.array([len(asked), len(found), len(pairs)])
+        num_exact += len(pairs) == len(asked) == len(found)
+    return Counts(len(films), *np.stack([*counted.values()], axis=1), num_exact, offsets)
 
 
 def table(title: str, rows: Mapping[str, Counts]) -> None:
     """Print what is there."""
     print(
-        f"\n{title}\n{'condition':<16} films  matched  recall [interval]  found  precision [interval]  exact  offsets"
+        f"\n{title}\n{'condition':<16} films  recall [interval]  precision of what was found [interval]  exact  offsets"
     )
     for name, counts in rows.items():
         print(counts.line(name))
@@ -79,14 +97,8 @@ def table(title: str, rows: Mapping[str, Counts]) -> None:
 
 def figure(name: str, rows: Mapping[str, Counts], title: str) -> None:
     """Draw recall with its interval, the number of films at the right."""
-    hits, tries = ([getattr(each, side) for each in rows.values()] for side in ("matched", "asked"))
-    low, high = wilson(hits, tries)
-    values = {
-        "mean": np.divide(hits, tries),
-        "low": low,
-        "high": high,
-        "num": [each.num_films for each in rows.values()],
-    }
+    means, lows, highs = zip(*(each.recall() for each in rows.values()), strict=True)
+    values = {"mean": means, "low": lows, "high": highs, "num": [each.num_films for each in rows.values()]}
     effect = xr.Dataset(
         {key: ("condition", value) for key, value in values.items()}, {"condition": list(rows)}
     )

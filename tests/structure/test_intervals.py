@@ -6,7 +6,15 @@ import xarray as xr
 from scipy import stats
 
 from attnscope.errors import InputError
-from attnscope.structure import interval, mean_map, mean_over, profile, share_interval
+from attnscope.structure import (
+    interval,
+    mean_map,
+    mean_over,
+    pooled_share_interval,
+    profile,
+    share_interval,
+    wilson,
+)
 
 
 def test_interval_is_students():
@@ -47,6 +55,40 @@ def test_share_interval_covers_where_cuts_go_together(num, num_cuts, together):
     assert np.mean(covered) > 0.93
     if num >= 10:
         assert np.mean(covered) < 0.975
+
+
+@pytest.mark.parametrize("num", [5, 12, 40])
+@pytest.mark.parametrize("together", [False, True])
+def test_pooled_share_interval_covers_where_films_have_as_many_cuts_as_they_like(num, together):
+    """One to seven cuts a film, found film by film or cut by cut; Wilson's over cuts holds in the second case alone."""
+    generator, covered, by_cut = np.random.default_rng(9), [], []
+    for share in (0.3, 0.5, 0.8):
+        tries = generator.choice([1, 2, 3, 7], (4000, num))
+        hits = generator.binomial(tries, share)
+        if together:
+            hits = tries * (generator.random((4000, num)) < share)
+        arrays = (xr.DataArray(each, dims=("trial", "prompt")) for each in (hits, tries))
+        low, high = pooled_share_interval(*arrays)
+        covered.append(float(((low <= share) & (share <= high)).mean()))
+        low, high = wilson(hits.sum(1), tries.sum(1))
+        by_cut.append(float(((low <= share) & (share <= high)).mean()))
+    assert np.mean(covered) > 0.93
+    if num >= 40:
+        assert np.mean(covered) < 0.975
+    assert (np.mean(by_cut) < 0.8) == together
+
+
+def test_pooled_share_interval_of_one_try_a_film_is_wilsons():
+    hits = xr.DataArray([1] * 17 + [0] * 3, dims="prompt")
+    ends = pooled_share_interval(hits, xr.ones_like(hits))
+    np.testing.assert_allclose(ends, [*wilson([17], [20])[0], *wilson([17], [20])[1]])
+    # a film without a try says nothing
+    more = xr.concat([hits, xr.zeros_like(hits)], "prompt")
+    tries = xr.concat([xr.ones_like(hits), xr.zeros_like(hits)], "prompt")
+    np.testing.assert_allclose(pooled_share_interval(more, tries), ends)
+    assert np.isnan(pooled_share_interval(hits[:2], xr.ones_like(hits[:2]))[0])
+    with pytest.raises(InputError, match="hits from 0 to the number of tries, got up to 2 hits of 1"):
+        pooled_share_interval(hits + 1, xr.ones_like(hits))
 
 
 def test_nan_is_left_out_and_two_films_have_no_interval():
