@@ -38,10 +38,11 @@ def keep_shown(films: Sequence[Path], shown: Shown) -> None:
         film_strip(frames, cuts=plan.cuts_frame).save(path.with_suffix(".png"))
 
 
-def find_cuts(films: Sequence[Path]) -> list[list[int]]:
+def find_cuts(films: Sequence[Path], *, stride: int) -> list[list[int]]:
     """Look where each film is cut, in video frames, which need not be where the prompt asked for it.
 
-    A strip of each is left beside it, with a wide gap at those cuts.
+    ``stride`` is how many frames a latent frame of the model stands for. A strip of each film is left beside it, with a
+    wide gap at those cuts.
     """
     from attnscope.intervening.cut_check import check_cuts
     from attnscope.video.strips import film_strip
@@ -49,7 +50,7 @@ def find_cuts(films: Sequence[Path]) -> list[list[int]]:
     found = []
     for path in films:
         frames = read_frames(path)
-        cuts = list(check_cuts((), frames).found_frame)
+        cuts = list(check_cuts((), frames, stride=stride).found_frame)
         film_strip(frames, cuts=cuts).save(path.with_suffix(".png"))
         found.append(cuts)
     return found

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attnscope.cli._numbers import NumFrames, Steps
 from attnscope.cli._options import AsJson
 from attnscope.cli._output import print_json, print_table
-from attnscope.errors import InputError, quote
+from attnscope.errors import InputError, quote, suggest
+
+if TYPE_CHECKING:
+    from attnscope.models import ModelCard
 
 _UNITS = {"GB": 10**9, "GIB": 2**30, "MB": 10**6, "MIB": 2**20}
 
 
 def models_command(
+    name: str | None = None,
+    /,
     *,
     plan: str | None = None,
     frames: NumFrames | None = None,
@@ -24,12 +30,15 @@ def models_command(
     device_memory: str | None = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the models that come with the package; any diffusers folder or hub model can be given too.
+    """List the models that come with the package, or say what one of them can and cannot do.
 
-    With --plan nothing is loaded: it says what a run of that model and a probe of it would take.
+    Any diffusers folder or hub model can be given to the other commands, too. With --plan nothing is loaded: it says
+    what a run of that model and a probe of it would take.
 
     Parameters
     ----------
+    name
+        One of the embedded models, to read its card.
     plan
         A published model (wan2.1-1.3b, wan2.1-14b, cogvideox-5b, hunyuan-video, ltx-video, mochi-1, or its name on
         the hub), an embedded one, or a diffusers folder.
@@ -54,14 +63,51 @@ def models_command(
         )
     from attnscope.models import list_models
 
-    cards = list_models()
+    cards = list_models() if name is None else (_card(name),)
     if as_json:
         print_json(
             {"models": [{"name": card.name, **card.facts, "size_mib": card.size_mib} for card in cards]}
         )
         return
+    if name is not None:
+        return _print_card(cards[0])
     rows = [(card.name, card.num_layers, f"{card.size_mib:.1f} MiB", card.summary) for card in cards]
     print_table("Embedded models", ("name", "layers", "size", "what it is"), rows)
+
+
+def _card(name: str) -> ModelCard:
+    from attnscope.models.finding import embedded_card, list_models
+
+    names = [card.name for card in list_models()]
+    card = embedded_card(name)
+    if card is None:
+        raise InputError(
+            expected=f"an embedded model out of {', '.join(names)}",
+            got=quote(name),
+            where="in models",
+            remedy=suggest(name, names, "write --plan for what a run of another model takes"),
+        )
+    return card
+
+
+def _print_card(card: ModelCard) -> None:
+    video, measured = card.video, card.facts.get("measured", {})
+    rows: list[tuple[object, ...]] = [
+        ("makes", f"{video.num_frames} frames of {video.width} x {video.height} at {video.fps} a second"),
+        (
+            "layers",
+            f"{card.num_layers}, {card.facts['num_parameters']:,} parameters, {card.size_mib:.1f} MiB",
+        ),
+        ("trained for", f"{card.facts['core_hours']:.1f} core-hours"),
+    ]
+    for what, found in measured.items():
+        if isinstance(found, dict) and found.get("interval"):
+            low, high = found["interval"]
+            told = f"{found['value']:.3g}, from {low:.3g} to {high:.3g}, n {found['n']}"
+            rows.append((what.replace("_", " "), told))
+    rows.append(("cuts counted by", measured.get("detector", "")))
+    print_table(f"{card.name}: {card.facts['summary']}", ("what", "how much"), rows)
+    print(card.facts["limits"])
 
 
 def _print_plan(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from attnscope.metrics import agreement, detect_cuts, transition_control
 from attnscope.metrics.detection.cuts import DetectorName
+from attnscope.metrics.detection.span import STRIDE
 
 TOLERANCE_FRAME = 2
 """A cut this many frames from where it was asked for is that cut: half a latent frame."""
@@ -48,11 +49,16 @@ class CutCheck:
 
 
 def check_cuts(
-    asked_frame: Sequence[int], frames: NDArray[np.uint8], detector: DetectorName = "span"
+    asked_frame: Sequence[int],
+    frames: NDArray[np.uint8],
+    detector: DetectorName = "span",
+    *,
+    stride: int = STRIDE,
 ) -> CutCheck:
     """Look for the cuts of a film, by default with the detector that sees those of small models.
 
-    Even a shot of one frame counts: the first latent frame is one.
+    ``stride`` is how many frames a latent frame of its model stands for. Even a shot of one frame counts: the first
+    latent frame is one.
     """
-    found = detect_cuts(frames, _FPS, detector=detector, shortest_shot_s=0).cuts_frame
+    found = detect_cuts(frames, _FPS, detector=detector, shortest_shot_s=0, stride=stride).cuts_frame
     return CutCheck(tuple(asked_frame), found)

@@ -130,7 +130,7 @@ def generate(
             video = run_pipeline(pipe, family, called).frames
     video = _decode_by_shot(family, pipe, video, plan) if decode_shots else video[0]
     frames = np.round(255 * np.clip(video, 0, 1)).astype(np.uint8)
-    return Film(frames, plan, masked, fraction, check_cuts(plan.realised_frame, frames))
+    return Film(frames, plan, masked, fraction, check_cuts(plan.realised_frame, frames, stride=plan.stride))
 
 
 def _encode(

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from attnscope._types import Document, Floats32
+from attnscope.families import find
 from attnscope.families.protocols import Pipeline
 from attnscope.metrics.detection.cuts import DetectorName, detect_cuts
 from attnscope.probing.probe import probe
@@ -52,13 +53,14 @@ def watch_films(
         **arguments,
     }
     request = say_request({**asked, "detector": detector})
+    stride = find(pipe).temporal_stride(pipe)
     for index in share.of(range(len(films))):
         film = films[index]
         if read_cuts(out, film, detector, asked) is not None:
             continue
 
         def note(_: int, frames: Floats32, film: PlannedFilm = film) -> None:
-            found = detect_cuts(as_frames(frames), film.plan.fps, detector=detector)
+            found = detect_cuts(as_frames(frames), film.plan.fps, detector=detector, stride=stride)
             write_sealed(_path(out, film), _KIND, KeptCuts(film.prompt, request, found.cuts_frame))
 
         _path(out, film).parent.mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,9 @@ def make(experiment: Experiment) -> None:
     model, config = experiment.load_model(), experiment.config
     for condition, number, seed in experiment.missing(["no mask"]):
         frames, attention = watch(model, experiment.invent(model, number), seed, config)
-        found = detect_cuts(frames, float(model.fps), detector="span", shortest_shot_s=0).cuts_frame
+        found = detect_cuts(
+            frames, float(model.fps), detector="span", shortest_shot_s=0, stride=model.stride
+        ).cuts_frame
         experiment.add(
             condition,
             number,

@@ -1,6 +1,7 @@
 """Which detector sees the cuts of films that a small model made? Against what an eye saw, and on drawn films.
 
     python experiments/cut_detectors/run.py --choose   # the threshold of `span`, on films of their own
+    python experiments/cut_detectors/run.py --choose --model unet-mini   # the same for 16 frames at 8 a second
     python experiments/embedded_models/accept.py ...   # makes the films that labels.py names
     python experiments/cut_detectors/run.py --films runs/embedded_models/films
 
@@ -24,6 +25,7 @@ from labels import SEEN
 import attnscope as scope
 from attnscope.dataset import Scene, render, sample_scene
 from attnscope.metrics import agreement, detect_cuts
+from attnscope.models.finding import DRAWN_VIDEO, UsualVideo, usual_video
 from attnscope.structure import pooled_share_interval
 
 FPS = 16
@@ -54,10 +56,12 @@ def drawn(num_films: int) -> list[Film]:
     return [(render(scene), list(scene.plan.cuts_frame)) for scene in scenes]
 
 
-def filmed_again(seed: int) -> Scene:
+def filmed_again(seed: int, video: UsualVideo) -> Scene:
     """A scene whose shots have one caption, as the films of a mask do: subject and camera begin elsewhere in each."""
     rng = np.random.default_rng([seed, 0])
-    scene = sample_scene(seed, num_shots=1 + seed % 3, num_frames=NUM_FRAMES)
+    clock = {"num_frames": video.num_frames, "fps": video.fps, "stride": video.stride}
+    shortest = 2 if video.stride > 1 else 3
+    scene = sample_scene(seed, num_shots=1 + seed % 3, min_shot_latent_frames=shortest, **clock)
     views = [
         replace(scene.views[0], phase=float(rng.uniform()), start=tuple(rng.uniform(-0.4, 0.4, 2).tolist()))
         for _ in scene.views
@@ -66,31 +70,35 @@ def filmed_again(seed: int) -> Scene:
 
 
 @torch.no_grad()
-def decoded(vae: Any, frames: Any) -> Any:
+def decoded(vae: Any, frames: Any, *, is_picture_vae: bool) -> Any:
     """The film after the autoencoder: `(frames, height, width, 3)`, uint8."""
-    video = torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float().div(127.5).sub(1)
-    back = vae.decode(vae.encode(video).latent_dist.mode()).sample[0]
-    return back.permute(1, 2, 3, 0).add(1).mul(127.5).round().clamp(0, 255).byte().numpy()
+    pictures = torch.from_numpy(frames).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    given = pictures if is_picture_vae else pictures.transpose(0, 1)[None]
+    back = vae.decode(vae.encode(given).latent_dist.mode()).sample
+    back = back if is_picture_vae else back[0].transpose(0, 1)
+    return back.permute(0, 2, 3, 1).add(1).mul(127.5).round().clamp(0, 255).byte().numpy()
 
 
-def to_choose_on(num_films: int) -> list[Film]:
-    """Films of one caption for all shots, every other one after the autoencoder of `wan-mini`."""
-    vae = scope.load("wan-mini").vae
+def to_choose_on(num_films: int, model: str, video: UsualVideo) -> list[Film]:
+    """Films of one caption for all shots, every other one after the autoencoder of the model."""
+    vae = scope.load(model).vae
     films: list[Film] = []
     for number in range(num_films):
-        scene = filmed_again(CHOOSING_SEED + number)
+        scene = filmed_again(CHOOSING_SEED + number, video)
         frames = render(scene)
-        films.append((decoded(vae, frames) if number % 2 else frames, list(scene.plan.cuts_frame)))
+        if number % 2:
+            frames = decoded(vae, frames, is_picture_vae=video.stride == 1)
+        films.append((frames, list(scene.plan.cuts_frame)))
     return films
 
 
-def choose(films: list[Film]) -> None:
+def choose(films: list[Film], video: UsualVideo) -> None:
     """Print errors of `span` by threshold, and the middle of the thresholds that err least."""
     thresholds, errors = np.arange(0.06, 0.4, 0.01), []
     for threshold in thresholds:
         missed = too_many = 0
         for frames, cuts in films:
-            found = span_at(frames, float(threshold))
+            found = span_at(frames, float(threshold), video)
             matched = agreement(found, cuts, tolerance_frame=2).num_matched
             missed, too_many = missed + len(cuts) - matched, too_many + len(found) - matched
         errors.append(missed + too_many)
@@ -100,9 +108,11 @@ def choose(films: list[Film]) -> None:
     print(f"from {best[0]:.2f} to {best[-1]:.2f}, middle {best.mean():.3f}")
 
 
-def span_at(frames: Any, threshold: float) -> tuple[int, ...]:
+def span_at(frames: Any, threshold: float, video: UsualVideo = DRAWN_VIDEO) -> tuple[int, ...]:
     """The cuts that `span` finds at a threshold."""
-    return detect_cuts(frames, FPS, detector="span", threshold=threshold, shortest_shot_s=0).cuts_frame
+    return detect_cuts(
+        frames, video.fps, detector="span", threshold=threshold, shortest_shot_s=0, stride=video.stride
+    ).cuts_frame
 
 
 def counts(films: Iterable[Film], find: Callable[[Any], Iterable[int]]) -> str:
@@ -130,9 +140,11 @@ def main() -> None:
     parser.add_argument("--films", type=Path, default=Path("runs/embedded_models/films"))
     parser.add_argument("--drawn", type=int, default=100)
     parser.add_argument("--choose", action="store_true", help="choose the threshold of span")
+    parser.add_argument("--model", default="wan-mini", help="whose autoencoder and clock, with --choose")
     given = parser.parse_args()
     if given.choose:
-        choose(to_choose_on(CHOOSING_FILMS))
+        video = usual_video(given.model) or DRAWN_VIDEO
+        choose(to_choose_on(CHOOSING_FILMS, given.model, video), video)
         return
     for name, films in (("generated", labelled(given.films)), ("drawn", drawn(given.drawn))):
         print(f"{name}: {len(films)} films   within 2 frames: recall, precision   within 4 frames")

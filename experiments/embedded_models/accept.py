@@ -51,8 +51,8 @@ from attnscope.dataset import Scene
 HERE = Path(__file__).parent
 CALIBRATION_SEED, AUTOENCODER_SEED = 80_000_000, 90_000_000
 MODELS = ("wan-mini", "wan-mini-nocuts", "unet-mini", "unet-mini-nocuts")
-COUNTED_BY = {"wan-mini": "span", "unet-mini": "cut_reader"}
-"""The detector that a card quotes; both were set on films that were drawn, and decoded by that model's autoencoder."""
+COUNTED_BY = "span"
+"""The detector that cards quote, which `generate` counts by; set on films that were drawn, and decoded."""
 SHEET_FILMS = 24
 
 
@@ -231,11 +231,13 @@ class Acceptance:
 
     def detectors(self, name: str) -> dict[str, Callable[[Frames], tuple[int, ...]]]:
         """Those that look for cuts: what `generate` counts by, the reader of this folder, a published network."""
-        readers, fps = self.readers(name), self.making(name).video.fps
+        readers, video = self.readers(name), self.making(name).video
 
         def published(detector: Any) -> Callable[[Frames], tuple[int, ...]]:
             return lambda frames: (
-                metrics.detect_cuts(frames, fps, detector=detector, shortest_shot_s=0).cuts_frame
+                metrics.detect_cuts(
+                    frames, video.fps, detector=detector, shortest_shot_s=0, stride=video.stride
+                ).cuts_frame
             )
 
         return {
@@ -279,12 +281,17 @@ def headline(sections: dict[str, Any], num_films: int) -> dict[str, Any]:
         read, cut = (sections.get(section, {}).get(name, {}) for section in ("one_shot", "masked"))
         if not read:
             continue
-        cut = cut.get(COUNTED_BY[base_of(name)], {})
+        cut = cut.get(COUNTED_BY, {})
         rows[name] = {
             "n": num_films,
             "subject_colour": read.get("colour"),
             "subject_shape": read.get("shape"),
             "place_colours": read.get("place_colours"),
+            "place": read.get("place"),
+            "framing": read.get("framing"),
+            "films_without_a_cut_of_their_own": read.get(f"uncut_{COUNTED_BY}"),
+            "both_shots_as_captioned": sections.get("captioned", {}).get(name, {}).get("both_shots"),
+            "detector": COUNTED_BY,
             "psnr_db": sections.get("autoencoder", {}).get(base_of(name), {}).get("psnr_db"),
             "recall": cut.get("recall"),
             "precision": cut.get("precision"),
@@ -322,9 +329,10 @@ def main() -> None:
     for section in filter(None, given.sections.split(",")):
         found = getattr(acceptance, section)()
         document["sections"].setdefault(section, {}).update(found)
-        document["models"] = headline(document["sections"], given.films)
         given.out.write_text(json.dumps(document, indent=1) + "\n")
         print(section, json.dumps(found, indent=1)[:3000], flush=True)
+    document["models"] = headline(document["sections"], given.films)
+    given.out.write_text(json.dumps(document, indent=1) + "\n")
     write_cards(given.models, document["models"])
 
 

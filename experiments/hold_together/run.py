@@ -41,12 +41,16 @@ def film(model: SizedModel, prompt: str, factor: float, **options: object) -> np
     return model.make(prompt, plan, **options).frames
 
 
-def look(frames: np.ndarray, fps: float) -> Row:
+def look(frames: np.ndarray, model: SizedModel) -> Row:
     """How many cuts each detector finds, and how much the film moves and changes from end to end."""
     values = frames.astype(np.float64) / 255
     return {
         **{
-            name: len(scope.metrics.detect_cuts(frames, fps, detector=name, shortest_shot_s=0).cuts_frame)
+            name: len(
+                scope.metrics.detect_cuts(
+                    frames, model.fps, detector=name, shortest_shot_s=0, stride=model.stride
+                ).cuts_frame
+            )
             for name in DETECTORS
         },
         "motion": float(np.sqrt(((values[1:] - values[:-1]) ** 2).mean(axis=(1, 2, 3))).mean()),
@@ -73,7 +77,7 @@ def fill(experiment: Experiment, factors: Sequence[float], captions: range) -> N
     for condition, number, seed in experiment.missing(list(of), captions):
         prompt = experiment.invent(model, number).caption("none")
         frames = film(model, prompt, of[condition], seed=seed, **experiment.config["sampling"])
-        experiment.add(condition, number, seed, **look(frames, float(model.fps)))
+        experiment.add(condition, number, seed, **look(frames, model))
 
 
 def split(experiment: Experiment) -> tuple[list[Row], list[Row]]:

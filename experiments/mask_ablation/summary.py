@@ -97,7 +97,7 @@ def table(title: str, rows: Mapping[str, Counts]) -> None:
 
 def figure(name: str, rows: Mapping[str, Counts], title: str) -> None:
     """Draw recall with its interval, the number of films at the right."""
-    means, lows, highs = zip(*(each.recall() for each in rows.values()), strict=True)
+    means, lows, highs = np.transpose([each.recall() for each in rows.values()])
     values = {"mean": means, "low": lows, "high": highs, "num": [each.num_films for each in rows.values()]}
     effect = xr.Dataset(
         {key: ("condition", value) for key, value in values.items()}, {"condition": list(rows)}

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import xarray as xr
 from conducting import Experiment, Row, SizedModel, conduct
-from measuring import by_condition, compare_cuts, ends_of, recall_and_precision
+from measuring import by_condition, compare_cuts, ends_of, mean, recall_and_precision
 
 from attnscope import masks
 from attnscope.dataset import Scene
@@ -78,7 +78,9 @@ def make(experiment: Experiment) -> None:
         model.pipe.set_adapters([f"{mask}"], [float(tuning)])
         scene = experiment.invent(model, number)
         made = film(model, scene, mask=mask, seed=seed, **config["masking"], **config["sampling"])
-        cuts = check_cuts(made.cuts.asked_frame, made.frames, config["counting"]["detector"])
+        cuts = check_cuts(
+            made.cuts.asked_frame, made.frames, config["counting"]["detector"], stride=model.stride
+        )
         control = cuts.transition_control
         experiment.add(condition, number, seed, **compare_cuts(cuts), transition_control=control)
 
@@ -88,21 +90,34 @@ def summarise(experiment: Experiment) -> Row:
     rows = by_condition(experiment.rows, measure)
     points = [{**row, "condition": f"{row['condition']} (paper {row['paper']:.2f})"} for row in rows]
     experiment.draw("transition_control", points, "transition_control")
-    return {"cells": [flatten(row) for row in rows]}
+    return {"cells": [flatten(row) for row in rows], "tuning_under_the_mask": compare(experiment.rows)}
+
+
+def by_caption(rows: Sequence[Row], condition: str) -> dict[int, float]:
+    """The mean transition control of each caption, over its seeds."""
+    found: dict[int, list[float]] = {}
+    for row in rows:
+        if row["condition"] == condition:
+            found.setdefault(row["caption"], []).append(row["transition_control"])
+    return {caption: float(np.mean(values)) for caption, values in found.items()}
+
+
+def compare(rows: Sequence[Row]) -> Row | None:
+    """What tuning adds under the mask, caption by caption, from the same noise; none where a cell is not there."""
+    before, after = (by_caption(rows, name) for name in ("mask", "mask and tuning"))
+    gains = [after[caption] - before[caption] for caption in before if caption in after]
+    more, less = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
+    return {**found, "more": more, "less": less} if (found := mean(gains)) else None
 
 
 def measure(rows: Sequence[Row]) -> Row:
     """One cell; its interval is over captions, as the seeds of a caption are no films of their own."""
-    captions = sorted({row["caption"] for row in rows})
-    control = xr.DataArray(
-        [np.mean([row["transition_control"] for row in rows if row["caption"] == each]) for each in captions],
-        dims="prompt",
-    )
-    ends = ends_of(share_interval(control, most_tries=len(rows) / len(captions)))
+    control = xr.DataArray([*by_caption(rows, rows[0]["condition"]).values()], dims="prompt")
+    ends = ends_of(share_interval(control, most_tries=len(rows) / control.size))
     return {
         "transition_control": {"value": float(control.mean()), **ends, "n": len(rows)},
         **recall_and_precision(rows),
-        "captions": len(captions),
+        "captions": control.size,
         "paper": PAPER[rows[0]["condition"]],
     }
 

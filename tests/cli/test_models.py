@@ -25,6 +25,21 @@ def test_a_table_for_people(run: Any) -> None:
     assert all(card.name in outcome.out for card in list_models())
 
 
+def test_the_card_of_one_model_says_what_it_can_and_cannot(run: Any) -> None:
+    outcome = run("models", "unet-mini")
+    assert (outcome.code, outcome.err) == (0, "")
+    for words in (
+        "16 frames of 64 x 64 at 8 a second",
+        "subject shape",
+        "core-hours",
+        "small things are lost",
+    ):
+        assert words in outcome.out
+    outcome = run("models", "unet-mimi")
+    assert outcome.code == 2
+    assert "did you mean 'unet-mini'" in outcome.err
+
+
 def test_the_plan_of_wan_is_that_of_the_paper(run: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(planning, "_costs", lambda *_: (None, None))
     asked = ["--plan", "wan2.1-1.3b", "--frames", "81", "--size", "832x480", "--device-memory", "24GB"]

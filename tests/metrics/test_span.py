@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from attnscope.dataset import render, sample_scene
+from attnscope.errors import InputError
 from attnscope.metrics import detect_cuts
 
 
@@ -70,3 +71,18 @@ def test_a_shot_of_one_frame_is_believed_only_where_that_is_asked_for() -> None:
     film = smeared(1).astype(np.uint8)
     assert detect_cuts(film, 16, detector="span").cuts_frame == ()
     assert detect_cuts(film, 16, detector="span", shortest_shot_s=0).cuts_frame == (1,)
+
+
+def test_films_without_latent_frames_are_compared_frame_by_frame() -> None:
+    """At 8 frames a second a subject moves twice as far from frame to frame, and shots of three frames are shots."""
+    exact = {1: 0, 4: 0}
+    for seed in range(20):
+        clock = {"num_frames": 16, "fps": 8, "stride": 1, "min_shot_latent_frames": 3}
+        scene = sample_scene(seed, num_shots=3, keep_place=0.0, **clock)
+        for stride in exact:
+            found = detect_cuts(render(scene), 8, detector="span", shortest_shot_s=0, stride=stride)
+            exact[stride] += found.cuts_frame == scene.plan.cuts_frame
+    assert exact[1] == 20
+    assert exact[4] < 16
+    with pytest.raises(InputError, match="expected a stride of at least 1, got 0 in detect_cuts"):
+        detect_cuts(render(scene), 8, detector="span", stride=0)

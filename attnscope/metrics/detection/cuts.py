@@ -10,12 +10,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, get_args
 
 from attnscope._types import Floats32, Frames
+from attnscope.checks import require_whole
 from attnscope.errors import InputError, quote
 from attnscope.metrics.detection import watching
 from attnscope.metrics.detection.blending import Thumbnails
 from attnscope.metrics.detection.curves import THRESHOLD, transitions
 from attnscope.metrics.detection.lasting import keep_lasting
-from attnscope.metrics.detection.span import SPAN_THRESHOLD, SpanDetector
+from attnscope.metrics.detection.span import SPAN_THRESHOLD, STRIDE, SpanDetector
 from attnscope.metrics.detection.transition import Transition
 from attnscope.video.streams import ArrayVideo, Video
 
@@ -62,6 +63,7 @@ def detect_cuts(
     threshold: float | None = None,
     shortest_shot_s: float = SHORTEST_SHOT_S,
     arithmetic: Literal["auto", "float32", "bfloat16"] = "auto",
+    stride: int = STRIDE,
 ) -> Detection:
     """Find the cuts of a video in memory.
 
@@ -76,7 +78,8 @@ def detect_cuts(
     On drawn films (`attnscope.dataset`, 64 x 64, hard cuts) ``"adaptive"`` found every cut and no other, the network
     nearly every one; with dissolves only the network is right (experiments/metrics_validation). What small models make
     of such films is blurred over a latent frame at each cut, and there they see few of the cuts: ``"span"`` compares
-    pictures four frames apart and is the one for such films (experiments/cut_detectors), and for no others.
+    pictures a latent frame of ``stride`` frames apart and is the one for such films (experiments/cut_detectors), and
+    for no others; ``stride`` is 1 for a model whose VAE sees frame by frame.
 
     ``threshold`` is the probability (network, vote; 0.3 by default) or the novelty (span; 0.135) from which there is a
     cut; the classical detectors have their own.
@@ -101,7 +104,11 @@ def detect_cuts(
     (20,)
     """
     chosen = CutDetector(
-        detector, threshold=threshold, shortest_shot_s=shortest_shot_s, arithmetic=arithmetic
+        detector,
+        threshold=threshold,
+        shortest_shot_s=shortest_shot_s,
+        arithmetic=arithmetic,
+        stride=stride,
     )
     return chosen.run(ArrayVideo(frames, fps))
 
@@ -123,6 +130,7 @@ as detector; use one of them
         threshold: float | None = None,
         shortest_shot_s: float = SHORTEST_SHOT_S,
         arithmetic: Literal["auto", "float32", "bfloat16"] = "auto",
+        stride: int = STRIDE,
     ) -> None:
         if detector not in get_args(DetectorName):
             raise InputError(
@@ -140,6 +148,7 @@ as detector; use one of them
                 where="in detect_cuts",
                 remedy=f"{usual} and {SHORTEST_SHOT_S} are usual",
             )
+        self._stride = require_whole(stride, "a stride of at least 1", "in detect_cuts", least=1)
         self.detector: DetectorName = detector
         self.threshold = threshold
         self._shortest_shot_s = shortest_shot_s
@@ -154,7 +163,9 @@ as detector; use one of them
             watching.native_arithmetic() if network and self._arithmetic == "auto" else self._arithmetic
         )
         self._parts = {
-            name: SpanDetector(self.threshold) if name == "span" else watching.ClassicalDetector(name)
+            name: SpanDetector(self.threshold, self._stride)
+            if name == "span"
+            else watching.ClassicalDetector(name)
             for name in names
             if name != "transnetv2"
         }

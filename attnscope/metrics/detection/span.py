@@ -19,7 +19,8 @@ from attnscope.video.scaling import squeeze
 if TYPE_CHECKING:
     import av
 
-SPAN_FRAME = 4
+STRIDE = 4
+"""Frames of a latent frame where nobody says: those of Wan, HunyuanVideo, CogVideoX."""
 
 SPAN_THRESHOLD = 0.135
 """Least novelty of a cut, the root mean square over pixels with black to white being 2; set on drawn films, half of
@@ -30,16 +31,16 @@ _PIXELS = 64  # longer side of what is compared: larger pictures are blurred to 
 
 
 class SpanDetector(FrameDetector):
-    """Compares pictures a latent frame apart; keeps two numbers a frame.
+    """Compares pictures a latent frame of ``stride`` frames apart; keeps two numbers a frame.
 
-    The change over four frames, less half of the larger change before and behind it (a fast camera changes all along),
-    must reach the threshold and be the largest within four frames. The cut is the first of these frames that has at
+    The change over these frames, less half of the larger change before and behind it (a fast camera changes all along),
+    must reach the threshold and be the largest within as many frames. The cut is the first of these frames that has at
     least half of the largest frame-to-frame change among them.
     """
 
-    def __init__(self, threshold: float = SPAN_THRESHOLD) -> None:
-        self._threshold = threshold
-        self._last: deque[NDArray[np.float32]] = deque(maxlen=SPAN_FRAME)
+    def __init__(self, threshold: float = SPAN_THRESHOLD, stride: int = STRIDE) -> None:
+        self._threshold, self._stride = threshold, stride
+        self._last: deque[NDArray[np.float32]] = deque(maxlen=stride)
         self._change: list[float] = []
         self._over_span: list[float] = []
 
@@ -50,20 +51,20 @@ class SpanDetector(FrameDetector):
         now = squeeze(picture, height, width).astype(np.float32) / 127.5 - 1
         if self._last:
             self._change.append(_distance(now, self._last[-1]))
-        if len(self._last) == SPAN_FRAME:
+        if len(self._last) == self._stride:
             self._over_span.append(_distance(now, self._last[0]))
         self._last.append(now)
 
     @override
     def finish(self) -> tuple[int, ...]:
-        over_span, change = np.array(self._over_span), np.array(self._change)
-        beside = np.pad(over_span, SPAN_FRAME)
-        novelty = over_span - 0.5 * np.maximum(beside[: len(over_span)], beside[2 * SPAN_FRAME :])
+        over_span, change, stride = np.array(self._over_span), np.array(self._change), self._stride
+        beside = np.pad(over_span, stride)
+        novelty = over_span - 0.5 * np.maximum(beside[: len(over_span)], beside[2 * stride :])
         found: set[int] = set()
         for place, value in enumerate(novelty):
-            near = novelty[max(0, place - SPAN_FRAME + 1) : place + SPAN_FRAME]
+            near = novelty[max(0, place - stride + 1) : place + stride]
             if value >= self._threshold and value == near.max():
-                inside = change[place : place + SPAN_FRAME]
+                inside = change[place : place + stride]
                 found.add(1 + place + int(np.argmax(inside >= inside.max() / 2)))
         return tuple(sorted(found))
 
