@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from attnscope.cli._footage import Shown
 from attnscope.exploring.films import film_beside
 from attnscope.storage import STORE_NAME
 from attnscope.video.files import read_frames, write_video
+
+if TYPE_CHECKING:
+    from attnscope.families.protocols import Pipeline
 
 
 def films_in(folder: Path, num: int) -> list[Path]:
@@ -38,16 +42,16 @@ def keep_shown(films: Sequence[Path], shown: Shown) -> None:
         film_strip(frames, cuts=plan.cuts_frame).save(path.with_suffix(".png"))
 
 
-def find_cuts(films: Sequence[Path], *, stride: int) -> list[list[int]]:
+def find_cuts(films: Sequence[Path], pipe: Pipeline) -> list[list[int]]:
     """Look where each film is cut, in video frames, which need not be where the prompt asked for it.
 
-    ``stride`` is how many frames a latent frame of the model stands for. A strip of each film is left beside it, with a
-    wide gap at those cuts.
+    A strip of each film is left beside it, with a wide gap at those cuts.
     """
+    from attnscope.families import find
     from attnscope.intervening.cut_check import check_cuts
     from attnscope.video.strips import film_strip
 
-    found = []
+    found, stride = [], find(pipe).temporal_stride(pipe)
     for path in films:
         frames = read_frames(path)
         cuts = list(check_cuts((), frames, stride=stride).found_frame)

@@ -140,6 +140,7 @@ def _summarise(film: Film) -> Document:
         "cuts_requested_frame": film.plan.requested_frame,
         "cuts_realised_frame": film.plan.realised_frame,
         "cuts_detected_frame": film.cuts.found_frame,
+        "stride": film.plan.stride,
         "recall": film.cuts.recall,
         "precision": film.cuts.precision,
         "transition_control": film.cuts.transition_control,
@@ -155,7 +156,8 @@ def _say(document: Document, plan: ShotPlan) -> None:
 
     print(f"video     {document['video']}, pictures of it in {document['strip']}")
     print(f"asked     cuts at frame {places(document['cuts_requested_frame'])}")
-    print(f"possible  cuts at frame {places(document['cuts_realised_frame'])}")
+    grid = f", where a latent frame of {document['stride']} begins" if document["stride"] > 1 else ""
+    print(f"possible  cuts at frame {places(document['cuts_realised_frame'])}{grid}")
     print(f"found     cuts at frame {places(document['cuts_detected_frame'])}")
     for sentence in document["rule"] or ["No mask."]:
         print(f"mask      {sentence}")

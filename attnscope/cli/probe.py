@@ -105,8 +105,6 @@ def probe_command(
     num_frames
         Frames of the video; its own default otherwise, or what the shots say.
     """
-    from attnscope.families import find
-
     texts = _read_prompts(prompt, prompts, video)
     share = _share(prompts)
     _check_early(texts, video, captions, shots, branch)
@@ -131,8 +129,7 @@ def probe_command(
         if share.count > 1:
             return _say_share(folder, share, as_json)
         films = films_in(folder, len(texts))
-        frames_seen = read_frames(films[0])
-        found = find_cuts(films, stride=find(pipe).temporal_stride(pipe))
+        frames_seen, found = read_frames(films[0]), find_cuts(films, pipe)
     else:
         shown = _show(pipe, loading, listed, arguments, (shots, border, num_frames, seed))
         looking = {**options, "sigmas": [sorted(levels, reverse=True)[step] for step in used]}

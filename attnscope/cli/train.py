@@ -109,28 +109,23 @@ def train_command(
         asked = _read_stopped_run(folder)
     else:
         if folder is not None:
-            _refuse("a folder with resume only", str(folder), "as FOLDER", "write --out FOLDER")
+            _refuse("a folder with resume only", str(folder), "as FOLDER", _explain_word(str(folder)))
+        if data is None and drawn is None and config is None:
+            _refuse("one of --data and --drawn", "neither", "to train on", "write --drawn 64")
         if out is None and not dry_run:
             _refuse("a folder for the run", "none", "as --out", "write --out runs/first")
         from attnscope.training.run_file import RunFile, read_run_file
 
         begun = RunFile({}) if config is None else read_run_file(config)
-        table = begun.recipe | _settings(set or [])
-        if table.setdefault("method", job) != job:
-            _refuse(
-                f"method {job}, as the command says", quote(table["method"]), "in the recipe", "leave it out"
-            )
-        chosen = {"steps": steps, "seed": seed}
-        table |= {name: value for name, value in chosen.items() if value is not None}
         asked = _Asked(
             model=model or begun.model or "wan-mini",
-            data=_films(data, drawn, drawn_shots, world, begun, table),
+            data=_films(data, drawn, drawn_shots, world, begun),
             out=out or Path("run"),
             rule=begun.rule if rule is None else rule,
             layers=layers or begun.layers or None,
             text_layers=text_layers or begun.text_layers or "all",
             initial=str(initial or begun.initial) or None,
-            recipe=Recipe.from_table(table, "the recipe"),
+            recipe=_read_recipe(job, begun.recipe, set or [], config, steps=steps, seed=seed),
         )
     return _run(asked, cache=cache, dry_run=dry_run, tensorboard=tensorboard, as_json=json)
 
@@ -181,6 +176,8 @@ def _run(asked: _Asked, *, cache: Path | None, dry_run: bool, tensorboard: bool,
     )
     for reason in done.left_out:
         note(f"left out: {reason}")
+    if done.shortened:
+        note(f"{len(done.shortened)} films lose shots: {'; '.join(done.shortened[:_MOST_NAMED])}")
     if as_json:
         print_json(
             {
@@ -190,6 +187,7 @@ def _run(asked: _Asked, *, cache: Path | None, dry_run: bool, tensorboard: bool,
                 "loss": done.loss,
                 "films": done.num_films,
                 "left_out": list(done.left_out),
+                "shortened": list(done.shortened),
                 "estimate": None if done.estimate is None else vars(done.estimate),
             }
         )
@@ -207,7 +205,6 @@ def _films(
     shots: str | None,
     world: str | None,
     begun: RunFile,
-    recipe: Document,
 ) -> str | DrawnFilms:
     """The films that were asked for here, else those of the run that is begun alike."""
     from attnscope.training.clips import DrawnFilms
@@ -222,9 +219,8 @@ def _films(
         if not begun.data:
             _refuse("one of --data and --drawn", "neither", "to train on", "give one")
         return begun.data
-    frames = {"num_frames": recipe["num_frames"]} if recipe.get("num_frames") else {}
     options = {"world": world or DEFAULT_WORLD}
-    return DrawnFilms(drawn, _numbers("1,2,3" if shots is None else shots), options=options, **frames)
+    return DrawnFilms(drawn, _numbers("1,2,3" if shots is None else shots), options=options)
 
 
 def _rule(text: str) -> Rule:
@@ -269,6 +265,29 @@ def _read_stopped_run(folder: Path | None) -> _Asked:
     )
 
 
+def _read_recipe(
+    job: str, begun: Document, given: list[str], config: Path | None, **chosen: int | None
+) -> Recipe:
+    """The recipe of the file, with what is given here in the place of it."""
+    told = _settings(given)
+    if job == "full" and (idle := sorted(_OF_ADAPTERS & told.keys())):
+        _refuse(f"{idle[0]} with lora", "full", "as what to train", "leave it out, or write train lora")
+    table = begun | told
+    if table.setdefault("method", job) != job:
+        _refuse(f"method {job}, as the command says", quote(table["method"]), "in the recipe", "leave it out")
+    table |= {name: value for name, value in chosen.items() if value is not None}
+    return Recipe.from_table(table, "the recipe" if config is None else f"the recipe of {config}")
+
+
+def _explain_word(word: str) -> str:
+    """Say what was probably meant by a word where the folder of a run to go on with stands."""
+    from attnscope.models.finding import embedded_card
+
+    if embedded_card(word):
+        return f"write --model {word}"
+    return f"repeat --set, as in --set {word}" if "=" in word else "write --out FOLDER"
+
+
 def _settings(given: list[str]) -> Document:
     table: Document = {}
     for setting in given:
@@ -279,6 +298,8 @@ def _settings(given: list[str]) -> Document:
     return table
 
 
+_OF_ADAPTERS = {"rank", "alpha", "lora_dropout", "targets"}
+_MOST_NAMED = 5
 _TEXTS = [each.name for each in fields(Recipe) if each.type == "str"]
 """Settings that are text whatever they look like: layers "7" or "7-8,25"."""
 

@@ -13,25 +13,31 @@ import torch
 from torch import Tensor, nn
 
 from attnscope._types import Document
-from attnscope.errors import AttnscopeError, InputError, quote
+from attnscope.errors import AttnscopeError, InputError, StoreError, quote
 from attnscope.families import EncodedText
+from attnscope.models.finding import name_of_loaded
 from attnscope.shots import LatentPlan
 from attnscope.storage.disk import explain, write_durably
 from attnscope.training.clips import Clip, FilmSize
 from attnscope.training.denoisers import Trainable
 
 _CARD = "cache.json"
+_COMPARED = ("model", "size")  # what of the card binds a folder; the model's name is for people
 _SAMPLED = 4096  # numbers of each weight that tell models apart; training changes all of them
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """One film, encoded: its name, texts, shots on the latent grid, and the file with its latents."""
+    """One film, encoded: its name, texts, shots on the latent grid, and the file with its latents.
+
+    ``note`` says what of the film had to be left out, empty where nothing.
+    """
 
     clip: Clip
     plan: LatentPlan
     path: Path
     digest: str
+    note: str = ""
 
     def tensors(self) -> dict[str, Tensor]:
         """Read the latents (C, T, h, w), and what else the pipeline is given of the film."""
@@ -53,17 +59,19 @@ class Cache:
         self.folder, self._model, self._size = folder, model, size
         card = {
             "model": fingerprint(model),
+            "model_name": name_of_loaded(model.pipe, model.denoiser) or type(model.pipe).__name__,
             "size": f"{size.num_frames} x {size.height} x {size.width} at {size.fps or 'own'} fps",
         }
         self._card = card
         path = folder / _CARD
         with explain(folder):
             before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else card
-        if before != card:
-            what = next((name for name in card if before.get(name) != card[name]), _CARD)
+        what = next((name for name in _COMPARED if before.get(name) != card[name]), "")
+        if what:
+            told = f"{what}_name" if f"{what}_name" in card.keys() & before.keys() else what
             raise InputError(
-                expected=f"a cache of {what} {quote(card[what])}",
-                got=quote(before.get(what)),
+                expected=f"a cache of {what} {quote(card[told])}",
+                got=quote(before.get(told)),
                 where=f"in {folder}",
                 remedy="give another folder as cache, or delete this one",
             )
@@ -98,11 +106,14 @@ class Cache:
                     remedy="leave it out, or encode in float32",
                 )
             facts = {"plan": json.dumps(_plan_as_json(latent)), "name": clip.name}
+            if plan.notes:
+                facts["note"] = "; ".join(plan.notes)
             self._begin()
             write_checked(path, {"latents": latents, **given}, facts)
         _, facts = read_checked(path)
         plan_latent = _plan_from_json(json.loads(facts["plan"]))
-        return Encoded(clip.keep_shots(plan_latent.num_shots), plan_latent, path, facts["sha256"])
+        told = clip.keep_shots(plan_latent.num_shots)
+        return Encoded(told, plan_latent, path, facts["sha256"], facts.get("note", ""))
 
     def text(self, caption: str) -> EncodedText:
         """Encode a caption, or find it."""
@@ -134,6 +145,8 @@ class Cache:
                 break
             try:
                 encoded.append(self.film(clip))
+            except StoreError:
+                raise  # the place is at fault, and would be for every film
             except InputError as error:
                 reasons.append(f"{clip.name}: {error}")
             on_film(index + 1, len(clips))

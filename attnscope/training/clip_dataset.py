@@ -65,7 +65,7 @@ class ClipDataset:
         cache: Cache | None = None,
     ) -> None:
         self.size = FilmSize(num_frames, height, width, None if fps is None else Fraction(fps), stride)
-        self.clips, self.refused = read_clips(data)
+        self.clips, self.refused = read_clips(data, self.size)
         self._cache = cache
         if not self.clips:
             raise InputError(

@@ -17,6 +17,8 @@ from attnscope.metrics.scoring.manifests import Listed, read_usable_lines
 from attnscope.shots import ShotPlan
 from attnscope.video.files import read_video
 
+_DRAWN_FPS = 16  # where neither the model nor who asks says it
+_SHORTEST_SHOT = 4  # frames that every drawn shot has at least; never less than two latent ones
 MANIFEST = "manifest.csv"
 """How the manifest of a folder of clips is called."""
 
@@ -108,17 +110,18 @@ class DrawnFilms:
     """Films that are drawn from seeds, with cuts that are known exactly; see :func:`attnscope.dataset.sample_scene`.
 
     ``shots`` are the numbers of shots to choose from, ``options`` go to ``sample_scene`` (``world``, ``keep_place``).
+    Films are as long and as fast as the model makes them, and cut where it can cut, unless told otherwise.
     """
 
     num_clips: int
     shots: tuple[int, ...] = (1, 2, 3)
-    num_frames: int = 49
-    fps: int = 16
+    num_frames: int | None = None
+    fps: int | None = None
     first_seed: int = 0
     options: Document = field(default_factory=dict)
 
-    def clips(self) -> list[Clip]:
-        """Invent the films; nothing is drawn yet."""
+    def clips(self, size: FilmSize) -> list[Clip]:
+        """Invent the films as a model of this size sees them; nothing is drawn yet."""
         if not isinstance(self.num_clips, int) or self.num_clips < 1 or not self.shots:
             raise InputError(
                 expected="at least one film, of at least one number of shots",
@@ -126,16 +129,14 @@ class DrawnFilms:
                 where="in DrawnFilms",
                 remedy="write DrawnFilms(100)",
             )
+        usual: Document = {
+            "stride": size.stride,
+            "min_shot_latent_frames": max(2, -(-_SHORTEST_SHOT // size.stride)),
+            "num_frames": self.num_frames or size.num_frames,
+            "fps": self.fps or size.fps or _DRAWN_FPS,
+        }
         return [
-            clip_of(
-                sample_scene(
-                    seed,
-                    num_shots=self.shots[seed % len(self.shots)],
-                    num_frames=self.num_frames,
-                    fps=self.fps,
-                    **self.options,
-                )
-            )
+            clip_of(sample_scene(seed, num_shots=self.shots[seed % len(self.shots)], **usual | self.options))
             for seed in range(self.first_seed, self.first_seed + self.num_clips)
         ]
 
@@ -155,8 +156,10 @@ def clip_of(drawn: Scene) -> Clip:
     return Clip(f"scene {drawn.seed}", drawn.caption("none"), captions, drawn.general_caption(), drawn)
 
 
-def read_clips(data: Data) -> tuple[list[Clip], list[str]]:
+def read_clips(data: Data, size: FilmSize) -> tuple[list[Clip], list[str]]:
     """List the films of a data set, and the lines of its manifest that cannot be used, each with its reason.
+
+    Films that are drawn are drawn for ``size``.
 
     Raises
     ------
@@ -164,7 +167,7 @@ def read_clips(data: Data) -> tuple[list[Clip], list[str]]:
         There is no such data set, or no film in it.
     """
     if isinstance(data, DrawnFilms):
-        return data.clips(), []
+        return data.clips(size), []
     if not isinstance(data, str | Path):
         given: list[Any] = list(data) if isinstance(data, Sequence) else []
         if not given or not all(isinstance(each, Clip) for each in given):
@@ -257,6 +260,9 @@ def _shorten(frames: Frames, plan: ShotPlan, size: FilmSize) -> tuple[Frames, Sh
             remedy="give a longer one",
         )
     cuts = [cut for cut in plan.cuts_frame if cut < length]
-    return frames[:length], replace(
-        ShotPlan.from_frames(cuts, num_frames=length, fps=plan.fps), notes=plan.notes
-    )
+    notes = plan.notes
+    if len(cuts) < len(plan.cuts_frame):
+        notes += (
+            f"{len(plan.cuts_frame) - len(cuts)} of {plan.num_shots} shots begin behind frame {length}",
+        )
+    return frames[:length], replace(ShotPlan.from_frames(cuts, num_frames=length, fps=plan.fps), notes=notes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,7 @@ from attnscope._types import Range
 from attnscope.errors import InputError, quote
 from attnscope.families.calling import fill_defaults, require_size
 from attnscope.families.protocols import Denoiser, Pipeline
+from attnscope.storage.disk import require_writable
 from attnscope.training.batches import Assembly
 from attnscope.training.cache import Cache
 from attnscope.training.clips import Data, FilmSize, read_clips
@@ -33,6 +34,7 @@ from attnscope.training.watching import (
     steps_to_record,
 )
 from attnscope.training.weights import prepare_weights, save_trained
+from attnscope.video.files import fps_of
 
 _LAST = 20
 
@@ -41,6 +43,7 @@ _LAST = 20
 class Training:
     """What a training run left: the folder, the weights, the mean of the last 20 losses, what was left out and why.
 
+    ``shortened`` names the films that lost shots, as they are longer than the model's films.
     ``weights`` is what ``pipe.load_lora_weights`` (LoRA) or ``from_pretrained`` (whole models) takes. ``estimate`` is
     there instead where only the cost was asked for; then the films are those that are listed, and as many as a batch
     has were looked at.
@@ -53,6 +56,7 @@ class Training:
     num_films: int
     left_out: tuple[str, ...]
     estimate: Estimate | None = None
+    shortened: tuple[str, ...] = ()
 
 
 def finetune(
@@ -124,15 +128,17 @@ def finetune(
     >>> from attnscope.testing import tiny
     >>> from attnscope.training.clips import DrawnFilms
     >>> with tempfile.TemporaryDirectory() as out:
-    ...     done = finetune(tiny("wan"), DrawnFilms(2, (2,), num_frames=17), out=out, rule="same_shot", steps=1,
+    ...     done = finetune(tiny("wan"), DrawnFilms(2, (2,)), out=out, rule="same_shot", steps=1,
     ...                     rank=2, height=32, width=32, num_frames=17)
     ...     done.num_steps, done.weights.name
     (1, 'pytorch_lora_weights.safetensors')
     """
+    _check_early(Path(out), rule, layers, dry_run=dry_run)
     recipe = _recipe(recipe, changes)
     model = find_trainable(pipe, recipe.denoiser)
     run, size = Path(out), _film_size(model, recipe)
-    clips, left_out = read_clips(data)
+    require_same(run, model, recipe, Asked(model_name, rule, layers, text_layers, data, initial))
+    clips, left_out = read_clips(data, replace(size, fps=size.fps or fps_of(model.pipe)))
     objective = objective_of(pipe, recipe, by_flow=model.by_flow, bounds=model.bounds)
     with _prepare_model(model, recipe, initial, keep=not dry_run):
         with (
@@ -145,11 +151,11 @@ def finetune(
             if not films:
                 _refuse_all(left_out)
             assembly = Assembly(model, films, kept.text, objective, recipe)
+            shortened = tuple(f"{film.clip.name}: {film.note}" for film in films if film.note)
             asked = Asked(model_name, rule, layers, text_layers, data, initial, tuple(left_out))
             if dry_run:
-                require_same(run, model, recipe, asked)
                 cost = estimate(forward, assembly, recipe)
-                return Training(run, None, 0, None, len(clips), tuple(left_out), cost)
+                return Training(run, None, 0, None, len(clips), tuple(left_out), cost, shortened)
             forward.require(film.plan for film in films)
             shapes = [tuple(film.tensors()["latents"].shape) for film in films]
             loop = Loop(run, recipe, forward, assembly, shapes, tensorboard=tensorboard, on_step=on_step)
@@ -164,7 +170,21 @@ def finetune(
         model.denoiser.eval()
         weights = save_trained(model, recipe, run)
     losses = [line["loss"] for line in read_lines(run / LOG)[-_LAST:]]
-    return Training(run, weights, recipe.steps, sum(losses) / len(losses), len(films), tuple(left_out))
+    loss = sum(losses) / len(losses)
+    return Training(run, weights, recipe.steps, loss, len(films), tuple(left_out), shortened=shortened)
+
+
+def _check_early(out: Path, rule: Rule, layers: Range | None, *, dry_run: bool) -> None:
+    """Refuse what no model and no film is needed for."""
+    if layers is not None and rule is None:
+        raise InputError(
+            expected="a rule that acts in the layers",
+            got=f"none, and layers {quote(layers)}",
+            where="in finetune",
+            remedy="give a rule, or leave layers out",
+        )
+    if not dry_run:
+        require_writable(out, "folder")
 
 
 @contextmanager

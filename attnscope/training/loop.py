@@ -94,7 +94,8 @@ class Loop:
         first = 0 if state is None else restore(state, self.weights, self._optimiser.optimizer, self.average)
         with ExitStack() as stack:
             is_main = self.accelerator.is_main_process
-            journals = [Journal(self._run, name, first) for name in (LOG, VALIDATION)] if is_main else []
+            names = (LOG, VALIDATION) if recipe.validate_every else (LOG,)
+            journals = [Journal(self._run, name, first) for name in names] if is_main else []
             curves = Curves(self._run, wanted=self._tensorboard and is_main)
             stack.callback(curves.close)
             bar = stack.enter_context(Bar(recipe.steps, first)) if is_main else None

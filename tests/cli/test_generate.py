@@ -33,6 +33,7 @@ KEYS = {
     "video",
     "cuts_requested_frame",
     "cuts_detected_frame",
+    "stride",
     "recall",
     "precision",
     "transition_control",

@@ -14,7 +14,8 @@ from attnscope import models, open_store
 from attnscope.dataset import render, sample_scene
 from attnscope.video.files import write_video
 
-SMALL = tuple(f"--set={each}" for each in ("height=32", "width=32", "num_frames=17", "rank=2", "steps=2"))
+WHOLE = tuple(f"--set={each}" for each in ("height=32", "width=32", "num_frames=17", "steps=2"))
+SMALL = (*WHOLE, "--set=rank=2")
 DRAWN = ("--drawn", "2", "--drawn-shots", "2")
 LORA = "pytorch_lora_weights.safetensors"
 
@@ -70,7 +71,7 @@ def test_drawn_films_cost_what_is_said_and_nothing_is_written(folder: Path, run:
         *DRAWN,
         "--out",
         "a",
-        *SMALL,
+        *WHOLE,
         "--dry-run",
         "--json",
         "--cache",
@@ -168,6 +169,15 @@ def test_no_model_is_loaded_for_it(
         (("resume", "tiny", "--rule", "same_shot"), "train further with lora"),
         (("resume", "tiny", "--out", "b"), "settings of a run with resume"),
         (("lora", "tiny", *DRAWN), "a folder with resume only"),
+        (("lora", "wan-mini", *DRAWN), "write --model wan-mini"),
+        (("lora", "seed=3", *DRAWN, "--set", "rank=2"), "repeat --set, as in --set seed=3"),
+        (("lora", "--dry-run"), "one of --data and --drawn, got neither"),
+        (("full", *DRAWN, "--out", "out", "--set", "rank=4"), "expected rank with lora, got full"),
+        (
+            ("lora", *DRAWN, "--out", "out", "--model", "tiny", "--layers", "1"),
+            "a rule that acts in the layers",
+        ),
+        (("lora", *DRAWN, "--out", "clips/one.mp4", "--model", "tiny"), "expected a folder, got a file"),
         (("lora", *DRAWN), "a folder for the run"),
         (("half", *DRAWN, "--out", "out"), "half"),
     ],

@@ -42,7 +42,7 @@ def assemble(encoded):
         size = FilmSize(17, 32, 32, None, model.family.temporal_stride(pipe))
         cache = Cache(encoded[name], model, size)
         films, refused = cache.films(
-            DrawnFilms(num_clips, shots, num_frames=17, options={"min_shot_latent_frames": 1}).clips()
+            DrawnFilms(num_clips, shots, num_frames=17, options={"min_shot_latent_frames": 1}).clips(size)
         )
         assert refused == []
         objective = objective_of(pipe, recipe, by_flow=model.by_flow)

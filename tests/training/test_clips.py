@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
 
 
 def encode(data, cache, name="wan", size=SIZE):
-    clips, reasons = read_clips(data)
+    clips, reasons = read_clips(data, SIZE)
     kept = Cache(cache, find_trainable(tiny(name)), size)
     films, refused = kept.films(clips)
     return films, reasons + refused
@@ -94,7 +94,7 @@ def test_a_long_film_loses_its_end_and_a_lower_rate_takes_fewer_frames(tmp_path)
     assert (len(cut), shortened.cuts_frame) == (17, (9,))
     write_video(tmp_path / "long.mp4", frames, 16)
     (tmp_path / "manifest.csv").write_text("file,caption,marked_cut_frames\nlong.mp4,a film,16\n")
-    (listed,), _ = read_clips(tmp_path)
+    (listed,), _ = read_clips(tmp_path, SIZE)
     slow, plan = listed.load(FilmSize(17, 32, 32, Fraction(8), 4))
     assert (len(slow), plan.cuts_frame, plan.fps) == (17, (8,), 8)
 
@@ -157,11 +157,30 @@ def test_a_damaged_film_is_named(folder, tmp_path, damage):
 
 
 def test_drawn_films_are_as_asked():
-    clips = DrawnFilms(4, (1, 2), options={"world": "plain"}).clips()
+    size = FilmSize(49, 64, 64, None, 4)
+    clips = DrawnFilms(4, (1, 2), options={"world": "plain"}).clips(size)
     assert [len(clip.captions) for clip in clips] == [0, 2, 0, 2]
-    frames, plan = clips[1].load(FilmSize(49, 64, 64, None, 4))
+    frames, plan = clips[1].load(size)
     assert np.array_equal(frames, render(sample_scene(1, num_shots=2, world="plain")))
     assert plan.num_shots == 2
+
+
+@pytest.mark.parametrize("size", [FilmSize(16, 64, 64, Fraction(8), 1), FilmSize(17, 64, 64, None, 4)])
+def test_drawn_films_have_their_shots_on_the_clock_of_the_model(size):
+    for clip, num_shots in zip(DrawnFilms(8, (2, 1)).clips(size), [2, 1] * 4, strict=True):
+        frames, plan = clip.load(size)
+        assert (len(frames), plan.fps, plan.num_shots) == (size.num_frames, size.fps or 16, num_shots)
+        assert plan.to_latent(size.stride).num_shots == num_shots
+        assert not plan.notes
+
+
+def test_films_that_lose_a_shot_are_named(tmp_path):
+    films, reasons = encode(DrawnFilms(6, (3,), num_frames=49), tmp_path)
+    assert reasons == []
+    assert {film.plan.num_shots for film in films} == {1, 2}
+    assert all("of 3 shots begin behind frame 17" in film.note for film in films)
+    assert all(film.note for film in encode(DrawnFilms(6, (3,), num_frames=49), tmp_path)[0])
+    assert not any(film.note for film in encode(DrawnFilms(2, (1,)), tmp_path)[0])
 
 
 def test_latents_that_are_no_numbers_are_left_out(tmp_path, monkeypatch):
