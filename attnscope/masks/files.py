@@ -66,7 +66,7 @@ def save_interventions(
     ...     load_interventions(path) == preset("cinetrans-dit", plan)
     True
     """
-    place = Path(path)
+    place = _read_path(path)
     content = json.dumps(interventions_as_json(interventions), indent=2, allow_nan=False) + "\n"
     write_durably(place, content.encode())
     return place
@@ -80,7 +80,7 @@ def load_interventions(path: str | os.PathLike[str], plan: Plan | None = None) -
     MaskError
         The file holds no interventions of a version that is known, or a rule whose numbers make no sense.
     """
-    place = Path(path)
+    place = _read_path(path)
     try:
         table = json.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -92,6 +92,17 @@ def load_interventions(path: str | os.PathLike[str], plan: Plan | None = None) -
         ) from error
     found = interventions_from_json(table, f"in {place}")
     return found if plan is None else rebind(found, plan)
+
+
+def _read_path(path: object) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise MaskError(
+            expected="the path of a file first, then interventions",
+            got=quote(path),
+            where="as path",
+            remedy='write for instance save_interventions("cut.json", rules)',
+        )
+    return Path(path)
 
 
 def interventions_as_json(interventions: MaskRule | Intervention | Sequence[Intervention]) -> Document:

@@ -37,6 +37,7 @@ from attnscope.training.weights import prepare_weights, save_trained
 from attnscope.video.files import fps_of
 
 _LAST = 20
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ def _open_cache(
 def _refuse_all(left_out: Sequence[str]) -> NoReturn:
     raise InputError(
         expected="at least one film that can be used",
-        got=f"{len(left_out)} that cannot ({left_out[0] if left_out else 'there is none'})",
+        got=f"{len(left_out)} that cannot ({'; '.join(left_out[:_MOST_NAMED]) or 'there is none'})",
         where="as data to train on",
         remedy="correct the manifest",
     )

@@ -34,6 +34,9 @@ STATISTICS: dict[str, Statistic] = {
     "own_shot_mass": structure.own_shot_mass,
     "place_matched_contrast": structure.place_matched_contrast,
     "pooled_contrast": structure.pooled_contrast,
+    "pooled_share_interval": lambda ds: structure.pooled_share_interval(
+        structure.own_shot_mass(ds), 1 + structure.contrast(ds)
+    )[0],
     "share_interval": lambda ds: structure.share_interval(structure.own_shot_mass(ds))[1],
     "with_cuts": lambda ds: structure.with_cuts(ds, [[5], [9], [13], [17]])[["mass"]],
     "with_shots": lambda ds: schema.with_shots(ds, plan(2))[["mass"]],
