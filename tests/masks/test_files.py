@@ -141,7 +141,7 @@ def test_only_interventions_are_written(tmp_path):
 
 
 def test_rules_and_a_path_in_the_wrong_order_are_one_line(tmp_path):
-    rules = preset("cinetrans-dit", ShotPlan.from_seconds([2.5], duration=5.0, fps=16))
+    rules = masks.preset("cinetrans-dit", ShotPlan.from_seconds([2.5], duration=5.0, fps=16))
     with pytest.raises(MaskError, match="expected the path of a file first, then interventions"):
         save_interventions(rules, tmp_path / "cut.json")
     with pytest.raises(MaskError, match="expected the path of a file first"):
