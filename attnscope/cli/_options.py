@@ -95,6 +95,14 @@ class Loading:
         require_layers(self.model, layers)
         require_layers(self.model, text_layers, what="text layers")
 
+    def warn_of(self, shape: tuple[int, ...]) -> None:
+        """Say where a video `(frames, height, width, 3)` is unlike those that an embedded model was trained on."""
+        from attnscope.models.finding import embedded_card
+
+        card = embedded_card(self.model)
+        if card is not None and (words := card.describe_unseen(*shape[:3])):
+            note(words)
+
     def load(self, video: Document | None = None) -> Pipeline:
         """Load the model; where anything but the usual was chosen, say what in one line.
 

@@ -88,13 +88,12 @@ def generate_command(
     # Whatever can be refused is refused before a model is loaded: on any clock, the mask can be read or not.
     _changes(preset, rule, _plan(shots, prompt, ANY_CLOCK), layers, first_frame)
     captions = None if shot_prompts is None else read_lines(shot_prompts, *_CAPTIONS)
-    arguments = sampling.arguments()
     loading.require_layers(layers or "all", text_layers or "all")
 
     from attnscope import families
     from attnscope.intervening.generate import generate as make_film
 
-    pipe = loading.load({**frames_in(shots), **arguments})
+    pipe = loading.load({**frames_in(shots), **sampling.arguments()})
     name = preset if preset or rule else CINETRANS[families.find(pipe).architecture]
     plan = _plan(shots, prompt, clock_of(pipe))
     changes = _changes(name, rule, plan, layers, first_frame)
@@ -109,8 +108,9 @@ def generate_command(
         seed=seed,
         text_layers=text_layers or "all",
         padding=padding or "visible",
-        **arguments,
+        **sampling.arguments(),
     )
+    loading.warn_of(film.frames.shape)
     document = {
         **_write(film, out),
         **_summarise(film),

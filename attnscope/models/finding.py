@@ -64,6 +64,23 @@ class ModelCard:
         """The videos that it was trained on, and makes by itself."""
         return UsualVideo(**self.facts["video"])
 
+    def describe_unseen(self, num_frames: int, height: int, width: int) -> str:
+        """Say what of a video its training had not, in which it is worse; empty where nothing is.
+
+        >>> embedded_card("unet-mini").describe_unseen(49, 64, 64)
+        'unet-mini was trained on 16 frames of 64 x 64; 49 frames are new to it'
+        >>> embedded_card("wan-mini").describe_unseen(49, 64, 64)
+        ''
+        """
+        least, most = self.facts["trained_frames"]
+        video = self.video
+        unseen = [] if least <= num_frames <= most else [f"{num_frames} frames"]
+        if (height, width) != (video.height, video.width):
+            unseen.append(f"pictures of {width} x {height}")
+        known = str(least) if least == most else f"{least} to {most}"
+        told = f"{self.name} was trained on {known} frames of {video.width} x {video.height}"
+        return f"{told}; {' and '.join(unseen)} are new to it" if unseen else ""
+
     @property
     def denoiser(self) -> str:
         """Name of the part that denoises, ``transformer`` or ``unet``."""

@@ -111,6 +111,10 @@ def _wan_facts(work: Path, name: str, pipe: Any, config: dict[str, Any]) -> dict
         "num_layers": pipe.transformer.config.num_layers,
         "num_parameters": sum(p.numel() for p in pipe.transformer.parameters()),
         "video": _video(config["films"]),
+        "trained_frames": [
+            (each(config["transformer"]["stages"][-1]["lengths"]) - 1) * config["films"]["stride"] + 1
+            for each in (min, max)
+        ],
         "training": {
             "recipe": _recipe(name, {part: settings for part, settings in config.items() if part != "unet"}),
             "transformer_stages_last_log": {log.stem: _last(log) for log in logs},
@@ -126,6 +130,7 @@ def _unet_facts(work: Path, name: str, pipe: Any, config: dict[str, Any]) -> dic
         "num_layers": sum(path.endswith("attn_temp") for path, _ in pipe.unet.named_modules()),
         "num_parameters": sum(p.numel() for p in pipe.unet.parameters()),
         "video": _video(config["films"] | config["unet"]["films"]),
+        "trained_frames": [config["unet"]["films"]["num_frames"]] * 2,
         "training": {
             "recipe": _recipe(name, config["unet"]),
             "pictures_last_log": _last(work / f"{SHARED}-state.jsonl"),

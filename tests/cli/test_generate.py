@@ -170,3 +170,11 @@ def test_people_read_what_was_asked_and_what_came(run: Any) -> None:
     assert "asked     cuts at frame 9 (0.5625 s)" in outcome.out
     assert "found     cuts at frame" in outcome.out
     assert "In layers 1, all heads" in outcome.out
+
+
+def test_a_video_unlike_those_of_the_training_is_said(run: Any) -> None:
+    words = ("generate", "--model", "unet-mini", "--num-inference-steps", "1", "--out", "film.mp4", "--shots")
+    outcome = run(*words, "0-4f,4-9f")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err == "attnscope: unet-mini was trained on 16 frames of 64 x 64; 9 frames are new to it\n"
+    assert run(*words, "0-8f,8-16f").err == ""
