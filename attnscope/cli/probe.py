@@ -130,7 +130,6 @@ def probe_command(
             return _say_share(folder, share, as_json)
         films = films_in(folder, len(texts))
         frames_seen, found = read_frames(films[0]), find_cuts(films, pipe)
-        loading.warn_of(frames_seen.shape)
     else:
         shown = _show(pipe, loading, listed, arguments, (shots, border, num_frames, seed))
         looking = {**options, "sigmas": [sorted(levels, reverse=True)[step] for step in used]}
