@@ -68,7 +68,8 @@ class Cache:
             before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else card
         what = next((name for name in _COMPARED if before.get(name) != card[name]), "")
         if what:
-            told = f"{what}_name" if f"{what}_name" in card.keys() & before.keys() else what
+            name = f"{what}_name"
+            told = name if name in card.keys() & before.keys() and card[name] != before[name] else what
             raise InputError(
                 expected=f"a cache of {what} {quote(card[told])}",
                 got=quote(before.get(told)),

@@ -110,7 +110,7 @@ class DrawnFilms:
     """Films that are drawn from seeds, with cuts that are known exactly; see :func:`attnscope.dataset.sample_scene`.
 
     ``shots`` are the numbers of shots to choose from, ``options`` go to ``sample_scene`` (``world``, ``keep_place``).
-    Films are as long and as fast as the model makes them, and cut where it can cut, unless told otherwise.
+    Films are as long and as fast as the model makes them, and cut where it can cut, unless both are told.
     """
 
     num_clips: int
@@ -129,16 +129,19 @@ class DrawnFilms:
                 where="in DrawnFilms",
                 remedy="write DrawnFilms(100)",
             )
-        usual: Document = {
-            "stride": size.stride,
-            "min_shot_latent_frames": max(2, -(-_SHORTEST_SHOT // size.stride)),
-            "num_frames": self.num_frames or size.num_frames,
-            "fps": self.fps or size.fps or _DRAWN_FPS,
-        }
+        length, rate = self.num_frames or size.num_frames, self.fps or size.fps or _DRAWN_FPS
+        told = self.num_frames is not None and self.fps is not None
+        usual = {"num_frames": length, "fps": rate, **({} if told else self._cuts_for(length, size))}
         return [
             clip_of(sample_scene(seed, num_shots=self.shots[seed % len(self.shots)], **usual | self.options))
             for seed in range(self.first_seed, self.first_seed + self.num_clips)
         ]
+
+    def _cuts_for(self, length: int, size: FilmSize) -> Document:
+        """Where a model of this size can cut, with shots that are long enough, or as long as all have room."""
+        latent = (length - 1) // size.stride + 1
+        least = min(max(2, -(-_SHORTEST_SHOT // size.stride)), max(1, latent // max(self.shots)))
+        return {"stride": size.stride, "min_shot_latent_frames": least}
 
 
 Data = str | Path | DrawnFilms | Sequence[Clip]

@@ -174,6 +174,20 @@ def test_drawn_films_have_their_shots_on_the_clock_of_the_model(size):
         assert not plan.notes
 
 
+def test_many_shots_find_room_in_a_short_film():
+    (clip,) = DrawnFilms(1, (3,)).clips(SIZE)
+    assert clip.load(SIZE)[1].num_shots == 3
+
+
+def test_films_whose_length_and_rate_are_told_are_what_they_were():
+    """A run that was begun before films followed the model goes on with its own."""
+    size = FilmSize(16, 64, 64, Fraction(8), 1)
+    clips = DrawnFilms(4, (1, 2), num_frames=49, fps=16).clips(size)
+    assert [clip.source for clip in clips] == [
+        sample_scene(seed, num_shots=1 + seed % 2, num_frames=49, fps=16) for seed in range(4)
+    ]
+
+
 def test_films_that_lose_a_shot_are_named(tmp_path):
     films, reasons = encode(DrawnFilms(6, (3,), num_frames=49), tmp_path)
     assert reasons == []
