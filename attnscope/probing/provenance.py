@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from attnscope._types import Arguments, Document
@@ -32,7 +34,7 @@ def describe_run(
         "reading": family.reading,
         "family": family.name,
         "given_frames": list(family.given_frames(pipe)),
-        "model": name_of_loaded(pipe, denoiser) or type(pipe).__name__,
+        "model": _name(name_of_loaded(pipe, denoiser)) or type(pipe).__name__,
         "revision": _revision(denoiser),
         "model_class": type(pipe).__name__,
         "denoiser_config": _public(dict(getattr(denoiser, "config", {}))),
@@ -70,6 +72,11 @@ def _way(pipe: Pipeline, family: Family, size: tuple[int, int, int]) -> str:
 def _public(settings: Mapping[str, object]) -> Document:
     """Settings as JSON holds them, without those that diffusers keeps for itself."""
     return {str(name): plain(item) for name, item in settings.items() if not str(name).startswith("_")}
+
+
+def _name(model: str) -> str:
+    """The name of a model without where it lies: several machines may fill one store, each with folders of its own."""
+    return Path(model).name if os.path.isdir(model) else model
 
 
 def _revision(denoiser: object) -> str:
