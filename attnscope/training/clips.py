@@ -263,9 +263,7 @@ def _shorten(frames: Frames, plan: ShotPlan, size: FilmSize) -> tuple[Frames, Sh
             remedy="give a longer one",
         )
     cuts = [cut for cut in plan.cuts_frame if cut < length]
-    notes = plan.notes
-    if len(cuts) < len(plan.cuts_frame):
-        notes += (
-            f"{len(plan.cuts_frame) - len(cuts)} of {plan.num_shots} shots begin behind frame {length}",
-        )
+    lost = len(plan.cuts_frame) - len(cuts)
+    # what was rounded when the shots were asked for is of no film that is there
+    notes = (f"{lost} of {plan.num_shots} shots begin behind frame {length}",) if lost else ()
     return frames[:length], replace(ShotPlan.from_frames(cuts, num_frames=length, fps=plan.fps), notes=notes)

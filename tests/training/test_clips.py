@@ -195,6 +195,11 @@ def test_films_that_lose_a_shot_are_named(tmp_path):
     assert all("of 3 shots begin behind frame 17" in film.note for film in films)
     assert all(film.note for film in encode(DrawnFilms(6, (3,), num_frames=49), tmp_path)[0])
     assert not any(film.note for film in encode(DrawnFilms(2, (1,)), tmp_path)[0])
+    # a plan that was rounded when it was asked for loses no shot
+    plan = ShotPlan.from_seconds([0.5], duration=1, fps=16)
+    assert plan.notes
+    clip = Clip("own", "a dog", (), "a dog", (np.zeros((17, 32, 32, 3), np.uint8), plan))
+    assert not encode([clip], tmp_path)[0][0].note
 
 
 def test_latents_that_are_no_numbers_are_left_out(tmp_path, monkeypatch):
