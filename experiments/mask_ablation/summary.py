@@ -64,12 +64,11 @@ class Counts(NamedTuple):
     def _share(self, tries: Ints) -> str:
         hits, all_tries = int(self.matched.sum()), int(tries.sum())
         counted = f"{hits:4d}/{all_tries:<4d}"
+        if not all_tries:
+            return f"{counted} {'-':>5} {'':14}"
         low, high = self._ends(tries)
-        return (
-            f"{counted} {hits / all_tries:.3f} [{low:.3f}, {high:.3f}]"
-            if all_tries
-            else f"{counted} {'-':>5} {'':14}"
-        )
+        ends = f"[{low:.3f}, {high:.3f}]" if np.isfinite(low) else f"{'':14}"
+        return f"{counted} {hits / all_tries:.3f} {ends}"
 
 
 def count(films: Mapping[tuple[int, int], Frames], plan_of: Callable[[int], scope.ShotPlan]) -> Counts:
