@@ -77,7 +77,7 @@ def test_shots_go_through_the_command_line_and_back(plan: ShotPlan) -> None:
 @given(plans(), CAPTIONS, st.data())
 def test_shots_go_through_a_prompt_and_back(plan: ShotPlan, general: str, data: Any) -> None:
     captions = data.draw(st.lists(CAPTIONS, min_size=plan.num_shots, max_size=plan.num_shots))
-    seconds = plan.duration_s < 999_999
+    seconds = plan.duration_s < 1_000_000  # six digits before the point
     text = plan.to_prompt(general, captions)
     if not seconds:
         assert answer(parse_prompt, text) is None
